@@ -1,0 +1,50 @@
+"""How many bytes of input may be held between fetch and acknowledgement.
+
+One budget for the worker, shared evenly: a partition may always hold one batch, and
+beyond that only its share. The share matters because a partition that waits for
+another one (alignment) must not use up the room that the other needs to move.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from stream_infer.dataplane.batch import Partition
+
+
+class InFlightBudget:
+    """Bytes in flight by partition.
+
+    bytes_max  bound for the whole worker; exceeded by at most one batch a partition
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self._held: dict[Partition, int] = defaultdict(int)
+        self._partitions = 1
+
+    def share_among(self, partitions: int) -> None:
+        """Divide the budget among this many partitions."""
+        self._partitions = max(1, partitions)
+
+    def take(self, partition: Partition, size: int) -> None:
+        """Count a batch that was handed out."""
+        self._held[partition] += size
+
+    def release(self, partition: Partition, size: int) -> None:
+        """Count a batch whose outputs are acknowledged, or that was dropped."""
+        self._held[partition] -= size
+
+    def forget(self, partition: Partition) -> None:
+        """Drop a partition that is no longer assigned."""
+        self._held.pop(partition, None)
+
+    def has_room(self, partition: Partition) -> bool:
+        """Say whether more may be fetched for this partition."""
+        held = self._held.get(partition, 0)
+        return held == 0 or held < self.bytes_max // self._partitions
+
+    @property
+    def held(self) -> int:
+        """Bytes in flight over all partitions."""
+        return sum(self._held.values())
