@@ -1,0 +1,107 @@
+# Two commands do everything: `make demo` and `make test`. Each makes .venv first if it is
+# missing or older than constraints.txt. Needed: Python 3.11 to 3.13, make, and the network
+# for the first run. All paths are relative, so the folder's name may hold spaces.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# How long `make demo` produces transactions.
+SECONDS ?= 30
+# More arguments for the command that the target runs, e.g. make tests ARGS="-k window".
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := -m pip --disable-pip-version-check --no-input
+# Each stamp is touched when its step is complete, so that a broken-off one is done again.
+VENV_STAMP := $(VENV)/.dependencies-installed
+PACKAGE_STAMP := $(VENV)/.package-installed
+KERNELS_STAMP := $(VENV)/.kernels-compiled
+KERNEL_SOURCES := $(shell grep -rlE --include='*.py' '^(import|from) numba' stream_infer 2>/dev/null)
+
+# Sets $$python. A name on the path may be a shim that runs nothing, so each is tried.
+define FIND_PYTHON
+for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		>/dev/null 2>&1; then python=$$candidate; break; fi; \
+done; \
+if [ -z "$${python:-}" ]; then \
+	echo "error: no Python 3.11, 3.12 or 3.13 found (python3 is: $$(python3 --version 2>&1 | head -n 1))." >&2; \
+	echo "  fix: install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13" >&2; \
+	exit 2; \
+fi
+endef
+
+.PHONY: help install demo test lint types tests format bench lock clean
+
+help: ## Show what there is to make
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+		while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+install: $(PACKAGE_STAMP) $(KERNELS_STAMP) ## Make .venv with everything, kernels compiled
+
+demo: install ## Kafka, transactions, a worker and an audit: make demo SECONDS=30
+	$(VENV)/bin/stream-infer demo --seconds $(SECONDS) $(ARGS)
+
+test: lint types tests ## Lint, types and all tests
+
+lint: $(VENV_STAMP) ## Lint and formatting
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(PACKAGE_STAMP) ## Strict types
+	$(PY) -m mypy
+
+tests: install ## All tests, without lint and types
+	$(PY) -m pytest $(ARGS)
+
+format: $(VENV_STAMP) ## Write the formatting that lint asks for
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+
+bench: install ## Throughput, latency and memory on this machine
+	$(VENV)/bin/stream-infer bench $(ARGS)
+
+# Every package of every extra and of the development group, for Python 3.11 to 3.13, with exact
+# versions and sha256 hashes and no download address. Versions that still fit are kept.
+lock: ## Write constraints.txt anew; UPGRADE=1 takes newer versions
+	@set -e; $(FIND_PYTHON); \
+	room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \
+	"$$python" -m venv "$$room"; \
+	"$$room/bin/python" $(PIP) install --quiet uv; \
+	"$$room/bin/python" -m uv pip compile pyproject.toml --all-extras --group dev \
+		--universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--quiet --output-file constraints.txt $(if $(UPGRADE),--upgrade); \
+	if grep -nE '://|index-url|find-links' constraints.txt; then \
+		echo "error: constraints.txt names a download address." >&2; exit 1; \
+	fi; \
+	echo "constraints.txt: $$(grep -c == constraints.txt) packages"
+
+clean: ## Remove .venv, caches and compiled kernels
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find stream_infer tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Only wheels whose hash is pinned: nothing is built, and nothing comes in by another way.
+$(VENV_STAMP): constraints.txt
+	@set -e; $(FIND_PYTHON); \
+	echo "Making $(VENV) with $$("$$python" --version), some 90 pinned packages"; \
+	"$$python" -m venv --clear $(VENV) || { \
+		echo "error: $$python cannot make a virtual environment." >&2; \
+		echo "  fix: install its venv module (on Debian and Ubuntu the package python3-venv)." >&2; \
+		exit 2; }
+	@$(PY) $(PIP) install --quiet --require-hashes --only-binary :all: -r constraints.txt
+	@touch $@
+
+# The package itself: without dependencies (they are there) and without build isolation (so is
+# hatchling, pinned). It is editable: only a change of pyproject.toml asks for another install.
+$(PACKAGE_STAMP): $(VENV_STAMP) pyproject.toml
+	@$(PY) $(PIP) install --quiet --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Kernels compile here, once, and not in the first second of the first run.
+$(KERNELS_STAMP): $(PACKAGE_STAMP) $(KERNEL_SOURCES)
+	@if [ -f stream_infer/windows/precompile.py ]; then \
+		echo "Compiling kernels"; $(PY) -m stream_infer.windows.precompile; fi
+	@touch $@
