@@ -1,0 +1,305 @@
+"""How to reach Kafka, and what went wrong when it cannot be reached.
+
+`Connection` is the one value that says where Kafka is; every client takes its
+options from `client_options`. `reach` goes the way a client goes, one step at a
+time (name, TCP, Kafka protocol, advertised addresses), so that a failure has one
+named cause and one fix: aiokafka itself says only "Unable to bootstrap" and logs
+the rest. `translated` turns what a client raises into our errors, at this edge.
+
+Causes of a `BrokerError`
+    broker_dns           the host name has no address
+    broker_refused       the host answers, nothing listens on the port
+    broker_unreachable   no answer at all before the deadline
+    broker_protocol      something answers that does not speak plaintext Kafka
+    broker_advertised    Kafka answers and sends the client to an address that does not
+    broker_not_ready     Kafka answers and is not ready to serve (starting, no leader, ...)
+    broker_denied        Kafka refuses what this client may not do
+    broker_rejected      Kafka refuses the request, with its own name for the reason
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import errors as kafka_errors
+from aiokafka.client import AIOKafkaClient
+
+from stream_infer.errors import BrokerError, ConfigError, NotFoundError, StreamInferError
+
+DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
+DEFAULT_PORT = 9092
+
+_DENIED = (
+    kafka_errors.TopicAuthorizationFailedError,
+    kafka_errors.GroupAuthorizationFailedError,
+    kafka_errors.ClusterAuthorizationFailedError,
+    kafka_errors.TransactionalIdAuthorizationFailed,
+)
+_NOT_READY = (
+    kafka_errors.LeaderNotAvailableError,
+    kafka_errors.NotLeaderForPartitionError,
+    kafka_errors.BrokerNotAvailableError,
+    kafka_errors.GroupLoadInProgressError,
+    kafka_errors.GroupCoordinatorNotAvailableError,
+    kafka_errors.NotControllerError,
+)
+# What says only that the way to the broker broke: the way itself must be walked to know why.
+_BROKEN_WAY = (
+    OSError,
+    asyncio.TimeoutError,
+    kafka_errors.KafkaConnectionError,
+    kafka_errors.KafkaTimeoutError,
+    kafka_errors.KafkaUnavailableError,
+    kafka_errors.NodeNotReadyError,
+    kafka_errors.NoBrokersAvailable,
+    kafka_errors.RequestTimedOutError,
+    kafka_errors.StaleMetadata,
+    kafka_errors.UnrecognizedBrokerVersion,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where Kafka is and how to talk to it. Plaintext; security joins here.
+
+    bootstrap           ``host:port``, several separated by commas
+    client_id           name under which the broker logs and limits this client
+    connect_timeout_ms  for each step of `reach`
+    request_timeout_ms  for each request of a client
+    """
+
+    bootstrap: str = DEFAULT_BOOTSTRAP
+    client_id: str = "stream-infer"
+    connect_timeout_ms: int = 5_000
+    request_timeout_ms: int = 30_000
+
+    def __post_init__(self) -> None:
+        self.addresses()
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """Return the bootstrap addresses; raise `ConfigError` when one is malformed."""
+        return [_address(part.strip()) for part in self.bootstrap.split(",")]
+
+    def client_options(self) -> dict[str, Any]:
+        """Return the keyword arguments that every aiokafka client takes."""
+        return {
+            "bootstrap_servers": [_join(host, port) for host, port in self.addresses()],
+            "client_id": self.client_id,
+            "request_timeout_ms": self.request_timeout_ms,
+        }
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        host, port = text, str(DEFAULT_PORT)
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise ConfigError(
+            "bad_bootstrap",
+            f"{text!r} is not a Kafka address.",
+            "Write host:port, several separated by commas, such as 127.0.0.1:9092.",
+        )
+    return host, int(port)
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def quiet_client_logs() -> None:
+    """Keep aiokafka's own log lines from the terminal: every failure reaches us as an error."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+async def reach(connection: Connection) -> list[str]:
+    """Walk the way to Kafka and return the advertised addresses of its brokers.
+
+    Raises  `BrokerError` with the first cause that stops a client; when several
+            bootstrap addresses fail, the cause of the last one
+    Cost    a few ms, one short connection a broker
+    """
+    failure: BrokerError | None = None
+    for host, port in connection.addresses():
+        failure = await _knock(host, port, connection.connect_timeout_ms)
+        if failure is None:
+            break
+    if failure is not None:
+        raise failure
+    brokers = await _advertised(connection)
+    for host, port in brokers:
+        failure = await _knock(host, port, connection.connect_timeout_ms)
+        if failure is None:
+            # One broker that answers is enough to start: others may be down for good reason.
+            return [_join(*address) for address in brokers]
+    raise _advertised_error(connection, [_join(*address) for address in brokers], failure)
+
+
+async def wait_for_broker(connection: Connection, timeout_s: float) -> list[str]:
+    """Call `reach` until it succeeds; raise its last cause after `timeout_s` seconds."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while True:
+        try:
+            return await reach(connection)
+        except BrokerError:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise
+            await asyncio.sleep(0.25)
+
+
+async def _knock(host: str, port: int, timeout_ms: int) -> BrokerError | None:
+    """Open and close one TCP connection; return why it cannot be opened, or None."""
+    address = _join(host, port)
+    try:
+        async with asyncio.timeout(timeout_ms / 1_000):
+            _, writer = await asyncio.open_connection(host, port)
+    except socket.gaierror:
+        return BrokerError(
+            "broker_dns",
+            f"The host name of Kafka at {address} has no address.",
+            "Check the spelling of --bootstrap and that this machine resolves the name.",
+            address=address,
+        )
+    except ConnectionRefusedError:
+        return BrokerError(
+            "broker_refused",
+            f"Nothing listens at {address}.",
+            "Start Kafka there (here: stream-infer broker start) or give its address with"
+            " --bootstrap.",
+            address=address,
+        )
+    except (TimeoutError, OSError) as error:
+        return BrokerError(
+            "broker_unreachable",
+            f"Kafka at {address} does not answer ({type(error).__name__}).",
+            "Check the address, the network and firewalls between this machine and Kafka.",
+            address=address,
+            waited_ms=timeout_ms,
+        )
+    writer.close()
+    with contextlib.suppress(OSError):  # a peer that hangs up first has still answered
+        await writer.wait_closed()
+    return None
+
+
+async def _advertised(connection: Connection) -> list[tuple[str, int]]:
+    """Return the addresses that Kafka tells its clients to use."""
+    options = connection.client_options() | {"request_timeout_ms": connection.connect_timeout_ms}
+    client = AIOKafkaClient(**options)
+    try:
+        await client.bootstrap()
+        brokers = [(broker.host, broker.port) for broker in client.cluster.brokers()]
+    except (TimeoutError, kafka_errors.KafkaError, OSError) as error:
+        raise BrokerError(
+            "broker_protocol",
+            f"What listens at {connection.bootstrap} does not answer as plaintext Kafka.",
+            "Check that the port is a PLAINTEXT listener (not TLS, SASL, the controller or"
+            " another service); if Kafka has just started, try again.",
+            address=connection.bootstrap,
+        ) from error
+    finally:
+        await client.close()
+    if not brokers:
+        raise BrokerError(
+            "broker_not_ready",
+            f"Kafka at {connection.bootstrap} answers and names no broker yet.",
+            "It is still starting: wait and try again.",
+            address=connection.bootstrap,
+        )
+    return brokers
+
+
+def _advertised_error(
+    connection: Connection, advertised: list[str], cause: BrokerError | None
+) -> BrokerError:
+    named = ", ".join(advertised)
+    reason = f" {cause.message}" if cause else ""
+    return BrokerError(
+        "broker_advertised",
+        f"Kafka at {connection.bootstrap} sends its clients to {named}, and that address cannot"
+        f" be reached from here.{reason}",
+        "Set the broker's advertised.listeners to an address that this machine can reach.",
+        address=connection.bootstrap,
+        advertised=advertised,
+        cause=cause.code if cause else None,
+    )
+
+
+def topic_missing(topic: str) -> NotFoundError:
+    """Return the error for a topic that does not exist."""
+    return NotFoundError(
+        "topic_missing",
+        f"Topic {topic!r} does not exist.",
+        "Create the pipeline's topics with: stream-infer topics create PIPELINE.",
+        topic=topic,
+    )
+
+
+def translate(error: BaseException, connection: Connection) -> StreamInferError:
+    """Return our error for what a Kafka client raised, from the error alone.
+
+    For an error that says only that the way broke, `diagnose` finds out why.
+    """
+    if isinstance(error, StreamInferError):
+        return error
+    if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
+        return NotFoundError(
+            "topic_missing",
+            "Kafka does not know a topic or partition that was asked for.",
+            "Create the pipeline's topics with: stream-infer topics create PIPELINE.",
+            address=connection.bootstrap,
+        )
+    name = type(error).__name__
+    if isinstance(error, _DENIED):
+        return BrokerError(
+            "broker_denied",
+            f"Kafka at {connection.bootstrap} denies the request ({name}).",
+            "Give this client's principal the access (ACL) that the request needs.",
+            address=connection.bootstrap,
+        )
+    if isinstance(error, _NOT_READY):
+        return BrokerError(
+            "broker_not_ready",
+            f"Kafka at {connection.bootstrap} is not ready ({name}).",
+            "It is starting or electing leaders: wait and try again.",
+            address=connection.bootstrap,
+        )
+    if isinstance(error, _BROKEN_WAY):
+        return BrokerError(
+            "broker_unreachable",
+            f"Kafka at {connection.bootstrap} stopped answering ({name}).",
+            "Check that the broker runs and that the network to it is up, then try again.",
+            address=connection.bootstrap,
+        )
+    return BrokerError(
+        "broker_rejected",
+        f"Kafka at {connection.bootstrap} refuses the request: {name}.",
+        "See the broker's log for the reason.",
+        address=connection.bootstrap,
+        reason=str(error),
+    )
+
+
+async def diagnose(error: BaseException, connection: Connection) -> StreamInferError:
+    """Return our error for what a Kafka client raised, walking the way again if it broke."""
+    if isinstance(error, _BROKEN_WAY):
+        try:
+            await reach(connection)
+        except BrokerError as found:
+            return found
+    return translate(error, connection)
+
+
+@contextlib.asynccontextmanager
+async def translated(connection: Connection) -> AsyncIterator[None]:
+    """Raise our errors for whatever a Kafka client raises inside the block."""
+    try:
+        yield
+    except (TimeoutError, kafka_errors.KafkaError, OSError) as error:
+        raise await diagnose(error, connection) from error

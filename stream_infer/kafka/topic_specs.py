@@ -1,0 +1,255 @@
+"""Which topics a pipeline has, how they must be, and what does not fit about those that exist.
+
+Everything here is decided from the pipeline's declaration and facts already read;
+`stream_infer.kafka.topics` reads the facts and creates what is missing.
+
+    role          name                        key            partitions
+    input         events.topic                events.key     asked for
+    labels        labels.topic                event id       asked for
+    internal      <pipeline>.by-<entity>      that entity    the same as the input's
+    scored        scored                      events.key     asked for
+    dead-letters  dead-letters                as it came     asked for
+    late-events   late-events                 as it came     asked for
+
+An internal topic is a log that state is rebuilt from, so its retention covers all
+that a window may look back on, and a week for the operator to notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from stream_infer.durations import format_duration, parse_duration
+from stream_infer.errors import ConflictError, NotFoundError, StreamInferError
+from stream_infer.features.spec import Custom, Last, Since, Windowed
+from stream_infer.pipeline import Pipeline
+
+DEAD_LETTERS = "dead-letters"
+LATE_EVENTS = "late-events"
+
+PARTITIONS_DEFAULT = 4
+MESSAGE_BYTES_DEFAULT = 1_048_588
+"""Kafka's own default of max.message.bytes: 1 MiB and the overhead of one record batch."""
+RETENTION_MARGIN_MS = parse_duration("7d")
+"""Time for the operator to notice and mend a stopped pipeline before its log is cut."""
+
+Role = Literal["input", "labels", "internal", "scored", "dead-letters", "late-events"]
+Severity = Literal["error", "warning"]
+
+PARTITIONED_ROLES: frozenset[Role] = frozenset({"input", "internal"})
+"""Topics whose partitions hold state: their number must be one and the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicSpec:
+    """A topic as the pipeline needs it; `config` holds Kafka's own names and text values."""
+
+    name: str
+    role: Role
+    partitions: int
+    config: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicFacts:
+    """A topic as Kafka has it.
+
+    replicas  of its first partition
+    config    every setting in force, defaults included, in Kafka's own names and text values
+    """
+
+    name: str
+    partitions: int
+    replicas: int
+    config: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicFinding:
+    """Something about a topic that does not fit the pipeline."""
+
+    topic: str
+    severity: Severity
+    code: str
+    message: str
+    fix: str
+
+    def error(self) -> StreamInferError:
+        """Return the finding as the error that stops a command."""
+        kind = NotFoundError if self.code == "topic_missing" else ConflictError
+        return kind(self.code, self.message, self.fix, topic=self.topic)
+
+
+def stage_entities(pipeline: Pipeline) -> tuple[str, ...]:
+    """Return the entity of each stage: the input's key, then others in order of first use."""
+    kept = (Windowed, Last, Since, Custom)
+    used = [item.by for item in pipeline.features if isinstance(item, kept)]
+    return tuple(dict.fromkeys([pipeline.events.key, *used]))
+
+
+def internal_topic(pipeline: Pipeline, entity: str) -> str:
+    """Return the name of the topic in front of the stage that is keyed by `entity`.
+
+    >>> from stream_infer.pipelines.fraud import pipeline
+    >>> internal_topic(pipeline, "terminal_id")
+    'fraud.by-terminal'
+    """
+    return f"{pipeline.name}.by-{entity.removesuffix('_id').replace('_', '-')}"
+
+
+def look_back_ms(pipeline: Pipeline) -> int:
+    """Return how far behind an event anything of the pipeline may look, in ms."""
+    reaches = [0]
+    for item in pipeline.features:
+        if isinstance(item, Windowed):
+            longest = max(parse_duration(window) for window in item.over)
+            reaches.append(longest + parse_duration(item.delay))
+        elif isinstance(item, Custom):
+            reaches.append(parse_duration(item.forget_after))
+    return max(reaches) + parse_duration(pipeline.lateness)
+
+
+def retention_ms_min(pipeline: Pipeline) -> int:
+    """Return the shortest retention from which the pipeline's state can be rebuilt, in ms."""
+    return look_back_ms(pipeline) + RETENTION_MARGIN_MS
+
+
+def pipeline_topics(
+    pipeline: Pipeline,
+    partitions: int = PARTITIONS_DEFAULT,
+    *,
+    message_bytes_max: int = MESSAGE_BYTES_DEFAULT,
+) -> list[TopicSpec]:
+    """Return every topic of the pipeline, in the order in which data passes them.
+
+    message_bytes_max  largest record batch of the input topic, as max.message.bytes
+    """
+    kept = {"cleanup.policy": "delete", "retention.ms": str(retention_ms_min(pipeline))}
+    # An internal record holds its event and features; a dead letter holds the event and headers.
+    twice = {"max.message.bytes": str(2 * message_bytes_max)}
+    topics: list[tuple[str, Role, dict[str, str]]] = [(pipeline.events.topic, "input", kept)]
+    if pipeline.labels is not None:
+        topics.append((pipeline.labels.topic, "labels", kept))
+    topics += [
+        (internal_topic(pipeline, entity), "internal", kept | twice)
+        for entity in stage_entities(pipeline)[1:]
+    ]
+    topics += [
+        (pipeline.scored, "scored", twice),
+        (DEAD_LETTERS, "dead-letters", twice),
+        (LATE_EVENTS, "late-events", twice),
+    ]
+    return [
+        TopicSpec(name=name, role=role, partitions=partitions, config=dict(config))
+        for name, role, config in topics
+    ]
+
+
+def judge_topics(
+    pipeline: Pipeline, existing: Mapping[str, TopicFacts], partitions: int | None = None
+) -> list[TopicFinding]:
+    """Return what about the existing topics does not fit the pipeline, errors first.
+
+    partitions  number that the input and internal topics must have; None: the input's own
+    """
+    source = existing.get(pipeline.events.topic)
+    wanted = partitions or (source.partitions if source else PARTITIONS_DEFAULT)
+    size = message_bytes_max_of(source)
+    findings: list[TopicFinding] = []
+    for spec in pipeline_topics(pipeline, wanted, message_bytes_max=size):
+        facts = existing.get(spec.name)
+        if facts is None:
+            findings.append(_missing(pipeline, spec))
+        else:
+            findings += _judge_partitions(pipeline, spec, facts)
+            findings += _judge_retention(pipeline, spec, facts)
+            findings += _judge_size(spec, facts)
+    return sorted(findings, key=lambda finding: finding.severity)
+
+
+def message_bytes_max_of(source: TopicFacts | None) -> int:
+    """Return the largest record batch that the topic takes, in bytes."""
+    if source is None:
+        return MESSAGE_BYTES_DEFAULT
+    return int(source.config.get("max.message.bytes", MESSAGE_BYTES_DEFAULT))
+
+
+def _missing(pipeline: Pipeline, spec: TopicSpec) -> TopicFinding:
+    return TopicFinding(
+        topic=spec.name,
+        severity="error",
+        code="topic_missing",
+        message=f"Topic {spec.name!r} ({spec.role} of pipeline {pipeline.name!r}) does not exist.",
+        fix=f"Create it with: stream-infer topics create {pipeline.name}.",
+    )
+
+
+def _judge_partitions(pipeline: Pipeline, spec: TopicSpec, facts: TopicFacts) -> list[TopicFinding]:
+    if spec.role not in PARTITIONED_ROLES or facts.partitions == spec.partitions:
+        return []
+    if spec.role == "input":
+        fix = (
+            f"Run: stream-infer topics create {pipeline.name} --partitions {facts.partitions};"
+            " or delete the topic first, if its records may go."
+        )
+    else:
+        fix = (
+            f"Stop the workers, delete topic {spec.name!r} and run: stream-infer topics create"
+            f" {pipeline.name} --partitions {spec.partitions}."
+        )
+    return [
+        TopicFinding(
+            topic=spec.name,
+            severity="error",
+            code="wrong_partition_count",
+            message=(
+                f"Topic {spec.name!r} has {facts.partitions} partitions,"
+                f" {spec.partitions} are needed."
+            ),
+            fix=fix,
+        )
+    ]
+
+
+def _judge_retention(pipeline: Pipeline, spec: TopicSpec, facts: TopicFacts) -> list[TopicFinding]:
+    needed = spec.config.get("retention.ms")
+    has = int(facts.config.get("retention.ms", "-1"))
+    compacted = "delete" not in facts.config.get("cleanup.policy", "delete")
+    if needed is None or has < 0 or compacted or has >= int(needed):
+        return []
+    # An input may be cut by its owner's rules: state that is gone is rebuilt from checkpoints or
+    # not at all. An internal topic is ours, and nothing excuses it.
+    return [
+        TopicFinding(
+            topic=spec.name,
+            severity="error" if spec.role == "internal" else "warning",
+            code="retention_too_short",
+            message=(
+                f"Topic {spec.name!r} keeps records for {format_duration(has)};"
+                f" rebuilding the state of pipeline {pipeline.name!r} needs"
+                f" {format_duration(int(needed))}."
+            ),
+            fix=f"Set retention.ms={needed} on topic {spec.name!r}.",
+        )
+    ]
+
+
+def _judge_size(spec: TopicSpec, facts: TopicFacts) -> list[TopicFinding]:
+    needed = spec.config.get("max.message.bytes")
+    has = int(facts.config.get("max.message.bytes", MESSAGE_BYTES_DEFAULT))
+    if needed is None or has >= int(needed):
+        return []
+    return [
+        TopicFinding(
+            topic=spec.name,
+            severity="warning",
+            code="message_size_too_small",
+            message=(
+                f"Topic {spec.name!r} takes record batches up to {has} bytes;"
+                f" records made from the input's largest need {needed}."
+            ),
+            fix=f"Set max.message.bytes={needed} on topic {spec.name!r}.",
+        )
+    ]
