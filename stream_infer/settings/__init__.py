@@ -1,1 +1,1 @@
-"""TODO-docstring."""
+"""Frozen typed settings, one class per concern."""

@@ -1,0 +1,225 @@
+"""Settings of a run: a TOML file, below the environment, below the flags of a command.
+
+    [kafka]
+    bootstrap = "127.0.0.1:9092"
+
+    [worker]
+    align_skew = "1h"
+
+    [fields]
+    event_time = {path = "payment.created_at", unit = "s"}
+    amount = "payment.amount"
+
+The environment names the same keys as ``STREAM_INFER_<SECTION>__<KEY>``, and
+``STREAM_INFER_BOOTSTRAP`` is short for ``STREAM_INFER_KAFKA__BOOTSTRAP``. A key that
+nobody knows is an error with the nearest known one, wherever it stands.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from stream_infer.durations import parse_duration
+from stream_infer.errors import ConfigError, NotFoundError
+from stream_infer.kafka.connection import DEFAULT_BOOTSTRAP, Connection
+from stream_infer.settings.worker import (
+    Delivery,
+    Partitioning,
+    Start,
+    UnknownFields,
+    WorkerSettings,
+)
+
+ENVIRONMENT_PREFIX = "STREAM_INFER_"
+BOOTSTRAP_VARIABLE = "STREAM_INFER_BOOTSTRAP"
+_DEFAULTS = WorkerSettings()
+
+
+def _duration_ms(value: object) -> object:
+    """Take a duration as text (``5s``); pydantic judges everything else."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_duration(value)
+    except ConfigError as error:
+        raise ValueError(error.message) from error
+
+
+DurationMs = Annotated[int, BeforeValidator(_duration_ms), Field(ge=0)]
+"""Milliseconds, written as a duration such as ``5s`` or as a number of milliseconds."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSection(_Section):
+    """``[kafka]``: where Kafka is."""
+
+    bootstrap: str = DEFAULT_BOOTSTRAP
+    client_id: str = "stream-infer"
+    connect_timeout: DurationMs = 5_000
+    request_timeout: DurationMs = 30_000
+
+
+class WorkerSection(_Section):
+    """``[worker]``: see `WorkerSettings` for what each key means."""
+
+    delivery: Delivery = _DEFAULTS.delivery
+    in_flight_bytes_max: Annotated[int, Field(ge=1_048_576)] = _DEFAULTS.in_flight_bytes_max
+    align_skew: DurationMs = _DEFAULTS.align_skew_ms
+    align_wait_max: DurationMs | None = _DEFAULTS.align_wait_max_ms
+    commit_interval_ms: Annotated[int, Field(ge=1)] = _DEFAULTS.commit_interval_ms
+    partitioning: Partitioning = _DEFAULTS.partitioning
+    unknown_fields: UnknownFields = _DEFAULTS.unknown_fields
+    publish_features: bool = _DEFAULTS.publish_features
+    start: Start = _DEFAULTS.start
+    state_bytes_max: Annotated[int, Field(ge=1)] | None = _DEFAULTS.state_bytes_max
+
+
+class Settings(BaseSettings):
+    """Everything that a command may be told from outside."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="__",
+    )
+
+    kafka: KafkaSection = KafkaSection()
+    worker: WorkerSection = WorkerSection()
+    # What a field's place looks like is the field mapping's own business.
+    fields: dict[str, Any] = {}
+
+    def connection(self) -> Connection:
+        """Return what the Kafka clients need."""
+        return Connection(
+            bootstrap=self.kafka.bootstrap,
+            client_id=self.kafka.client_id,
+            connect_timeout_ms=self.kafka.connect_timeout,
+            request_timeout_ms=self.kafka.request_timeout,
+        )
+
+    def worker_settings(self) -> WorkerSettings:
+        """Return what the data plane needs."""
+        section = self.worker
+        return WorkerSettings(
+            delivery=section.delivery,
+            in_flight_bytes_max=section.in_flight_bytes_max,
+            align_skew_ms=section.align_skew,
+            align_wait_max_ms=section.align_wait_max,
+            commit_interval_ms=section.commit_interval_ms,
+            partitioning=section.partitioning,
+            unknown_fields=section.unknown_fields,
+            publish_features=section.publish_features,
+            start=section.start,
+            state_bytes_max=section.state_bytes_max,
+        )
+
+
+def load_settings(
+    path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None
+) -> Settings:
+    """Return the settings of a run.
+
+    path       TOML file, or None
+    overrides  section -> key -> value from a command's flags; None values are not set
+    Raises     `NotFoundError` when the file is missing, `ConfigError` for everything else
+    """
+    in_file = _read_toml(path) if path else {}
+    flags = {
+        section: {key: value for key, value in keys.items() if value is not None}
+        for section, keys in (overrides or {}).items()
+    }
+    sources = _sources(in_file)
+    try:
+        given: Any = {section: keys for section, keys in flags.items() if keys}
+        return sources(**given)
+    except ValidationError as error:
+        raise _invalid(error, path) from error
+
+
+def _sources(in_file: dict[str, Any]) -> type[Settings]:
+    """Return `Settings` that reads flags, then the environment, then the file's content."""
+
+    class Sourced(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the name is pydantic's
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            short = os.environ.get(BOOTSTRAP_VARIABLE)
+            environment = {"kafka": {"bootstrap": short}} if short else {}
+            return (
+                init_settings,
+                env_settings,
+                InitSettingsSource(settings_cls, environment),
+                InitSettingsSource(settings_cls, in_file),
+            )
+
+    return Sourced
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            "config_missing",
+            f"There is no configuration file {str(path)!r}.",
+            "Check the path given with --config.",
+            path=str(path),
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(
+            "config_unreadable",
+            f"{path} cannot be read as TOML: {error}",
+            "Mend the file at that place.",
+            path=str(path),
+        ) from error
+
+
+def _invalid(error: ValidationError, path: Path | None) -> ConfigError:
+    """Return the first thing that is wrong, with the nearest known key when one is unknown."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    name = ".".join(place)
+    source = str(path) if path else "the environment or the flags"
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(place[:-1])
+        near = difflib.get_close_matches(place[-1], known, n=1)
+        hint = f"Did you mean {'.'.join([*place[:-1], near[0]])!r}?" if near else ""
+        fix = f"{hint} Known: {', '.join(known)}.".strip()
+        return ConfigError(
+            "setting_unknown", f"There is no setting {name!r}.", fix, setting=name, source=source
+        )
+    return ConfigError(
+        "setting_invalid",
+        f"Setting {name!r} is wrong: {first['msg'].removeprefix('Value error, ').rstrip('.')}.",
+        "Give it a value that fits.",
+        setting=name,
+        source=source,
+    )
+
+
+def _known_keys(section: list[str]) -> list[str]:
+    models: dict[str, type[BaseModel]] = {"kafka": KafkaSection, "worker": WorkerSection}
+    return sorted((models[section[0]] if section else Settings).model_fields)

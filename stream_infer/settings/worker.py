@@ -1,0 +1,41 @@
+"""What the data plane needs to know about how it is to run: one small frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Delivery = Literal["at_least_once"]
+Partitioning = Literal["checked", "trusted", "rekey"]
+UnknownFields = Literal["ignore", "keep", "refuse"]
+Start = Literal["earliest", "latest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """How a worker runs its stages.
+
+    delivery             ``at_least_once``: an output may be doubled by a crash, state never
+    in_flight_bytes_max  outputs that Kafka has not acknowledged; above it no input is read.
+                         64 MiB is about half a second at full speed
+    align_skew_ms        in catch-up, how far ahead in event time one partition may run
+    align_wait_max_ms    live, how long a record may be held for alignment; None: no limit
+    commit_interval_ms   how often finished offsets are committed
+    partitioning         ``checked``: a record must lie in the partition of its entity's hash;
+                         ``trusted``: it is not looked at; ``rekey``: a stage in front mends it
+    unknown_fields       what happens to fields that the event type does not have
+    publish_features     whether scored events carry the features
+    start                where a partition without a committed offset begins
+    state_bytes_max      memory that one partition's state may take; None: no limit
+    """
+
+    delivery: Delivery = "at_least_once"
+    in_flight_bytes_max: int = 64 * 1024 * 1024
+    align_skew_ms: int = 3_600_000
+    align_wait_max_ms: int | None = 5_000
+    commit_interval_ms: int = 50
+    partitioning: Partitioning = "checked"
+    unknown_fields: UnknownFields = "ignore"
+    publish_features: bool = False
+    start: Start = "earliest"
+    state_bytes_max: int | None = None
