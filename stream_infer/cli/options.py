@@ -1,0 +1,108 @@
+"""Options that several commands share. Heavy modules are imported when a command runs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stream_infer.errors import StreamInferError, UsageError
+
+if TYPE_CHECKING:
+    from stream_infer.pipeline import Pipeline
+
+Function = Callable[..., Any]
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON value on stdout, nothing else."
+)
+
+
+class PipelineReference(click.ParamType):
+    """A pipeline, named by a built-in word or by ``file.py[:attribute]``."""
+
+    name = "pipeline"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Pipeline:
+        from stream_infer.pipelines.loading import load_pipeline
+
+        return load_pipeline(value)
+
+
+class FieldPairs(click.ParamType):
+    """``field=column,field=column`` as a dict, each side as it was written."""
+
+    name = "field=column,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, str]:
+        if isinstance(value, dict):
+            return value
+        return parse_pairs(value)
+
+
+def parse_pairs(text: str) -> dict[str, str]:
+    """Return ``field=column`` pairs; raise `UsageError` for anything else.
+
+    >>> parse_pairs("amount=TX_AMOUNT, event_time=TX_DATETIME")
+    {'amount': 'TX_AMOUNT', 'event_time': 'TX_DATETIME'}
+    """
+    pairs: dict[str, str] = {}
+    for part in text.split(","):
+        field, equals, column = (piece.strip() for piece in part.partition("="))
+        if not equals or not field or not column or field in pairs:
+            raise UsageError(
+                "bad_fields",
+                f"{part.strip()!r} in --fields is not one field=column pair.",
+                "Write pairs separated by commas, such as event_time=TX_DATETIME,amount=TX_AMOUNT.",
+            )
+        pairs[field] = column
+    return pairs
+
+
+pipeline_argument = click.argument("pipeline", type=PipelineReference())
+
+
+class Duration(click.ParamType):
+    """A duration such as ``6d``, in ms."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from stream_infer.durations import parse_duration
+
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_duration(value)
+        except StreamInferError as error:
+            self.fail(f"{error.message} {error.fix}", param, ctx)
+
+
+def settings_options(function: Function) -> Function:
+    """Add ``--bootstrap`` and ``--config``; the command receives `settings`."""
+
+    @click.option(
+        "--bootstrap",
+        metavar="HOST:PORT",
+        help="Where Kafka is. [default: 127.0.0.1:9092; env: STREAM_INFER_BOOTSTRAP]",
+    )
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        help="TOML file with settings.",
+    )
+    @functools.wraps(function)
+    def with_settings(*args: Any, bootstrap: str | None, config: Path | None, **kwargs: Any) -> Any:
+        from stream_infer.settings.loading import load_settings
+
+        overrides = {"kafka": {"bootstrap": bootstrap}}
+        return function(*args, settings=load_settings(config, overrides), **kwargs)
+
+    return with_settings

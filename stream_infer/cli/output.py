@@ -1,0 +1,94 @@
+"""How commands speak: data on stdout, progress and remarks on stderr, errors as exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from stream_infer.errors import StreamInferError
+
+Result = TypeVar("Result")
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on one line of stdout."""
+    click.echo(json.dumps(value, default=str))
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows in aligned columns, numbers to the right."""
+    texts = [[_cell(value) for value in row] for row in rows]
+    widths = [
+        max(len(name), *(len(row[column]) for row in texts)) if texts else len(name)
+        for column, name in enumerate(header)
+    ]
+    click.echo("  ".join(name.ljust(width) for name, width in zip(header, widths, strict=True)))
+    for row in texts:
+        cells = [
+            text.rjust(width) if text.replace(",", "").isdigit() else text.ljust(width)
+            for text, width in zip(row, widths, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def remark(text: str) -> None:
+    """Say something to a person, on stderr."""
+    click.echo(text, err=True)
+
+
+def report_problem(error: StreamInferError) -> None:
+    """Say what is wrong and how to mend it, on stderr."""
+    remark(f"{error.message}")
+    if error.fix:
+        remark(f"  fix: {error.fix}")
+
+
+def run_client(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run what talks to Kafka, without the client library's own lines on the terminal."""
+    from stream_infer.kafka.connection import quiet_client_logs
+
+    quiet_client_logs()
+    return asyncio.run(work)
+
+
+class Progress:
+    """One line on stderr that is rewritten in place; silent unless stderr is a terminal.
+
+    what   what is counted, such as ``rows``
+    total  how many there will be, or None
+    """
+
+    interval_s = 0.2
+
+    def __init__(self, what: str, total: int | None = None) -> None:
+        self._what = what
+        self._total = total
+        self._shown = sys.stderr.isatty()
+        self._started = time.monotonic()
+        self._next = self._started
+
+    def update(self, done: int) -> None:
+        """Show that `done` are done, at most a few times a second."""
+        now = time.monotonic()
+        if self._shown and now >= self._next:
+            self._next = now + self.interval_s
+            share = f" of {self._total:,}" if self._total is not None else ""
+            rate = done / max(now - self._started, 1e-9)
+            click.echo(f"\r{done:,}{share} {self._what}, {rate:,.0f}/s \x1b[K", err=True, nl=False)
+
+    def finish(self) -> None:
+        """Remove the line."""
+        if self._shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
