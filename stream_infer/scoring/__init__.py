@@ -1,1 +1,1 @@
-"""TODO-docstring."""
+"""From feature matrix to score and decision: manifest, model file, scorer. Knows no Kafka."""

@@ -1,0 +1,177 @@
+"""A model that was verified and may serve.
+
+`load_model` is the only way to a `Model`, and refuses a folder whose file does not hash
+to what its manifest says, that the runtime cannot load, that takes other inputs than the
+manifest lists, or that answers test rows with something that is no probability.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from stream_infer.errors import InvalidDataError
+from stream_infer.scoring.manifest import (
+    MODEL_FILE,
+    Manifest,
+    Thresholds,
+    read_manifest,
+    read_model_part,
+)
+
+_REMAKE = "Copy the model's folder again, or make the model again."
+# Zeros are what a key's first event has in most windows; the others are habits at the
+# scale of cards and sensors, and far outside of it.
+_TEST_VALUES = (0.0, 1.0, 50.0, 1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A verified model.
+
+    manifest  its facts
+    session   the runtime's session: one thread, nodes in order
+    input     name of the input, float32 (n, features)
+    output    name of the output with the scores
+    """
+
+    manifest: Manifest
+    session: Any
+    input: str
+    output: str
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        """The model's version."""
+        return self.manifest.version
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Where decisions change."""
+        return self.manifest.thresholds
+
+    def run(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probability of class 1 for C-contiguous float32 (n, features) rows."""
+        answer: NDArray[np.float32] = self.session.run((self.output,), {self.input: rows})[0]
+        return answer if answer.ndim == 1 else answer[:, -1]
+
+
+def load_model(folder: Path | str) -> Model:
+    """Verify the model in `folder` and return it.
+
+    Raises  NotFoundError ``model_not_found``
+            InvalidDataError ``manifest_invalid``, ``model_checksum_differs``,
+            ``model_unreadable``, ``model_inputs_differ``, ``model_output_unusable``,
+            ``model_answers_no_probability``
+    Cost    reads the file once; the bytes that were hashed are the bytes that serve
+    """
+    place = Path(folder)
+    manifest = read_manifest(place)
+    content = read_model_part(place / MODEL_FILE)
+    found = hashlib.sha256(content).hexdigest()
+    if found != manifest.sha256:
+        raise InvalidDataError(
+            "model_checksum_differs",
+            f"The file {place / MODEL_FILE} is not the one its manifest describes.",
+            _REMAKE,
+            expected=manifest.sha256,
+            found=found,
+        )
+    session = open_session(content)
+    model = Model(manifest, session, _input_name(session, manifest), _output_name(session))
+    _check_answers(model)
+    return model
+
+
+def open_session(content: bytes) -> Any:
+    """Return a single-threaded CPU session of the ONNX model in `content`.
+
+    One thread and sequential nodes: a worker owns one core, a pool would spin on the
+    others, and a sum that is cut over threads depends on where it is cut.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's errors share no base class below Exception
+        raise InvalidDataError(
+            "model_unreadable",
+            f"ONNX Runtime {onnxruntime.__version__} cannot load the model: {error}",
+            "Export the model for an opset that this ONNX Runtime knows, in one file.",
+        ) from error
+
+
+def _input_name(session: Any, manifest: Manifest) -> str:
+    inputs = session.get_inputs()
+    width = len(manifest.features)
+    shape = inputs[0].shape if inputs else []
+    fits = (
+        len(inputs) == 1
+        and inputs[0].type == "tensor(float)"
+        and len(shape) == 2
+        and not isinstance(shape[0], int)
+        and (not isinstance(shape[1], int) or shape[1] == width)
+    )
+    if not fits:
+        found = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+        raise InvalidDataError(
+            "model_inputs_differ",
+            f"The model takes ({found}); its manifest lists {width} features.",
+            f"Export it with one float input of shape (rows, {width}), any number of rows.",
+        )
+    name: str = inputs[0].name
+    return name
+
+
+def _output_name(session: Any) -> str:
+    """Return the last float output of one or two columns: converters put the label first."""
+    usable = [
+        each.name
+        for each in session.get_outputs()
+        if each.type == "tensor(float)"
+        and (
+            len(each.shape) == 1
+            or (len(each.shape) == 2 and (not isinstance(each.shape[1], int) or each.shape[1] <= 2))
+        )
+    ]
+    if not usable:
+        raise InvalidDataError(
+            "model_output_unusable",
+            "The model has no float output of shape (rows,), (rows, 1) or (rows, 2).",
+            "Export it with zipmap switched off, so that probabilities are a tensor.",
+        )
+    name: str = usable[-1]
+    return name
+
+
+def _check_answers(model: Model) -> None:
+    """Refuse a model that answers test rows with anything but probabilities."""
+    width = len(model.manifest.features)
+    rows = np.repeat(np.array(_TEST_VALUES, np.float32)[:, None], width, axis=1)
+    try:
+        scores = model.run(rows)
+    except Exception as error:  # as in `open_session`
+        raise InvalidDataError(
+            "model_unreadable", f"The model fails on test rows: {error}", _REMAKE
+        ) from error
+    inside = np.isfinite(scores) & (scores >= 0) & (scores <= 1)
+    if scores.shape != (len(rows),) or not inside.all():
+        raise InvalidDataError(
+            "model_answers_no_probability",
+            f"The model {model.name} {model.version} answers test rows with {scores.tolist()}.",
+            "Export a model whose last output is the probability of class 1, or train it again.",
+        )
