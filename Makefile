@@ -18,7 +18,7 @@ PIP := -m pip --disable-pip-version-check --no-input
 VENV_STAMP := $(VENV)/.dependencies-installed
 PACKAGE_STAMP := $(VENV)/.package-installed
 KERNELS_STAMP := $(VENV)/.kernels-compiled
-KERNEL_SOURCES := $(shell grep -rlE --include='*.py' '^(import|from) numba' stream_infer 2>/dev/null)
+KERNEL_SOURCES := $(wildcard stream_infer/windows/*.py)
 
 # Sets $$python. A name on the path may be a shim that runs nothing, so each is tried.
 define FIND_PYTHON
@@ -63,21 +63,27 @@ format: $(VENV_STAMP) ## Write the formatting that lint asks for
 bench: install ## Throughput, latency and memory on this machine
 	$(VENV)/bin/stream-infer bench $(ARGS)
 
-# Every package of every extra and of the development group, for Python 3.11 to 3.13, with exact
-# versions and sha256 hashes and no download address. Versions that still fit are kept.
-lock: ## Write constraints.txt anew; UPGRADE=1 takes newer versions
+# constraints.txt: every package of every extra and of the development group, for Python 3.11 to
+# 3.13, with exact versions and sha256 hashes and no download address. deploy/constraints.txt: of
+# the same versions, those that the image of a worker needs. Versions that still fit are kept.
+COMPILE := -m uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	--quiet
+lock: ## Write the constraints anew; UPGRADE=1 takes newer versions
 	@set -e; $(FIND_PYTHON); \
 	room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \
 	"$$python" -m venv "$$room"; \
 	"$$room/bin/python" $(PIP) install --quiet uv; \
-	"$$room/bin/python" -m uv pip compile pyproject.toml --all-extras --group dev \
-		--universal --python-version 3.11 --generate-hashes --no-annotate \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		--quiet --output-file constraints.txt $(if $(UPGRADE),--upgrade); \
-	if grep -nE '://|index-url|find-links' constraints.txt; then \
-		echo "error: constraints.txt names a download address." >&2; exit 1; \
-	fi; \
-	echo "constraints.txt: $$(grep -c == constraints.txt) packages"
+	"$$room/bin/python" $(COMPILE) --all-extras --group dev \
+		--output-file constraints.txt $(if $(UPGRADE),--upgrade); \
+	"$$room/bin/python" $(COMPILE) --constraint constraints.txt --upgrade \
+		--output-file deploy/constraints.txt; \
+	for file in constraints.txt deploy/constraints.txt; do \
+		if grep -nE '://|index-url|find-links' $$file; then \
+			echo "error: $$file names a download address." >&2; exit 1; \
+		fi; \
+		echo "$$file: $$(grep -c == $$file) packages"; \
+	done
 
 clean: ## Remove .venv, caches and compiled kernels
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -55,6 +55,21 @@ def test_each_requirement_is_pinned_once_to_a_version_that_fits(
     assert wanted.specifier.contains(pins[0])
 
 
+def pins_of(file: str) -> set[str]:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert "--hash=sha256:" in text
+    return {match["pin"].strip() for match in ENTRY.finditer(text)}
+
+
+def test_the_image_is_built_from_the_same_versions_without_extras() -> None:
+    inside, everything = pins_of("deploy/constraints.txt"), pins_of("constraints.txt")
+    assert inside < everything
+    names = {Requirement(pin).name for pin in inside}
+    asked = {Requirement(text).name for text in PROJECT["project"]["dependencies"]}
+    assert asked <= names
+    assert names.isdisjoint({"jgo", "lightgbm", "mypy", "pytest"})
+
+
 def test_each_pin_is_exact_and_carries_sha256_hashes() -> None:
     entries = list(ENTRY.finditer(TEXT))
     assert len(entries) > len(PROJECT["project"]["dependencies"])
@@ -65,5 +80,7 @@ def test_each_pin_is_exact_and_carries_sha256_hashes() -> None:
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes)
 
 
-def test_no_download_address_and_no_index_is_named() -> None:
-    assert re.findall(r"://|@\s|index-url|find-links|trusted-host", TEXT) == []
+@pytest.mark.parametrize("file", ["constraints.txt", "deploy/constraints.txt"])
+def test_no_download_address_and_no_index_is_named(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert re.findall(r"://|@\s|index-url|find-links|trusted-host", text) == []

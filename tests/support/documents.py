@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from stream_infer.cli import cli
+from stream_infer.errors import StreamInferError
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(console|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -106,6 +107,8 @@ def fault_of_ours(arguments: list[str]) -> str | None:
         parse(cli, click.Context(cli, info_name="stream-infer"), arguments)
     except click.ClickException as error:
         return error.format_message()
+    except StreamInferError as error:
+        return error.message
     except ImportError as error:
         return f"the command cannot be imported: {error}"
     return None
