@@ -1,0 +1,220 @@
+"""The scored event: what a pipeline publishes about each of its events.
+
+A score is the model's float32, written with the fewest digits that tell it from its
+neighbours (``0.1``, not ``0.10000000149011612``). Read as a 64-bit number and
+narrowed to float32 it is the same score bit for bit; as a 64-bit number it may
+differ from the widened float32 by half a step of that, 6e-8 of its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import repeat, starmap
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from stream_infer.errors import ConfigError
+from stream_infer.events.columns import NO_POSITION, EventColumns, unpack_position
+from stream_infer.pipeline import Pipeline
+
+
+class ScoredEvent(msgspec.Struct, kw_only=True):
+    """What every scored event holds, whatever the pipeline; for readers.
+
+    A pipeline's own ids (``transaction_id``, ...) stand beside, under their own names.
+
+    event_id          ``topic-partition-offset`` of the event's record in the pipeline's first topic
+    event_time        ms since the epoch
+    score             None when the pipeline has no model, or the model gave no number
+    decision          ``approve``, ``review``, ``decline``, or None without a model
+    model, version    which model scored it
+    features_version  fingerprint of the features that the score was computed from
+    late              older than the allowed lateness behind its key's newest event
+    duplicate_of      event_id of the first record with the same id, or None
+    features          feature name -> number, or None for what is not finite; when the pipeline publishes them
+    extra             fields of the input that are kept and not known here
+    """
+
+    event_id: str
+    event_time: int
+    score: float | None
+    decision: str | None
+    model: str | None
+    version: str | None
+    features_version: str
+    late: bool
+    duplicate_of: str | None
+    features: dict[str, float | None] | msgspec.UnsetType = msgspec.UNSET
+    extra: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+_RESERVED = frozenset(ScoredEvent.__struct_fields__)
+
+
+def scored_type(
+    pipeline: Pipeline, feature_names: Sequence[str], *, publish_features: bool
+) -> type[msgspec.Struct]:
+    """Return the msgspec type of this pipeline's scored events.
+
+    Its fields are those of `ScoredEvent`, the pipeline's ids after ``event_id``.
+    Raises     ConfigError when an id field has the name of another field
+    """
+    ids = _id_fields(pipeline)
+    taken = sorted(_RESERVED.intersection(ids))
+    if taken:
+        raise ConfigError(
+            "reserved_field_name",
+            f"A scored event has a field {taken[0]!r} of its own.",
+            "Give the event type's field another name; a field mapping keeps the JSON as it is.",
+            field=taken[0],
+        )
+    features = _features_type(feature_names) if publish_features else None
+    return msgspec.defstruct(
+        "Scored" + pipeline.events.type.__name__,
+        [
+            ("event_id", str),
+            *((name, str) for name in ids),
+            ("event_time", int),
+            ("score", float | None),
+            ("decision", str | None),
+            ("model", str | None),
+            ("version", str | None),
+            ("features_version", str),
+            ("late", bool),
+            ("duplicate_of", str | None),
+            *([("features", features)] if features else []),
+            ("extra", dict[str, Any] | msgspec.UnsetType, msgspec.UNSET),
+        ],
+        gc=False,
+    )
+
+
+class ScoredEncoder:
+    """Encode the scored events of one pipeline.
+
+    pipeline          whose events
+    feature_names     names of the matrix's columns, in order
+    publish_features  whether each event carries its features
+    Raises            ConfigError when an id field has the name of another field
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        feature_names: Sequence[str],
+        publish_features: bool = False,  # noqa: FBT001, FBT002 - a setting, passed on as it is
+    ) -> None:
+        self._events = pipeline.events
+        self._type = scored_type(pipeline, feature_names, publish_features=publish_features)
+        self._features_type = _features_type(feature_names) if publish_features else None
+        self._encode = msgspec.json.Encoder().encode
+
+    def encode(  # noqa: PLR0917 - one argument a fact of the output
+        self,
+        columns: EventColumns,
+        scores: NDArray[np.float32] | None,
+        decisions: Sequence[str | None] | None,
+        model: str | None,
+        version: str | None,
+        fingerprint: str,
+        features: NDArray[np.float64] | None = None,
+    ) -> list[bytes]:
+        """Return one record value per row.
+
+        columns      n events; `source_partition` and `source_offset` are known
+        scores       (n,) float32, written as null where not finite; None without a model
+        decisions    n words; None without a model
+        fingerprint  of the pipeline's features
+        features     (n, F) float64, needed when features are published
+        Cost         O(n), about a microsecond a row without features
+        """
+        events = self._events
+        fields: list[Any] = [
+            event_ids(columns.source_topic, columns.source_partition, columns.source_offset),
+            columns.ids,
+            *(columns.entities[name] for name in events.entities if name != events.id),
+            columns.event_time.tolist(),
+            repeat(None) if scores is None else shortest_floats(scores),
+            repeat(None) if decisions is None else decisions,
+            repeat(model),
+            repeat(version),
+            repeat(fingerprint),
+            columns.late.tolist(),
+            _duplicates(columns),
+        ]
+        if self._features_type is not None:
+            if features is None:
+                raise ConfigError(
+                    "features_not_given",
+                    "The pipeline publishes its features, and none were given to the encoder.",
+                    "Pass the feature matrix, or do not publish features.",
+                )
+            fields.append(starmap(self._features_type, features.tolist()))
+        if columns.extra is not None:
+            fields.append(map(_raw, columns.extra))
+        return list(map(self._encode, map(self._type, *fields)))
+
+
+def event_ids(topic: str, partitions: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[str]:
+    """Return ``topic-partition-offset`` of each row.
+
+    >>> event_ids("readings", np.array([3]), np.array([17]))
+    ['readings-3-17']
+    """
+    numbers = set(partitions.tolist())
+    if len(numbers) == 1:
+        head = f"{topic}-{numbers.pop()}-"
+        return [head + str(offset) for offset in offsets.tolist()]
+    heads = {number: f"{topic}-{number}-" for number in numbers}
+    return [
+        heads[number] + str(offset)
+        for number, offset in zip(partitions.tolist(), offsets.tolist(), strict=True)
+    ]
+
+
+def shortest_floats(scores: NDArray[np.float32]) -> list[float | None]:
+    """Return 64-bit floats whose shortest form is the float32's; None for what is not finite.
+
+    orjson writes float32 arrays in their shortest form (Ryu) many times as quickly as
+    numpy prints them. A decimal that would not come back through 64 bits as the same
+    float32 is replaced by the exact value.
+    """
+    text = orjson.dumps(np.ascontiguousarray(scores), option=orjson.OPT_SERIALIZE_NUMPY)
+    floats: list[float | None] = orjson.loads(text)
+    narrowed = np.array(floats, dtype=np.float64).astype(np.float32)
+    for row in np.flatnonzero((narrowed != scores) & np.isfinite(scores)).tolist():
+        floats[row] = float(scores[row])
+    return floats
+
+
+def _id_fields(pipeline: Pipeline) -> list[str]:
+    events = pipeline.events
+    return [events.id, *(name for name in events.entities if name != events.id)]
+
+
+def _features_type(feature_names: Sequence[str]) -> type[msgspec.Struct]:
+    attributes = [f"f{index}" for index in range(len(feature_names))]
+    return msgspec.defstruct(
+        "Features",
+        [(attribute, float | None) for attribute in attributes],
+        rename=dict(zip(attributes, feature_names, strict=True)),
+        gc=False,
+    )
+
+
+def _duplicates(columns: EventColumns) -> Any:
+    if not (columns.duplicate_of != NO_POSITION).any():
+        return repeat(None)
+    topic = columns.source_topic
+    return [
+        None if packed == NO_POSITION else "{}-{}-{}".format(topic, *unpack_position(packed))
+        for packed in columns.duplicate_of.tolist()
+    ]
+
+
+def _raw(extra: bytes | None) -> msgspec.Raw | msgspec.UnsetType:
+    return msgspec.UNSET if extra is None else msgspec.Raw(extra)
