@@ -1,1 +1,1 @@
-"""TODO-docstring."""
+"""Declarations and columns to a feature matrix."""

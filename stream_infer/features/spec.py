@@ -83,19 +83,27 @@ class Rate(Windowed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Last:
-    """Value of the key's entry just before the event; NaN when there is none."""
+    """Value of the key's entry just before the event; NaN when there is none.
+
+    within  how far back it looks; an older entry is none
+    """
 
     by: str
     of: str
     name: str
+    within: str = "30d"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Since:
-    """Seconds since the key's entry just before the event; NaN when there is none."""
+    """Seconds since the key's entry just before the event; NaN when there is none.
+
+    within  how far back it looks; an older entry is none
+    """
 
     by: str
     name: str
+    within: str = "30d"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

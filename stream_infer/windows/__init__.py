@@ -1,1 +1,1 @@
-"""TODO-docstring."""
+"""Exact sliding event-time windows: entries per key, sorted, with cumulative sums."""

@@ -1,0 +1,101 @@
+"""Custom steps: a user's numba function over a state record per key, in log order.
+
+A step sees each kept event of its key once, in the order of the log, and writes its
+features and its record. Events that are not kept (duplicates, and those too old for
+the stage's windows) are evaluated on a copy of the record, which is thrown away. A
+record starts zeroed, and is zeroed again when the partition's clock is more than
+`forget_after` past the newest event that it folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.durations import parse_duration
+from stream_infer.events.columns import EventColumns
+from stream_infer.features.plan import StagePlan
+from stream_infer.windows.compiled import part
+from stream_infer.windows.state import NONE, Results, Rows
+
+_FOLD = 1
+
+
+@lru_cache(maxsize=64)
+def _runner(step: Callable[..., None]) -> Callable[..., None]:
+    """Return a kernel that runs one step over a batch; compiled once per process and step."""
+
+    def run(
+        records: np.ndarray,
+        scratch: np.ndarray,
+        slots: NDArray[np.int64],
+        times: NDArray[np.int64],
+        values: NDArray[np.float64],
+        stepped: NDArray[np.int8],
+        clock: NDArray[np.int64],
+        before: NDArray[np.int64],
+        zero: np.ndarray,
+        forget_after: int,
+        out: NDArray[np.float64],
+    ) -> None:
+        for i in range(slots.shape[0]):
+            if stepped[i] == 0:
+                continue
+            s = slots[i]
+            if before[i] == NONE or before[i] + forget_after < clock[i]:
+                records[s] = zero[0]
+            if stepped[i] == _FOLD:
+                step(records[s], times[i], values[i], out[i])
+            else:
+                scratch[0] = records[s]
+                step(scratch[0], times[i], values[i], out[i])
+
+    return part(run)
+
+
+class CustomSteps:
+    """The custom steps of one stage, with their records.
+
+    records          one structured array a step, a row a slot; the store grows them
+    forget_after_ms  the longest of the steps, 0 without one
+    """
+
+    def __init__(self, plan: StagePlan) -> None:
+        self._steps = plan.customs
+        self._decimals = plan.decimals
+        self._forget_ms = [parse_duration(custom.forget_after) for _, custom in self._steps]
+        self.forget_after_ms = max(self._forget_ms, default=0)
+        self.records: list[NDArray[Any]] = [np.zeros(0, c.state) for _, c in self._steps]
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def fold(
+        self, columns: EventColumns, rows: Rows, results: Results, features: NDArray[np.float64]
+    ) -> None:
+        """Run every step over the rows that the windows' kernel has judged; fill `features`."""
+        for (at, custom), records, forget_after in zip(
+            self._steps, self.records, self._forget_ms, strict=True
+        ):
+            values = np.empty((len(columns), len(custom.of)), np.float64)
+            for v, name in enumerate(custom.of):
+                values[:, v] = columns.values[name] / 10.0 ** self._decimals[name]
+            out = np.full((len(columns), len(custom.names)), np.nan)
+            _runner(custom.step)(
+                records,
+                np.zeros(1, custom.state),
+                rows.slot,
+                rows.time,
+                values,
+                results.stepped,
+                results.clock,
+                results.before,
+                np.zeros(1, custom.state),
+                forget_after,
+                out,
+            )
+            features[:, at : at + len(custom.names)] = out

@@ -1,0 +1,127 @@
+"""One stage's fold: records in, features out, state kept.
+
+`StageFold` owns the state of one stage for one partition. Its state is a function of
+the records it was given, in their order: not of how they were cut into batches, not
+of clocks, not of memory (see `stream_infer.windows.kernels` for the rules).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.events.columns import EventColumns
+from stream_infer.features.custom import CustomSteps
+from stream_infer.features.plan import StagePlan
+from stream_infer.windows.hashing import hash_ids
+from stream_infer.windows.state import Results, Rows
+from stream_infer.windows.store import EntryStore
+
+_OFFSET_BITS = np.int64(48)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Folded:
+    """What a stage says about the ``n`` rows of a batch.
+
+    accepted      (n,) bool; False where the row's upstream record was folded before: then
+                  nothing was folded and the row's other columns mean nothing
+    late          (n,) bool
+    duplicate_of  (n,) int64, packed position, or NO_POSITION
+    features      (n, k) float64 in the stage's order; NaN where the row is no event
+    """
+
+    accepted: NDArray[np.bool_]
+    late: NDArray[np.bool_]
+    duplicate_of: NDArray[np.int64]
+    features: NDArray[np.float64]
+
+
+class StageFold:
+    """The fold of one stage over one partition.
+
+    plan              what the stage folds
+    memory_bytes_max  bound on `bytes`; `fold` raises `StateBudgetError` beyond it, after
+                      which the state must be restored
+    """
+
+    def __init__(self, plan: StagePlan, memory_bytes_max: int | None = None) -> None:
+        self.plan = plan
+        self._customs = CustomSteps(plan)
+        self._store = EntryStore(
+            plan.layout, memory_bytes_max, self._customs.forget_after_ms, self._customs.records
+        )
+
+    @property
+    def clock_ms(self) -> int | None:
+        """The partition's clock: its largest event time so far, or None."""
+        return self._store.clock_ms
+
+    @property
+    def keys(self) -> int:
+        """Keys that are held."""
+        return len(self._store.keys)
+
+    @property
+    def entries(self) -> int:
+        """Entries that are held."""
+        return self._store.entries
+
+    @property
+    def bytes(self) -> int:
+        """Memory that is held."""
+        return self._store.bytes
+
+    def fold(self, columns: EventColumns) -> Folded:
+        """Fold the rows in order and return what is said about them."""
+        n = len(columns)
+        rows = self._rows(columns)
+        results = Results(
+            accepted=np.empty(n, np.bool_),
+            late=np.empty(n, np.bool_),
+            duplicate_of=np.empty(n, np.int64),
+            features=np.empty((n, len(self.plan.window_at)), np.float64),
+            stepped=np.empty(n, np.int8),
+            clock=np.empty(n, np.int64),
+            before=np.empty(n, np.int64),
+        )
+        self._store.fold(rows, results)
+        features = results.features
+        if self._customs:
+            features = np.full((n, len(self.plan.names)), np.nan)
+            features[:, self.plan.window_at] = results.features
+            self._customs.fold(columns, rows, results, features)
+        return Folded(results.accepted, results.late, results.duplicate_of, features)
+
+    def _rows(self, columns: EventColumns) -> Rows:
+        """Return the columns as kernels take them."""
+        n = len(columns)
+        values = np.empty((n, len(self.plan.layout.values)), np.int64)
+        for v, name in enumerate(self.plan.layout.values):
+            values[:, v] = columns.values[name]
+        upstream, upstream_offset = self._upstream(columns)
+        return Rows(
+            kind=columns.kind,
+            time=columns.event_time,
+            slot=self._store.slots_of(columns.entities[self.plan.entity]),
+            ids=hash_ids(columns.ids),
+            values=values,
+            position=(columns.source_partition << _OFFSET_BITS) | columns.source_offset,
+            late=columns.late,
+            duplicate_of=columns.duplicate_of,
+            label=columns.label,
+            label_time=columns.label_time,
+            upstream=upstream,
+            upstream_offset=upstream_offset,
+        )
+
+    def _upstream(self, columns: EventColumns) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return each row's place in `seen` (-1 without an upstream) and its offset there."""
+        if columns.upstream is None or columns.upstream_offset is None:
+            none = np.full(len(columns), -1, np.int64)
+            return none, none
+        # One more, so that index -1 (a record of our own, such as a tick) finds -1.
+        known = np.append(self._store.upstream_indices(columns.upstreams), -1)
+        return known[columns.upstream], columns.upstream_offset

@@ -1,0 +1,273 @@
+"""From declarations to stages: what each stage folds, and where its features go.
+
+A pipeline has one stage per entity, in the order in which declarations first use
+them; the first is always the one that the input topic is keyed by, since it decides
+`late` and `duplicate_of` for everybody. Features of the event alone belong to no stage.
+
+The fingerprint covers everything that can change a feature's value. State and models
+carry it, so that neither is used with features of another meaning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.durations import parse_duration
+from stream_infer.events.columns import EventColumns
+from stream_infer.features.declared import check_features, feature_names
+from stream_infer.features.rows import row_feature
+from stream_infer.features.spec import (
+    Count,
+    Custom,
+    Feature,
+    KeyFeature,
+    Last,
+    Max,
+    Mean,
+    Rate,
+    RowFeature,
+    Since,
+    Std,
+    Sum,
+    WindowFeature,
+)
+from stream_infer.pipeline import Pipeline
+from stream_infer.windows.layout import (
+    OP_COUNT,
+    OP_LAST,
+    OP_MAX,
+    OP_MEAN,
+    OP_RATE,
+    OP_SINCE,
+    OP_STD,
+    OP_SUM,
+    OP_WIDTH,
+    WindowLayout,
+)
+
+SEMANTICS_VERSION = 1
+"""Raised whenever the same declaration begins to mean another value."""
+
+_CODES: dict[type[Any], int] = {
+    Count: OP_COUNT,
+    Sum: OP_SUM,
+    Mean: OP_MEAN,
+    Std: OP_STD,
+    Max: OP_MAX,
+    Rate: OP_RATE,
+    Last: OP_LAST,
+    Since: OP_SINCE,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StagePlan:
+    """What one stage folds.
+
+    entity            whose windows it keeps; its log is keyed by it
+    names             names of its features, in declared order
+    columns_at        (k,) int64, where each stands in the model's input
+    features_version  fingerprint of everything that its state and features depend on
+    layout            its windows, as numbers
+    window_at         (w,) int64, which of `names` the layout's ops are
+    customs           its custom steps, each with the place of its first feature in `names`
+    customs_values    value names that custom steps read
+    """
+
+    entity: str
+    names: tuple[str, ...]
+    columns_at: NDArray[np.int64]
+    features_version: str
+    layout: WindowLayout
+    window_at: NDArray[np.int64]
+    customs: tuple[tuple[int, Custom], ...]
+    decimals: dict[str, int]
+
+    @property
+    def first(self) -> bool:
+        """Whether it decides `late` and `duplicate_of`."""
+        return self.layout.first
+
+    @property
+    def folds_labels(self) -> bool:
+        """Whether labels change its state."""
+        return self.layout.folds_labels
+
+    @property
+    def horizon_ms(self) -> int:
+        """How far behind its key's newest event an entry can still matter."""
+        return self.layout.horizon_ms
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What a pipeline's declarations compile to.
+
+    pipeline       the declaration
+    stages         one per entity, in log order
+    feature_names  columns of the model's input, in declared order
+    fingerprint    hex digits that change whenever a value could
+    rows           features of the event alone, each with its place in `feature_names`
+    """
+
+    pipeline: Pipeline
+    stages: tuple[StagePlan, ...]
+    feature_names: tuple[str, ...]
+    fingerprint: str
+    rows: tuple[tuple[int, RowFeature], ...]
+
+    def matrix(
+        self, columns: EventColumns, stage_features: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the model's input, (n, F) float64, C order.
+
+        stage_features  (n, k) float64: the features of every stage, in stage order
+        """
+        out = np.empty((len(columns), len(self.feature_names)), np.float64)
+        scales = {name: 10.0**d for name, d in self.pipeline.events.decimals.items()}
+        for at, feature in self.rows:
+            out[:, at] = row_feature(feature, columns, scales)
+        first = 0
+        for stage in self.stages:
+            out[:, stage.columns_at] = stage_features[:, first : first + len(stage.names)]
+            first += len(stage.names)
+        return out
+
+
+def compile_plan(pipeline: Pipeline) -> Plan:
+    """Return the plan of a pipeline; raise `ConfigError` when a declaration is wrong."""
+    check_features(pipeline)
+    keyed: dict[str, list[KeyFeature]] = {pipeline.events.key: []}
+    rows: list[tuple[int, RowFeature]] = []
+    places: dict[str, list[int]] = {pipeline.events.key: []}
+    at = 0
+    for feature in pipeline.features:
+        width = len(feature_names(feature))
+        if isinstance(feature, KeyFeature):
+            keyed.setdefault(feature.by, []).append(feature)
+            places.setdefault(feature.by, []).extend(range(at, at + width))
+        else:
+            rows.append((at, feature))
+        at += width
+    return Plan(
+        pipeline=pipeline,
+        stages=tuple(_stage(pipeline, by, keyed[by], places[by]) for by in keyed),
+        feature_names=tuple(name for f in pipeline.features for name in feature_names(f)),
+        fingerprint=_digest(_facts(pipeline, pipeline.features)),
+        rows=tuple(rows),
+    )
+
+
+def _stage(
+    pipeline: Pipeline, entity: str, features: list[KeyFeature], places: list[int]
+) -> StagePlan:
+    """Compile the declarations of one entity."""
+    windows: list[tuple[int, WindowFeature | Last | Since]] = []
+    customs: list[tuple[int, Custom]] = []
+    names: list[str] = []
+    for feature in features:
+        if isinstance(feature, Custom):
+            customs.append((len(names), feature))
+        else:
+            windows.append((len(names), feature))
+        names.extend(feature_names(feature))
+    facts = _facts(pipeline, tuple(features)) | {"stage": entity}
+    return StagePlan(
+        entity=entity,
+        names=tuple(names),
+        columns_at=np.array(places, np.int64),
+        features_version=_digest(facts),
+        layout=_layout(pipeline, entity, [feature for _, feature in windows]),
+        window_at=np.array(
+            [at + k for at, f in windows for k in range(len(feature_names(f)))], np.int64
+        ),
+        customs=tuple(customs),
+        decimals=dict(pipeline.events.decimals),
+    )
+
+
+def _bounds(feature: WindowFeature | Last | Since) -> list[tuple[int, int]]:
+    """Return (delay, delay + window) in ms for each window of a declaration."""
+    if isinstance(feature, Last | Since):
+        return [(0, parse_duration(feature.within))]
+    delay = parse_duration(feature.delay)
+    return [(delay, delay + parse_duration(window)) for window in feature.over]
+
+
+def _layout(
+    pipeline: Pipeline, entity: str, features: list[WindowFeature | Last | Since]
+) -> WindowLayout:
+    """Compile windows to boundaries and ops."""
+    offsets = sorted({offset for f in features for pair in _bounds(f) for offset in pair})
+    values = sorted({f.of for f in features if isinstance(f, Sum | Mean | Std | Max | Last)})
+    squared = sorted({f.of for f in features if isinstance(f, Std)})
+    ops: list[tuple[int, ...]] = []
+    for feature in features:
+        of = getattr(feature, "of", None)
+        current = isinstance(feature, WindowFeature) and feature.current
+        for delay, until in _bounds(feature):
+            ops.append((
+                _CODES[type(feature)],
+                offsets.index(delay),
+                offsets.index(until),
+                int(current and delay == 0),
+                values.index(of) if of is not None else -1,
+                squared.index(of) if of in squared else -1,
+                int(isinstance(feature, Rate) and feature.denominator == "labelled"),
+            ))  # fmt: skip
+    lateness = parse_duration(pipeline.lateness)
+    is_first = entity == pipeline.events.key
+    return WindowLayout(
+        # At least 1 ms, so that a key's newest event is always visible to the next one.
+        horizon_ms=max(1, max(offsets, default=0) + lateness),
+        lateness_ms=lateness,
+        first=is_first,
+        duplicates=is_first and pipeline.duplicates,
+        folds_labels=any(isinstance(feature, Rate) for feature in features),
+        boundaries=np.array(offsets, np.int64),
+        ops=np.array(ops, np.int64).reshape(-1, OP_WIDTH),
+        values=tuple(values),
+        scales=np.array([10.0 ** pipeline.events.decimals[v] for v in values], np.float64),
+        squares=np.array([values.index(v) for v in squared], np.int64),
+    )
+
+
+def _facts(pipeline: Pipeline, features: tuple[Feature, ...]) -> dict[str, Any]:
+    """Return what the values of these features depend on, JSON-encodable."""
+    events = pipeline.events
+    return {
+        "semantics": SEMANTICS_VERSION,
+        "id": events.id,
+        "time": events.time,
+        "key": events.key,
+        "decimals": {name: events.decimals[name] for name in sorted(events.decimals)},
+        "labels": [pipeline.labels.by, pipeline.labels.truth] if pipeline.labels else None,
+        "lateness_ms": parse_duration(pipeline.lateness),
+        "duplicates": pipeline.duplicates,
+        "features": [_feature_facts(feature) for feature in features],
+    }
+
+
+def _feature_facts(feature: Feature) -> dict[str, Any]:
+    """Return a declaration as JSON-encodable facts."""
+    facts = {name: getattr(feature, name) for name in _field_names(feature)}
+    if isinstance(feature, Custom):
+        facts["state"] = str(np.dtype(feature.state).descr)
+        facts["step"] = f"{feature.step.__module__}.{feature.step.__qualname__}"
+    return {"kind": type(feature).__name__} | facts
+
+
+def _field_names(feature: Feature) -> list[str]:
+    return sorted(feature.__dataclass_fields__)
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    """Return 16 hex digits over the facts."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,65 @@
+"""The one place that speaks to numba's decorators.
+
+`kernel` is for functions that Python calls: they release the GIL and are kept on
+disk, so that a second process loads them instead of compiling. `part` is for the
+functions that kernels are made of; they live inside their kernel's machine code.
+
+numba notices that a kernel's own file changed, but not that a part in another file
+did. So every kernel carries the digest of this package's sources in its name, which
+is the name of its cache file: a change anywhere makes new files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    # A division by zero is excluded where it can happen; Python's check costs a branch each.
+    "error_model": "numpy",
+}
+
+
+def _digest_sources() -> str:
+    """Return eight hex digits over the sources of this package."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+_SOURCES = _digest_sources()
+
+
+def part(function: FunctionT) -> FunctionT:
+    """Return the function in a form that kernels can call; it is compiled with them."""
+    compiled: FunctionT = numba.njit(**_OPTIONS)(function)
+    return compiled
+
+
+def kernel(function: FunctionT) -> FunctionT:
+    """Return the compiled function; machine code is kept between processes where it can be.
+
+    Where no folder can be written (a read-only image without a home folder) the kernel is
+    compiled in each process, and a warning says so once per kernel.
+    """
+    function.__qualname__ = f"{function.__qualname__}_{_SOURCES}"
+    try:
+        compiled: FunctionT = numba.njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError as error:
+        warnings.warn(
+            f"Kernel {function.__name__} is compiled anew in this process, since its machine code "
+            f"cannot be kept ({error}). Set NUMBA_CACHE_DIR to a folder that can be written.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return part(function)
+    return compiled

@@ -1,0 +1,332 @@
+"""What can happen to one key's entries: search, insert, remove, make room, forget.
+
+Positions are counted within the key's block, 0 being its oldest entry.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream_infer.windows.arena import BLOCK_MIN, free_block, take_block
+from stream_infer.windows.compiled import part
+from stream_infer.windows.exact import add, square
+from stream_infer.windows.state import (
+    CAPACITY,
+    COUNT,
+    END,
+    ENTRIES,
+    GHOST,
+    LABELLED,
+    NEWEST,
+    NONE,
+    POSITIVE,
+    START,
+    TOTALS,
+    TOUCHED,
+    UNLABELLED,
+    Rules,
+    State,
+)
+
+
+@part
+def upper_bound(column: np.ndarray, start: int, low: int, high: int, x: int) -> int:
+    """Return the first position in [low, high) whose element is above x, else high."""
+    while low < high:
+        middle = (low + high) >> 1
+        if column[start + middle] > x:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@part
+def floor_of(newest: int, rules: Rules) -> int:
+    """Return the time up to which entries of a key are invisible."""
+    return NONE if newest == NONE else newest - rules.horizon
+
+
+@part
+def _place(state: State, start: int, end: int, time: int, identity: int) -> int:
+    """Return where (time, identity) belongs: behind its equals."""
+    if end == 0 or state.times[start + end - 1] < time:
+        return end
+    low, high = 0, end
+    while low < high:
+        middle = (low + high) >> 1
+        here = state.times[start + middle]
+        if here > time or (here == time and state.hashes[start + middle] > identity):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@part
+def _filter_bits(identity: int, capacity: int) -> tuple[int, int, int]:
+    """Return the three bits of an id in a filter of 16 bits an entry."""
+    mask = capacity * 16 - 1
+    return identity & mask, (identity >> 20) & mask, (identity >> 40) & mask
+
+
+@part
+def _filter_add(state: State, start: int, capacity: int, identity: int) -> None:
+    for bit in _filter_bits(identity, capacity):
+        state.filters[start + (bit >> 4)] |= np.uint16(1 << (bit & 15))
+
+
+@part
+def _filter_has(state: State, start: int, capacity: int, identity: int) -> bool:
+    """Return False when the block surely holds no such id (1 in 200 strangers pass)."""
+    for bit in _filter_bits(identity, capacity):
+        if (state.filters[start + (bit >> 4)] >> (bit & 15)) & 1 == 0:
+            return False
+    return True
+
+
+@part
+def find(state: State, s: int, time: int, identity: int, floor: int, ghosts: bool, events: bool) -> int:
+    """Return the position of a visible entry with this id, or -1; one at `time` is preferred.
+
+    ghosts, events  which of the two are looked for
+    Cost            O(1) when the id is new, O(entries) to find it at another time
+    """
+    row = state.slots[s]
+    start, end = row[START], row[END]
+    if end == 0 or not _filter_has(state, start, row[CAPACITY], identity):
+        return -1
+    # A retry or a label nearly always names the time too, so hot keys are not scanned for it.
+    j = _place(state, start, end, time, identity) - 1
+    found = -1
+    while j >= 0 and time > floor and _is_at(state, start + j, time, identity):
+        if _is_wanted(state, start + j, ghosts, events):
+            found = j
+        j -= 1
+    if found >= 0:
+        return found
+    for j in range(end):
+        at = start + j
+        if (
+            state.hashes[at] == identity
+            and state.times[at] > floor
+            and _is_wanted(state, at, ghosts, events)
+        ):
+            return j
+    return -1
+
+
+@part
+def _is_at(state: State, at: int, time: int, identity: int) -> bool:
+    return state.times[at] == time and state.hashes[at] == identity
+
+
+@part
+def _is_wanted(state: State, at: int, ghosts: bool, events: bool) -> bool:
+    """Tell whether an entry is of a wanted sort; only stages that fold labels have ghosts."""
+    if state.labels.shape[0] == 0:
+        return events
+    return ghosts if state.labels[at] >= GHOST else events
+
+
+@part
+def _copy(state: State, source: int, target: int) -> None:
+    """Copy one arena row, whatever columns there are."""
+    state.times[target] = state.times[source]
+    state.hashes[target] = state.hashes[source]
+    if state.positions.shape[0]:
+        state.positions[target] = state.positions[source]
+    for v in range(state.sums.shape[1]):
+        state.sums[target, v] = state.sums[source, v]
+    for q in range(state.squares.shape[1]):
+        state.squares[target, q] = state.squares[source, q]
+    if state.labels.shape[0]:
+        state.labels[target] = state.labels[source]
+        state.label_times[target] = state.label_times[source]
+        for c in range(3):
+            state.counts[target, c] = state.counts[source, c]
+
+
+@part
+def count_before(state: State, s: int, j: int, which: int) -> int:
+    """Return how many entries (which 0), labelled (1) or positive ones (2) lie before j."""
+    if state.counts.shape[0] == 0:
+        return j
+    row = state.slots[s]
+    if j == row[END]:
+        return row[COUNT + which]
+    return np.int64(state.counts[row[START] + j, which])
+
+
+@part
+def sum_before(state: State, s: int, j: int, v: int) -> int:
+    """Return the sum of value v over the entries before j."""
+    row = state.slots[s]
+    return row[TOTALS + v] if j == row[END] else state.sums[row[START] + j, v]
+
+
+@part
+def squares_before(state: State, s: int, j: int, q: int) -> tuple[np.uint64, np.uint64]:
+    """Return the 128-bit sum of squares over the entries before j."""
+    row = state.slots[s]
+    if j == row[END]:
+        at = TOTALS + state.sums.shape[1] + 2 * q
+        return np.uint64(row[at]), np.uint64(row[at + 1])
+    at = row[START] + j
+    return state.squares[at, 2 * q], state.squares[at, 2 * q + 1]
+
+
+@part
+def _add_behind(state: State, rules: Rules, s: int, j: int, values: np.ndarray) -> None:
+    """Add one entry's values to all sums behind position j, and to the totals."""
+    row = state.slots[s]
+    start, end = row[START], row[END]
+    for v in range(state.sums.shape[1]):
+        for k in range(start + j + 1, start + end):
+            state.sums[k, v] += values[v]
+        row[TOTALS + v] += values[v]
+    for q in range(rules.squared.shape[0]):
+        low, high = square(values[rules.squared[q]])
+        at = TOTALS + state.sums.shape[1] + 2 * q
+        total_low, total_high = add(np.uint64(row[at]), np.uint64(row[at + 1]), low, high)
+        row[at], row[at + 1] = np.int64(total_low), np.int64(total_high)
+        for k in range(start + j + 1, start + end):
+            low_here, high_here = add(
+                state.squares[k, 2 * q], state.squares[k, 2 * q + 1], low, high
+            )
+            state.squares[k, 2 * q], state.squares[k, 2 * q + 1] = low_here, high_here
+
+
+@part
+def add_counts_behind(state: State, s: int, j: int, which: int, change: int) -> None:
+    """Change a cumulative count behind position j, and its total."""
+    if state.counts.shape[0] == 0 or change == 0:
+        return
+    row = state.slots[s]
+    for k in range(row[START] + j + 1, row[START] + row[END]):
+        state.counts[k, which] += change
+    row[COUNT + which] += change
+
+
+@part
+def insert(
+    state: State,
+    rules: Rules,
+    s: int,
+    time: int,
+    identity: int,
+    values: np.ndarray,
+    position: int,
+    label: int,
+    label_time: int,
+) -> None:
+    """Insert an entry into a block that has room; a ghost counts for nothing.
+
+    Cost  O(1) for the newest entry, else O(entries behind it)
+    """
+    row = state.slots[s]
+    start, end = row[START], row[END]
+    j = _place(state, start, end, time, identity)
+    for k in range(start + end, start + j, -1):
+        _copy(state, k - 1, k)
+    if j == end:
+        _write_totals(state, s, start + j)
+    state.times[start + j] = time
+    state.hashes[start + j] = identity
+    if state.positions.shape[0]:
+        state.positions[start + j] = position
+    if rules.finds_ids:
+        _filter_add(state, start, row[CAPACITY], identity)
+    row[END] = end + 1
+    state.registers[ENTRIES] += 1
+    ghost = label >= GHOST
+    if not ghost:
+        _add_behind(state, rules, s, j, values)
+    if state.labels.shape[0]:
+        state.labels[start + j] = label
+        state.label_times[start + j] = label_time
+        if not ghost:
+            add_counts_behind(state, s, j, 0, 1)
+            add_counts_behind(state, s, j, 1, 1 if label != UNLABELLED else 0)
+            add_counts_behind(state, s, j, 2, 1 if label == 1 else 0)
+
+
+@part
+def _write_totals(state: State, s: int, at: int) -> None:
+    """Write the key's totals as what lies before arena row `at`, the new last entry."""
+    row = state.slots[s]
+    values = state.sums.shape[1]
+    for v in range(values):
+        state.sums[at, v] = row[TOTALS + v]
+    for q in range(state.squares.shape[1]):
+        state.squares[at, q] = np.uint64(row[TOTALS + values + q])
+    if state.counts.shape[0]:
+        for c in range(3):
+            state.counts[at, c] = row[COUNT + c]
+
+
+@part
+def remove_ghost(state: State, s: int, j: int) -> None:
+    """Remove the ghost at position j; no sum changes, since it counted for nothing."""
+    row = state.slots[s]
+    start, end = row[START], row[END]
+    for k in range(start + j, start + end - 1):
+        _copy(state, k + 1, k)
+    row[END] = end - 1
+    state.registers[ENTRIES] -= 1
+
+
+@part
+def _move(state: State, rules: Rules, s: int, first: int, target: int, capacity: int) -> None:
+    """Move the entries from position `first` on to the front of a block, and adopt it."""
+    row = state.slots[s]
+    start, live = row[START], row[END] - first
+    for k in range(live):
+        _copy(state, start + first + k, target + k)
+    state.registers[ENTRIES] -= first
+    row[START], row[CAPACITY], row[END] = target, capacity, live
+    if rules.finds_ids:
+        state.filters[target : target + capacity] = 0
+        for k in range(target, target + live):
+            _filter_add(state, target, capacity, state.hashes[k])
+
+
+@part
+def make_room(state: State, rules: Rules, s: int) -> bool:
+    """Make sure that one entry fits; return False when the arena must grow first.
+
+    A full block first loses its invisible entries, if they are an eighth of it or more (so a
+    move is paid for by at least that many inserts); only then does it double.
+    """
+    row = state.slots[s]
+    start, capacity, end = row[START], row[CAPACITY], row[END]
+    if end < capacity:
+        return True
+    dead = upper_bound(state.times, start, 0, end, floor_of(row[NEWEST], rules))
+    live = end - dead
+    if capacity > 0 and dead * 8 >= capacity and live * 4 > capacity:
+        _move(state, rules, s, dead, start, capacity)
+        return True
+    size = BLOCK_MIN
+    while size <= live + (live >> 3):
+        size *= 2
+    target = take_block(state, size)
+    if target < 0:
+        return False
+    _move(state, rules, s, dead, target, size)
+    if capacity > 0:
+        free_block(state, start, capacity)
+    return True
+
+
+@part
+def drop_entries(state: State, s: int) -> None:
+    """Forget a key's entries and clocks, and give its block back; its custom records stay."""
+    row = state.slots[s]
+    if row[CAPACITY] > 0:
+        free_block(state, row[START], row[CAPACITY])
+    state.registers[ENTRIES] -= row[END]
+    row[START], row[CAPACITY], row[END] = 0, 0, 0
+    row[NEWEST], row[TOUCHED] = NONE, NONE
+    row[COUNT], row[LABELLED], row[POSITIVE] = 0, 0, 0
+    row[TOTALS:] = 0

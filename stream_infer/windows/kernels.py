@@ -1,0 +1,212 @@
+"""The kernel that folds a batch into a stage's state, row by row in offset order.
+
+The rules it follows, `n` being the newest kept event of the row's key, `c` the
+partition's clock with this row, `h` the horizon and `t` the row's event time:
+
+    forgotten   the key, when n + h < c: everything it knew is gone before the row is looked at
+    late        t < n - lateness, or t < c - h
+    visible     entries with time <= t - delay, > t - delay - w, and > max(n, t) - h
+    kept        t > max(n, t) - h and t >= c - h, and the row is no duplicate
+    duplicate   a visible entry of the key has the same id hash
+
+Each is a function of the log up to the row; when memory is really given back (blocks
+full, sweeps) plays no part, so results do not depend on how rows are cut into batches.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream_infer.events.columns import EVENT, LABEL, NO_POSITION, TICK
+from stream_infer.windows.compiled import kernel, part
+from stream_infer.windows.entries import (
+    add_counts_behind,
+    drop_entries,
+    find,
+    floor_of,
+    insert,
+    make_room,
+    remove_ghost,
+)
+from stream_infer.windows.evaluate import cut, evaluate
+from stream_infer.windows.state import (
+    CLOCK,
+    GHOST,
+    NEWEST,
+    NONE,
+    START,
+    STEPPED,
+    TOUCHED,
+    UNLABELLED,
+    Results,
+    Rows,
+    Rules,
+    State,
+)
+
+
+@part
+def _fold_event(
+    state: State, rules: Rules, rows: Rows, results: Results, i: int, cuts: np.ndarray
+) -> None:
+    """Evaluate one event, decide what it is, and keep it if it is new and fits."""
+    s, time, identity, values = rows.slot[i], rows.time[i], rows.ids[i], rows.values[i]
+    row = state.slots[s]
+    clock, newest = state.registers[CLOCK], row[NEWEST]
+    floor = floor_of(max(newest, time), rules)
+    results.late[i] = rows.late[i]
+    duplicate_of = rows.duplicate_of[i]
+    if rules.first:
+        behind = newest != NONE and time < newest - rules.lateness
+        results.late[i] = behind or time < clock - rules.horizon
+    if rules.duplicates:
+        original = find(state, s, time, identity, floor, False, True)
+        duplicate_of = NO_POSITION if original < 0 else state.positions[row[START] + original]
+    results.duplicate_of[i] = duplicate_of
+    is_new = duplicate_of == NO_POSITION
+    cut(state, rules, s, time, floor, cuts)
+    evaluate(state, rules, s, time, values, 1 if is_new else 0, cuts, results.features[i])
+    kept = is_new and time > floor and time >= clock - rules.horizon
+    results.before[i] = row[STEPPED]
+    results.stepped[i] = 1 if kept else 2
+    if not kept:
+        return
+    if rules.keeps_entries:
+        _keep(state, rules, rows, i, floor)
+    row[NEWEST] = max(newest, time)
+    row[TOUCHED] = max(row[TOUCHED], time)
+    row[STEPPED] = max(row[STEPPED], time)
+
+
+@part
+def _keep(state: State, rules: Rules, rows: Rows, i: int, floor: int) -> None:
+    """Insert an event; a label that waited for it becomes its label."""
+    s, time, identity = rows.slot[i], rows.time[i], rows.ids[i]
+    label, label_time = UNLABELLED, np.int64(0)
+    if rules.folds_labels:
+        ghost = find(state, s, time, identity, floor, True, False)
+        if ghost >= 0:
+            at = state.slots[s][START] + ghost
+            label, label_time = state.labels[at] - GHOST, state.label_times[at]
+            remove_ghost(state, s, ghost)
+    position = rows.position[i]
+    insert(state, rules, s, time, identity, rows.values[i], position, label, label_time)
+
+
+@part
+def _fold_label(state: State, rules: Rules, rows: Rows, i: int) -> None:
+    """Label the entry it speaks of, or let the label wait for its event."""
+    s, time, identity = rows.slot[i], rows.time[i], rows.ids[i]
+    label, label_time = np.int64(rows.label[i]), rows.label_time[i]
+    row = state.slots[s]
+    floor = floor_of(row[NEWEST], rules)
+    j = find(state, s, time, identity, floor, False, True)
+    if j < 0:
+        j = find(state, s, time, identity, floor, True, False)
+    if j >= 0:
+        _relabel(state, s, j, label, label_time)
+    elif time > floor and time >= state.registers[CLOCK] - rules.horizon:
+        insert(
+            state, rules, s, time, identity, rows.values[i], NO_POSITION, label + GHOST, label_time
+        )
+        row[TOUCHED] = max(row[TOUCHED], time)
+
+
+@part
+def _relabel(state: State, s: int, j: int, label: int, label_time: int) -> None:
+    """Replace an entry's label, if the new one became known no earlier."""
+    at = state.slots[s][START] + j
+    held = np.int64(state.labels[at])
+    if held >= GHOST:
+        if label_time >= state.label_times[at]:
+            state.labels[at], state.label_times[at] = label + GHOST, label_time
+        return
+    if held != UNLABELLED and label_time < state.label_times[at]:
+        return
+    add_counts_behind(state, s, j, 1, 1 if held == UNLABELLED else 0)
+    add_counts_behind(state, s, j, 2, label - max(held, 0))
+    state.labels[at], state.label_times[at] = label, label_time
+
+
+@part
+def _is_repeat(state: State, rows: Rows, i: int) -> bool:
+    """Tell whether the row's upstream record was folded before (at least once doubles it)."""
+    upstream = rows.upstream[i]
+    return upstream >= 0 and rows.upstream_offset[i] <= state.seen[upstream]
+
+
+@part
+def _concerns(rules: Rules, kind: int) -> bool:
+    """Tell whether rows of this kind are folded into a key."""
+    return kind == EVENT or (kind == LABEL and rules.folds_labels != 0)
+
+
+@part
+def _advance(state: State, rows: Rows, i: int) -> int:
+    """Return the partition's clock with this row."""
+    moves = rows.kind[i] == EVENT or rows.kind[i] == TICK
+    clock = state.registers[CLOCK]
+    return max(clock, rows.time[i]) if moves else clock
+
+
+@part
+def _is_forgotten(state: State, rules: Rules, s: int, clock: int) -> bool:
+    touched = state.slots[s][TOUCHED]
+    return touched != NONE and touched + rules.horizon < clock
+
+
+@kernel
+def fold_rows(state: State, rules: Rules, rows: Rows, results: Results, row: int) -> int:
+    """Fold rows from `row` on; return their number, or the row for which the arena must grow.
+
+    A row that is returned has changed nothing yet but what memory holds it.
+    Cost  O(log entries) a row in time order, no allocation
+    """
+    cuts = np.empty(rules.boundaries.shape[0], np.int64)
+    for i in range(row, rows.kind.shape[0]):
+        results.late[i], results.duplicate_of[i] = False, NO_POSITION
+        results.stepped[i], results.before[i] = 0, NONE
+        results.clock[i] = state.registers[CLOCK]
+        results.accepted[i] = not _is_repeat(state, rows, i)
+        if rows.kind[i] != EVENT or not results.accepted[i]:
+            results.features[i, :] = np.nan
+        if not results.accepted[i]:
+            continue
+        clock = _advance(state, rows, i)
+        if _concerns(rules, rows.kind[i]):
+            s = rows.slot[i]
+            if _is_forgotten(state, rules, s, clock):
+                drop_entries(state, s)
+            if rules.keeps_entries and not make_room(state, rules, s):
+                return i
+        state.registers[CLOCK] = clock
+        results.clock[i] = clock
+        if rows.upstream[i] >= 0:
+            state.seen[rows.upstream[i]] = rows.upstream_offset[i]
+        if rows.kind[i] == EVENT:
+            _fold_event(state, rules, rows, results, i, cuts)
+        elif rules.folds_labels and rows.kind[i] == LABEL:
+            _fold_label(state, rules, rows, i)
+    return rows.kind.shape[0]
+
+
+@kernel
+def sweep(state: State, rules: Rules, forget_after: int, idle: np.ndarray) -> int:
+    """Give back the blocks of forgotten keys; list the slots that nothing needs any more.
+
+    forget_after  the longest of the stage's custom steps, or 0
+    idle          (slots,) int64, written: slots whose key can be dropped
+    Returns       how many there are
+    """
+    clock = state.registers[CLOCK]
+    n = 0
+    for s in range(state.slots.shape[0]):
+        if _is_forgotten(state, rules, s, clock):
+            drop_entries(state, s)
+        row = state.slots[s]
+        stepped = row[STEPPED]
+        unused = stepped == NONE or stepped + forget_after < clock
+        if row[TOUCHED] == NONE and unused:
+            idle[n] = s
+            n += 1
+    return n

@@ -1,0 +1,140 @@
+"""The arrays that hold one partition's windows, and what kernels take and give.
+
+    slots   one row a key: where its block lies, its clocks, its totals (columns below)
+    arena   one row an entry, column by column; a key's entries lie in one block, sorted by
+            (event time, id hash)
+
+Value columns do not hold values but what came before: `sums[i]` is the sum over the
+key's entries before `i`, and the key's total stands in its slot. A window's sum is then
+one subtraction, whatever its length. These sums are integers modulo 2**64 (squares
+2**128, counts 2**32): differences are exact whenever the window's own sum fits.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NONE = np.int64(np.iinfo(np.int64).min)
+"""No time yet."""
+
+# Columns of `slots`.
+START = 0
+"""First arena row of the key's block."""
+CAPACITY = 1
+"""Rows of the block, a power of two; 0 when the key has none."""
+END = 2
+"""Entries in the block."""
+NEWEST = 3
+"""Event time of the key's newest kept event, or NONE."""
+TOUCHED = 4
+"""NEWEST, or a later time that a waiting label speaks of."""
+STEPPED = 5
+"""Event time of the newest event that custom steps folded, or NONE."""
+COUNT = 6
+LABELLED = 7
+POSITIVE = 8
+TOTALS = 9
+"""The first value's total; then those of the others, then (low, high) of the squares."""
+
+# Registers of the whole partition.
+CLOCK = 0
+"""The partition's clock: the largest event time of an accepted event or tick, or NONE."""
+BUMP = 1
+"""Arena rows that were ever handed out."""
+ENTRIES = 2
+"""Entries in all blocks."""
+HEADS = 3
+"""First free block of each size class, or -1."""
+CLASSES = 40
+REGISTERS = HEADS + CLASSES
+
+# Values of the arena's `labels`.
+UNLABELLED = -1
+GHOST = 2
+"""Added to the label of an entry whose transaction has not come yet."""
+
+
+class Rows(NamedTuple):
+    """``n`` rows of a batch. See `EventColumns` for what they mean.
+
+    kind (n,) int8; time, slot, ids (n,) int64, ids being hashes; values (n, v) int64;
+    position (n,) int64; late (n,) bool; duplicate_of (n,) int64; label (n,) int8;
+    label_time, upstream, upstream_offset (n,) int64, upstream -1 where there is none.
+    """
+
+    kind: NDArray[np.int8]
+    time: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    values: NDArray[np.int64]
+    position: NDArray[np.int64]
+    late: NDArray[np.bool_]
+    duplicate_of: NDArray[np.int64]
+    label: NDArray[np.int8]
+    label_time: NDArray[np.int64]
+    upstream: NDArray[np.int64]
+    upstream_offset: NDArray[np.int64]
+
+
+class Rules(NamedTuple):
+    """A `WindowLayout` in the form that kernels take; flags are 0 or 1."""
+
+    horizon: np.int64
+    lateness: np.int64
+    first: np.int64
+    duplicates: np.int64
+    folds_labels: np.int64
+    finds_ids: np.int64
+    keeps_entries: np.int64
+    boundaries: NDArray[np.int64]
+    ops: NDArray[np.int64]
+    scales: NDArray[np.float64]
+    squared: NDArray[np.int64]
+
+
+class State(NamedTuple):
+    """Everything that a fold of one stage and partition knows, but for custom records.
+
+    registers (REGISTERS,) int64; seen (u,) int64, highest offset of each upstream;
+    slots (s, TOTALS + v + 2q) int64. Arena columns, a rows each where the stage needs
+    them and no row otherwise: times, hashes (a,) int64; positions (a,) int64;
+    sums (a, v) int64; squares (a, 2q) uint64; counts (a, 3) int32 of entries, labelled
+    and positive ones before; labels (a,) int8; label_times (a,) int64; filters (a,) uint16,
+    16 bits an entry of a Bloom filter over the block's ids; tags (a / 4,) int8, the size
+    class of the free block that starts there, or -1.
+    """
+
+    registers: NDArray[np.int64]
+    seen: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    times: NDArray[np.int64]
+    hashes: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    sums: NDArray[np.int64]
+    squares: NDArray[np.uint64]
+    counts: NDArray[np.int32]
+    labels: NDArray[np.int8]
+    label_times: NDArray[np.int64]
+    filters: NDArray[np.uint16]
+    tags: NDArray[np.int8]
+
+
+class Results(NamedTuple):
+    """What a kernel writes, row by row.
+
+    accepted, late (n,) bool; duplicate_of (n,) int64; features (n, k) float64, NaN where the
+    row is no event; stepped (n,) int8: 0 custom steps skip the row, 1 they fold it, 2 they only
+    evaluate it; clock, before (n,) int64: the partition's clock with this row, and the key's
+    STEPPED before it.
+    """
+
+    accepted: NDArray[np.bool_]
+    late: NDArray[np.bool_]
+    duplicate_of: NDArray[np.int64]
+    features: NDArray[np.float64]
+    stepped: NDArray[np.int8]
+    clock: NDArray[np.int64]
+    before: NDArray[np.int64]

@@ -1,0 +1,259 @@
+"""The memory of one stage and partition: arrays that grow, and what is given back.
+
+Owns every array that the kernels write. They change in three ways only: `fold`,
+`restore`, and growth, which changes where things lie but not what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.errors import StateBudgetError
+from stream_infer.windows.arena import BLOCK_MIN
+from stream_infer.windows.kernels import fold_rows, sweep
+from stream_infer.windows.layout import WindowLayout
+from stream_infer.windows.slots import SlotMap
+from stream_infer.windows.state import (
+    BUMP,
+    CAPACITY,
+    CLOCK,
+    ENTRIES,
+    HEADS,
+    NEWEST,
+    NONE,
+    REGISTERS,
+    STEPPED,
+    TOTALS,
+    TOUCHED,
+    Results,
+    Rows,
+    Rules,
+    State,
+)
+
+_ROWS_FIRST = 256
+_SLOTS_FIRST = 64
+_GROWTH = 1.25
+_ALIGN = 64
+
+
+def _rules(layout: WindowLayout) -> Rules:
+    """Return the layout as kernels take it."""
+    return Rules(
+        horizon=np.int64(layout.horizon_ms),
+        lateness=np.int64(layout.lateness_ms),
+        first=np.int64(layout.first),
+        duplicates=np.int64(layout.duplicates),
+        folds_labels=np.int64(layout.folds_labels),
+        finds_ids=np.int64(layout.finds_ids),
+        keeps_entries=np.int64(layout.keeps_entries),
+        boundaries=layout.boundaries,
+        ops=layout.ops,
+        scales=layout.scales,
+        squared=layout.squares,
+    )
+
+
+def _empty_state(layout: WindowLayout) -> State:
+    """Return arrays of the first size, holding nothing."""
+    values, squares = len(layout.values), len(layout.squares)
+    rows = _ROWS_FIRST if layout.keeps_entries else 0
+    labelled = rows if layout.folds_labels else 0
+    registers = np.zeros(REGISTERS, np.int64)
+    registers[CLOCK] = NONE
+    registers[HEADS:] = -1
+    slots = np.zeros((_SLOTS_FIRST, TOTALS + values + 2 * squares), np.int64)
+    _clear(slots)
+    return State(
+        registers=registers,
+        seen=np.zeros(0, np.int64),
+        slots=slots,
+        times=np.zeros(rows, np.int64),
+        hashes=np.zeros(rows, np.int64),
+        positions=np.zeros(rows if layout.duplicates else 0, np.int64),
+        sums=np.zeros((rows, values), np.int64),
+        squares=np.zeros((rows, 2 * squares), np.uint64),
+        counts=np.zeros((labelled, 3), np.int32),
+        labels=np.zeros(labelled, np.int8),
+        label_times=np.zeros(labelled, np.int64),
+        filters=np.zeros(rows if layout.finds_ids else 0, np.uint16),
+        tags=np.zeros(rows // BLOCK_MIN, np.int8),
+    )
+
+
+def _clear(slots: NDArray[np.int64]) -> None:
+    """Make slot rows those of keys that were never seen."""
+    slots[:] = 0
+    slots[:, NEWEST] = slots[:, TOUCHED] = slots[:, STEPPED] = NONE
+
+
+class EntryStore:
+    """Entries of every key of one stage and partition, folded in log order.
+
+    layout            what the stage's windows need
+    memory_bytes_max  bound on `bytes`, or None
+    forget_after_ms   the longest `forget_after` of the stage's custom steps
+    records           custom records, one array a step, a row a slot; grown with the slots
+    """
+
+    def __init__(
+        self,
+        layout: WindowLayout,
+        memory_bytes_max: int | None = None,
+        forget_after_ms: int = 0,
+        records: Sequence[np.ndarray] = (),
+    ) -> None:
+        self.layout = layout
+        self.memory_bytes_max = memory_bytes_max
+        self.forget_after_ms = forget_after_ms
+        self.keys = SlotMap()
+        self.upstreams: dict[str, int] = {}
+        self.records = list(records)
+        self.rules = _rules(layout)
+        self.state = _empty_state(layout)
+        self._swept_clock = NONE
+        self._rows_since_sweep = 0
+
+    @property
+    def clock_ms(self) -> int | None:
+        """The partition's clock, or None before the first event."""
+        clock = int(self.state.registers[CLOCK])
+        return None if clock == NONE else clock
+
+    @property
+    def entries(self) -> int:
+        """Entries held, invisible ones that still lie in their blocks included."""
+        return int(self.state.registers[ENTRIES])
+
+    @property
+    def bytes(self) -> int:
+        """Memory held, keys (estimated) and custom records included."""
+        arrays = sum(array.nbytes for array in self.state)
+        return arrays + sum(array.nbytes for array in self.records) + self.keys.bytes
+
+    def upstream_indices(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Return the rows of `seen` for these upstream partitions; new ones start below 0."""
+        for name in names:
+            self.upstreams.setdefault(name, len(self.upstreams))
+        missing = len(self.upstreams) - len(self.state.seen)
+        if missing > 0:
+            self.state.seen.resize(len(self.upstreams), refcheck=False)
+            self.state.seen[-missing:] = -1
+        return np.array([self.upstreams[name] for name in names], np.int64)
+
+    def slots_of(self, keys: Sequence[str]) -> NDArray[np.int64]:
+        """Return the slot of each key; new keys get one. Sweeps first, when it is time to."""
+        self._maybe_sweep()
+        slots = self.keys.look_up(keys)
+        self._grow_slots(len(self.keys.names))
+        return slots
+
+    def fold(self, rows: Rows, results: Results) -> None:
+        """Fold a batch and fill `results`; raise `StateBudgetError` when memory is spent.
+
+        After that error the state holds part of the batch and must be restored.
+        """
+        n = len(rows.kind)
+        row = fold_rows(self.state, self.rules, rows, results, 0)
+        while row < n:
+            self._grow_arena(int(self.state.slots[rows.slot[row], CAPACITY]))
+            row = fold_rows(self.state, self.rules, rows, results, row)
+        self._rows_since_sweep += n
+
+    def sweep(self) -> None:
+        """Give back the memory of forgotten keys; no result changes. Not within a batch."""
+        idle = np.empty(len(self.state.slots), np.int64)
+        n = sweep(self.state, self.rules, self.forget_after_ms, idle)
+        named = idle[:n][idle[:n] < len(self.keys.names)]
+        self.keys.drop(named)
+        cleared = self.state.slots[named]
+        _clear(cleared)
+        self.state.slots[named] = cleared
+        self._swept_clock = self.state.registers[CLOCK]
+        self._rows_since_sweep = 0
+
+    def _maybe_sweep(self) -> None:
+        """Sweep when a quarter of the horizon passed and enough rows came to pay for it."""
+        clock = self.state.registers[CLOCK]
+        if self._swept_clock == NONE:
+            self._swept_clock = clock
+        passed = max(self.layout.horizon_ms, self.forget_after_ms) // 4
+        is_due = clock != NONE and clock - self._swept_clock >= passed
+        if is_due and self._rows_since_sweep * 4 >= len(self.keys.names):
+            self.sweep()
+
+    def _grow_slots(self, wanted: int) -> None:
+        held = len(self.state.slots)
+        if wanted <= held:
+            return
+        width = self.state.slots.shape[1]
+        row_bytes = width * 8 + sum(record.dtype.itemsize for record in self.records)
+        size = max(wanted, int(held * _GROWTH))
+        if not self._has_budget((size - held) * row_bytes):
+            size = wanted
+        self._require_budget((size - held) * row_bytes)
+        self.state.slots.resize((size, width), refcheck=False)
+        _clear(self.state.slots[held:])
+        for record in self.records:
+            record.resize(size, refcheck=False)
+
+    def _grow_arena(self, capacity: int) -> None:
+        """Make room for a block of twice `capacity`; blocks of forgotten keys come first."""
+        if self._rows_since_sweep > 0:
+            # Slots stay: the batch that is being folded holds them.
+            idle = np.empty(len(self.state.slots), np.int64)
+            sweep(self.state, self.rules, self.forget_after_ms, idle)
+            self._rows_since_sweep = 0
+            return
+        held = len(self.state.times)
+        needed = int(self.state.registers[BUMP]) + 2 * max(2 * capacity, BLOCK_MIN)
+        size = max(needed, int(held * _GROWTH))
+        row_bytes = self.row_bytes
+        if not self._has_budget((size - held) * row_bytes):
+            size = needed
+        size = (size + _ALIGN - 1) // _ALIGN * _ALIGN
+        self._require_budget((size - held) * row_bytes)
+        for array in self._arena():
+            if len(array):
+                array.resize((size, *array.shape[1:]), refcheck=False)
+        self.state.tags.resize(size // BLOCK_MIN, refcheck=False)
+
+    def _arena(self) -> tuple[np.ndarray, ...]:
+        state = self.state
+        return (
+            state.times,
+            state.hashes,
+            state.positions,
+            state.sums,
+            state.squares,
+            state.counts,
+            state.labels,
+            state.label_times,
+            state.filters,
+        )
+
+    @property
+    def row_bytes(self) -> float:
+        """Bytes of one arena row, its share of the tags included."""
+        columns = (array.itemsize * array[:1].size for array in self._arena())
+        return sum(columns) + 1 / BLOCK_MIN
+
+    def _has_budget(self, more: float) -> bool:
+        return self.memory_bytes_max is None or self.bytes + more <= self.memory_bytes_max
+
+    def _require_budget(self, more: float) -> None:
+        if self._has_budget(more):
+            return
+        raise StateBudgetError(
+            "state_budget",
+            f"The windows of {len(self.keys):,} keys need {int(self.bytes + more):,} bytes, more "
+            f"than the {self.memory_bytes_max:,} that a partition may take.",
+            "Raise the memory bound, use more partitions, shorter windows or a shorter lateness.",
+            keys=len(self.keys),
+            entries=self.entries,
+            bytes_held=self.bytes,
+            bytes_max=self.memory_bytes_max,
+        )
