@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stream_infer.errors import StreamInferError, UsageError
+from stream_infer.errors import StreamInferError
 
 if TYPE_CHECKING:
+    from stream_infer.events.mapping import FieldMapping
     from stream_infer.pipeline import Pipeline
 
 Function = Callable[..., Any]
@@ -34,36 +35,17 @@ class PipelineReference(click.ParamType):
         return load_pipeline(value)
 
 
-class FieldPairs(click.ParamType):
-    """``field=column,field=column`` as a dict, each side as it was written."""
+class Mapping(click.ParamType):
+    """``field=column[:unit],…``: where the contract's fields stand in a file or a user's JSON."""
 
     name = "field=column,…"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> dict[str, str]:
-        if isinstance(value, dict):
-            return value
-        return parse_pairs(value)
+    ) -> FieldMapping:
+        from stream_infer.events.mapping import FieldMapping
 
-
-def parse_pairs(text: str) -> dict[str, str]:
-    """Return ``field=column`` pairs; raise `UsageError` for anything else.
-
-    >>> parse_pairs("amount=TX_AMOUNT, event_time=TX_DATETIME")
-    {'amount': 'TX_AMOUNT', 'event_time': 'TX_DATETIME'}
-    """
-    pairs: dict[str, str] = {}
-    for part in text.split(","):
-        field, equals, column = (piece.strip() for piece in part.partition("="))
-        if not equals or not field or not column or field in pairs:
-            raise UsageError(
-                "bad_fields",
-                f"{part.strip()!r} in --fields is not one field=column pair.",
-                "Write pairs separated by commas, such as event_time=TX_DATETIME,amount=TX_AMOUNT.",
-            )
-        pairs[field] = column
-    return pairs
+        return value if isinstance(value, FieldMapping) else FieldMapping.parse(value)
 
 
 pipeline_argument = click.argument("pipeline", type=PipelineReference())

@@ -36,6 +36,7 @@ def command() -> None:
 @settings_options
 @json_option
 def create(
+    *,
     pipeline: Pipeline,
     partitions: int,
     replication_factor: int,
