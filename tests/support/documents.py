@@ -22,7 +22,7 @@ from stream_infer.errors import StreamInferError
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(console|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Programs that a document may name beside our own.
-OTHER_PROGRAMS = {"cd", "curl", "docker", "faust", "git", "pip"}
+OTHER_PROGRAMS = {".", "cd", "curl", "docker", "faust", "git", "pip"}
 SEPARATORS = {"&&", "||", ";", "|", "&"}
 REDIRECTIONS = {">", ">>", "<", "2>"}
 
