@@ -24,7 +24,7 @@ ROOT = Path(stream_infer.__file__).parent
 
 WORDS = {"errors", "durations", "events.columns", "events.contract", "features.spec", "pipeline"}
 PURE = WORDS | {"records", "events", "windows", "features", "pipelines"}
-INNER = PURE | {"files", "kafka", "scoring", "settings"}
+INNER = PURE | {"audit", "files", "kafka", "scoring", "settings"}
 
 # part -> the parts that it may import
 ALLOWED: dict[str, set[str]] = {
@@ -42,10 +42,11 @@ ALLOWED: dict[str, set[str]] = {
     "features": WORDS | {"windows"},
     "pipelines": WORDS,
     "files": PURE,
+    "audit": PURE,
     # parts that touch the world; each takes its own small settings object
     "scoring": PURE,
     "models": PURE | {"scoring"},
-    "kafka": PURE,
+    "kafka": PURE | {"files"},
     "dataplane": INNER,
     # reads every part's settings from file, environment and flags
     "settings": WORDS | {"kafka"},
