@@ -81,7 +81,7 @@ class EventDecoder:
             refuse_unknown=unknown_fields == "refuse",
         )
         self._events = events
-        self._lines = LinesDecoder(wire.type)
+        self._lines = LinesDecoder(wire.type, opening_min=wire.opening_min)
         self._id = _text_reader(wire, events.id)
         self._entities = {name: _text_reader(wire, name) for name in events.entities}
         self._time = _TimeReader(wire, events.time)
@@ -133,7 +133,7 @@ class LabelDecoder:
             ids=(events.id, *events.entities),
         )
         self._events = events
-        self._lines = LinesDecoder(wire.type)
+        self._lines = LinesDecoder(wire.type, opening_min=wire.opening_min)
         self._id = _text_reader(wire, events.id)
         self._entities = {name: _text_reader(wire, name) for name in events.entities}
         self._time = _TimeReader(wire, events.time)

@@ -45,11 +45,18 @@ class LinesDecoder:
 
     record_type  the msgspec type of one record
     outer        ``object`` or ``array``: the outer form of every good record
+    opening_min  how many objects and arrays every good record holds, itself included
     """
 
-    def __init__(self, record_type: Any, outer: Literal["object", "array"] = "object") -> None:
+    def __init__(
+        self,
+        record_type: Any,
+        outer: Literal["object", "array"] = "object",
+        opening_min: int = 1,
+    ) -> None:
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(record_type)
         self._first, self._last = (0x7B, 0x7D) if outer == "object" else (0x5B, 0x5D)
+        self._opening_min = opening_min
 
     def decode(
         self, values: Sequence[bytes | None]
@@ -90,7 +97,20 @@ class LinesDecoder:
             return False
         if (raw[joints - 1] != self._last).any() or (raw[joints + 1] != self._first).any():
             return False
-        return _is_shallow(raw, joints) and _is_utf8(joined)
+        return self._is_shallow(raw, joints) and _is_utf8(joined)
+
+    def _is_shallow(self, raw: NDArray[np.uint8], joints: NDArray[np.int64]) -> bool:
+        """Whether no record can be nested too deeply, for it has too few opening brackets.
+
+        The total alone tells, mostly: a record with fewer than `opening_min` does not
+        decode, and takes the batch apart anyway.
+        """
+        opening = (raw | _BRACKET_CASE) == _OPENING
+        if np.count_nonzero(opening) <= self._opening_min * joints.size + DEPTH_MAX:
+            return True
+        places = np.flatnonzero(opening)
+        before = np.searchsorted(places, joints)
+        return int(np.diff(before, prepend=0, append=places.size).max()) <= DEPTH_MAX
 
     def _apart(
         self, values: Sequence[bytes | None]
@@ -162,15 +182,6 @@ def nesting_depth(value: bytes) -> int:
         elif first in b"]}":
             depth -= length
     return deepest
-
-
-def _is_shallow(raw: NDArray[np.uint8], joints: NDArray[np.int64]) -> bool:
-    """Whether no record can be nested too deeply, for it has too few opening brackets."""
-    opening = (raw | _BRACKET_CASE) == _OPENING
-    if np.count_nonzero(opening) <= joints.size + DEPTH_MAX:
-        return True
-    starts = np.concatenate(([0], joints + 1))
-    return bool((np.add.reduceat(opening, starts, dtype=np.int64) <= DEPTH_MAX).all())
 
 
 def _is_utf8(text: bytes) -> bool:

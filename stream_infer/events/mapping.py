@@ -112,11 +112,12 @@ class FieldMapping:
 class WireType:
     """The msgspec type of a topic's JSON, and how contract fields are read from its objects.
 
-    type    what is decoded
-    paths   contract field -> dotted attribute path inside a decoded object
-    names   contract field -> path in the JSON, for messages
-    roots   contract field -> the top-level JSON key it stands under
-    units   time field -> unit
+    type         what is decoded
+    paths        contract field -> dotted attribute path inside a decoded object
+    names        contract field -> path in the JSON, for messages
+    roots        contract field -> the top-level JSON key it stands under
+    units        time field -> unit
+    opening_min  how many objects a good record holds, itself included
     """
 
     type: type[msgspec.Struct]
@@ -124,6 +125,7 @@ class WireType:
     names: dict[str, str]
     roots: dict[str, str]
     units: dict[str, TimeUnit]
+    opening_min: int = 1
 
 
 def wire_type(
@@ -177,6 +179,7 @@ def wire_type(
         {name: place.text for name, place in places.items()},
         {name: place.path[0] for name, place in places.items()},
         units,
+        tree.opening_min(),
     )
 
 
@@ -239,6 +242,11 @@ class _Tree:
             kw_only=True,
             gc=False,
         )
+
+    def opening_min(self) -> int:
+        """Return how many objects there are at least, this one included."""
+        inner = [child for child in self._children.values() if isinstance(child, _Tree)]
+        return 1 + sum(child.opening_min() for child in inner if not child.is_optional())
 
     def is_optional(self) -> bool:
         """Whether the object may be missing, for all its fields may."""

@@ -35,7 +35,7 @@ class ScoredEvent(msgspec.Struct, kw_only=True):
     features_version  fingerprint of the features that the score was computed from
     late              older than the allowed lateness behind its key's newest event
     duplicate_of      event_id of the first record with the same id, or None
-    features          feature name -> number, or None for what is not finite; when the pipeline publishes them
+    features          feature name -> number, None for what is not finite; where published
     extra             fields of the input that are kept and not known here
     """
 
@@ -113,7 +113,7 @@ class ScoredEncoder:
         self._features_type = _features_type(feature_names) if publish_features else None
         self._encode = msgspec.json.Encoder().encode
 
-    def encode(  # noqa: PLR0917 - one argument a fact of the output
+    def encode(
         self,
         columns: EventColumns,
         scores: NDArray[np.float32] | None,
