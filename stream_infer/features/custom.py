@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stream_infer.durations import parse_duration
 from stream_infer.events.columns import EventColumns
 from stream_infer.features.plan import StagePlan
-from stream_infer.windows.compiled import part
+from stream_infer.windows.compiled import host
 from stream_infer.windows.state import NONE, Results, Rows
 
 _FOLD = 1
@@ -54,7 +54,7 @@ def _runner(step: Callable[..., None]) -> Callable[..., None]:
                 scratch[0] = records[s]
                 step(scratch[0], times[i], values[i], out[i])
 
-    return part(run)
+    return host(run)
 
 
 class CustomSteps:

@@ -156,13 +156,13 @@ def _is_forgotten(state: State, rules: Rules, s: int, clock: int) -> bool:
 
 
 @kernel
-def fold_rows(state: State, rules: Rules, rows: Rows, results: Results, row: int) -> int:
+def fold_rows(state: State, rules: Rules, rows: Rows, results: Results, cuts: np.ndarray, row: int) -> int:
     """Fold rows from `row` on; return their number, or the row for which the arena must grow.
 
+    cuts     (boundaries,) int64, scratch
     A row that is returned has changed nothing yet but what memory holds it.
     Cost  O(log entries) a row in time order, no allocation
     """
-    cuts = np.empty(rules.boundaries.shape[0], np.int64)
     for i in range(row, rows.kind.shape[0]):
         results.late[i], results.duplicate_of[i] = False, NO_POSITION
         results.stepped[i], results.before[i] = 0, NONE

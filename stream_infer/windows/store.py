@@ -114,6 +114,7 @@ class EntryStore:
         self.records = list(records)
         self.rules = _rules(layout)
         self.state = _empty_state(layout)
+        self._cuts = np.empty(len(layout.boundaries), np.int64)
         self._swept_clock = NONE
         self._rows_since_sweep = 0
 
@@ -157,10 +158,10 @@ class EntryStore:
         After that error the state holds part of the batch and must be restored.
         """
         n = len(rows.kind)
-        row = fold_rows(self.state, self.rules, rows, results, 0)
+        row = fold_rows(self.state, self.rules, rows, results, self._cuts, 0)
         while row < n:
             self._grow_arena(int(self.state.slots[rows.slot[row], CAPACITY]))
-            row = fold_rows(self.state, self.rules, rows, results, row)
+            row = fold_rows(self.state, self.rules, rows, results, self._cuts, row)
         self._rows_since_sweep += n
 
     def sweep(self) -> None:

@@ -1,0 +1,118 @@
+"""Features of a whole file, through the very folds that a stream runs through.
+
+A file is read as one log: every stage folds its rows in file order, and a label is
+folded before the first row whose event time has reached the label's own time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.events.columns import EVENT, EventColumns
+from stream_infer.features.fold import StageFold
+from stream_infer.features.plan import Plan, compile_plan
+from stream_infer.pipeline import Pipeline
+
+ROWS_PER_BATCH = 65_536
+"""Rows folded at a time; any other number gives the same features."""
+
+
+def compute_features(
+    pipeline: Pipeline | Plan,
+    events: EventColumns,
+    labels: EventColumns | None = None,
+    memory_bytes_max: int | None = None,
+) -> NDArray[np.float64]:
+    """Return the features of every event, (n, F) float64, columns as `plan.feature_names`.
+
+    events  rows in log order; `late` and `duplicate_of` of it are written
+    labels  rows of kind LABEL in log order, or None
+    Raises  ConfigError, StateBudgetError
+    """
+    plan = pipeline if isinstance(pipeline, Plan) else compile_plan(pipeline)
+    rows = events if labels is None or len(labels) == 0 else merge_labels(events, labels)
+    is_event = rows.kind == EVENT
+    parts: list[NDArray[np.float64]] = []
+    for stage in plan.stages:
+        fold = StageFold(stage, memory_bytes_max)
+        features = np.empty((len(rows), len(stage.names)), np.float64)
+        for first in range(0, len(rows), ROWS_PER_BATCH):
+            until = min(first + ROWS_PER_BATCH, len(rows))
+            folded = fold.fold(take_rows(rows, np.arange(first, until)))
+            features[first:until] = folded.features
+            if stage.first:
+                rows.late[first:until] = folded.late
+                rows.duplicate_of[first:until] = folded.duplicate_of
+        parts.append(features[is_event])
+    if rows is not events:
+        events.late[:] = rows.late[is_event]
+        events.duplicate_of[:] = rows.duplicate_of[is_event]
+    return plan.matrix(events, np.concatenate(parts, axis=1))
+
+
+def merge_labels(events: EventColumns, labels: EventColumns) -> EventColumns:
+    """Return one log: events in their order, each label before the first event that it precedes.
+
+    A label precedes an event when its label time is not after the event's time. Since event
+    times may go back and forth, what counts is the latest event time so far.
+    """
+    by_time = np.argsort(labels.label_time, kind="stable")
+    reached = np.maximum.accumulate(events.event_time)
+    before = np.searchsorted(reached, labels.label_time[by_time], side="left")
+    joined = _concatenate(events, take_rows(labels, by_time))
+    # Stable by place: labels (first) in order of label time, then the event of that place.
+    place = np.concatenate([np.arange(len(events)) * 2 + 1, before * 2])
+    return take_rows(joined, np.argsort(place, kind="stable"))
+
+
+def take_rows(columns: EventColumns, index: NDArray[np.int64]) -> EventColumns:
+    """Return the rows at `index`, copied."""
+    at = index.tolist()
+    return replace(
+        columns,
+        ids=[columns.ids[i] for i in at],
+        entities={name: [texts[i] for i in at] for name, texts in columns.entities.items()},
+        values={name: numbers[index] for name, numbers in columns.values.items()},
+        extra=None if columns.extra is None else [columns.extra[i] for i in at],
+        **{name: getattr(columns, name)[index] for name in _ARRAYS},
+        **{
+            name: None if getattr(columns, name) is None else getattr(columns, name)[index]
+            for name in ("upstream", "upstream_offset")
+        },
+    )
+
+
+_ARRAYS = (
+    "kind",
+    "event_time",
+    "features",
+    "source_partition",
+    "source_offset",
+    "late",
+    "duplicate_of",
+    "label",
+    "label_time",
+)
+
+
+def _concatenate(events: EventColumns, labels: EventColumns) -> EventColumns:
+    """Return events, then labels; labels have no values, positions or earlier features."""
+    n = len(labels)
+    return replace(
+        events,
+        ids=events.ids + labels.ids,
+        entities={name: texts + labels.entities[name] for name, texts in events.entities.items()},
+        values={name: np.pad(numbers, (0, n)) for name, numbers in events.values.items()},
+        features=np.pad(events.features, ((0, n), (0, 0))),
+        extra=None,
+        upstream=None,
+        upstream_offset=None,
+        **{
+            name: np.concatenate([getattr(events, name), getattr(labels, name)])
+            for name in _ARRAYS
+            if name != "features"
+        },
+    )
