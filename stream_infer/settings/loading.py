@@ -34,12 +34,14 @@ from pydantic_settings import (
 
 from stream_infer.durations import parse_duration
 from stream_infer.errors import ConfigError, NotFoundError
+from stream_infer.events.mapping import FieldMapping
 from stream_infer.kafka.connection import DEFAULT_BOOTSTRAP, Connection
 from stream_infer.settings.worker import (
     Delivery,
     Partitioning,
     Start,
     UnknownFields,
+    WhenOffsetLost,
     WorkerSettings,
 )
 
@@ -87,6 +89,7 @@ class WorkerSection(_Section):
     unknown_fields: UnknownFields = _DEFAULTS.unknown_fields
     publish_features: bool = _DEFAULTS.publish_features
     start: Start = _DEFAULTS.start
+    when_offset_lost: WhenOffsetLost = _DEFAULTS.when_offset_lost
     state_bytes_max: Annotated[int, Field(ge=1)] | None = _DEFAULTS.state_bytes_max
 
 
@@ -114,6 +117,10 @@ class Settings(BaseSettings):
             request_timeout_ms=self.kafka.request_timeout,
         )
 
+    def field_mapping(self) -> FieldMapping | None:
+        """Return where the events' fields stand in the user's JSON, None for the contract's form."""
+        return FieldMapping.from_config(self.fields) if self.fields else None
+
     def worker_settings(self) -> WorkerSettings:
         """Return what the data plane needs."""
         section = self.worker
@@ -127,6 +134,7 @@ class Settings(BaseSettings):
             unknown_fields=section.unknown_fields,
             publish_features=section.publish_features,
             start=section.start,
+            when_offset_lost=section.when_offset_lost,
             state_bytes_max=section.state_bytes_max,
         )
 

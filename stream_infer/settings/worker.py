@@ -9,6 +9,7 @@ Delivery = Literal["at_least_once"]
 Partitioning = Literal["checked", "trusted", "rekey"]
 UnknownFields = Literal["ignore", "keep", "refuse"]
 Start = Literal["earliest", "latest"]
+WhenOffsetLost = Literal["fail", "earliest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class WorkerSettings:
     unknown_fields       what happens to fields that the event type does not have
     publish_features     whether scored events carry the features
     start                where a partition without a committed offset begins
+    when_offset_lost     what to do when retention removed records that were not read yet
     state_bytes_max      memory that one partition's state may take; None: no limit
     """
 
@@ -33,9 +35,10 @@ class WorkerSettings:
     in_flight_bytes_max: int = 64 * 1024 * 1024
     align_skew_ms: int = 3_600_000
     align_wait_max_ms: int | None = 5_000
-    commit_interval_ms: int = 50
+    commit_interval_ms: int = 500
     partitioning: Partitioning = "checked"
     unknown_fields: UnknownFields = "ignore"
     publish_features: bool = False
     start: Start = "earliest"
+    when_offset_lost: WhenOffsetLost = "fail"
     state_bytes_max: int | None = None
