@@ -5,16 +5,6 @@ options from `client_options`. `reach` goes the way a client goes, one step at a
 time (name, TCP, Kafka protocol, advertised addresses), so that a failure has one
 named cause and one fix: aiokafka itself says only "Unable to bootstrap" and logs
 the rest. `translated` turns what a client raises into our errors, at this edge.
-
-Causes of a `BrokerError`
-    broker_dns           the host name has no address
-    broker_refused       the host answers, nothing listens on the port
-    broker_unreachable   no answer at all before the deadline
-    broker_protocol      something answers that does not speak plaintext Kafka
-    broker_advertised    Kafka answers and sends the client to an address that does not
-    broker_not_ready     Kafka answers and is not ready to serve (starting, no leader, ...)
-    broker_denied        Kafka refuses what this client may not do
-    broker_rejected      Kafka refuses the request, with its own name for the reason
 """
 
 from __future__ import annotations
@@ -30,38 +20,23 @@ from typing import Any
 from aiokafka import errors as kafka_errors
 from aiokafka.client import AIOKafkaClient
 
-from stream_infer.errors import BrokerError, ConfigError, NotFoundError, StreamInferError
+from stream_infer.errors import BrokerError, ConfigError, StreamInferError
+from stream_infer.kafka.causes import BROKEN_WAY, cause_of, topic_missing
+
+__all__ = [
+    "DEFAULT_BOOTSTRAP",
+    "Connection",
+    "diagnose",
+    "quiet_client_logs",
+    "reach",
+    "topic_missing",
+    "translate",
+    "translated",
+    "wait_for_broker",
+]
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 DEFAULT_PORT = 9092
-
-_DENIED = (
-    kafka_errors.TopicAuthorizationFailedError,
-    kafka_errors.GroupAuthorizationFailedError,
-    kafka_errors.ClusterAuthorizationFailedError,
-    kafka_errors.TransactionalIdAuthorizationFailed,
-)
-_NOT_READY = (
-    kafka_errors.LeaderNotAvailableError,
-    kafka_errors.NotLeaderForPartitionError,
-    kafka_errors.BrokerNotAvailableError,
-    kafka_errors.GroupLoadInProgressError,
-    kafka_errors.GroupCoordinatorNotAvailableError,
-    kafka_errors.NotControllerError,
-)
-# What says only that the way to the broker broke: the way itself must be walked to know why.
-_BROKEN_WAY = (
-    OSError,
-    asyncio.TimeoutError,
-    kafka_errors.KafkaConnectionError,
-    kafka_errors.KafkaTimeoutError,
-    kafka_errors.KafkaUnavailableError,
-    kafka_errors.NodeNotReadyError,
-    kafka_errors.NoBrokersAvailable,
-    kafka_errors.RequestTimedOutError,
-    kafka_errors.StaleMetadata,
-    kafka_errors.UnrecognizedBrokerVersion,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,64 +206,17 @@ def _advertised_error(
     )
 
 
-def topic_missing(topic: str) -> NotFoundError:
-    """Return the error for a topic that does not exist."""
-    return NotFoundError(
-        "topic_missing",
-        f"Topic {topic!r} does not exist.",
-        "Create the pipeline's topics with: stream-infer topics create PIPELINE.",
-        topic=topic,
-    )
-
-
 def translate(error: BaseException, connection: Connection) -> StreamInferError:
     """Return our error for what a Kafka client raised, from the error alone.
 
     For an error that says only that the way broke, `diagnose` finds out why.
     """
-    if isinstance(error, StreamInferError):
-        return error
-    if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
-        return NotFoundError(
-            "topic_missing",
-            "Kafka does not know a topic or partition that was asked for.",
-            "Create the pipeline's topics with: stream-infer topics create PIPELINE.",
-            address=connection.bootstrap,
-        )
-    name = type(error).__name__
-    if isinstance(error, _DENIED):
-        return BrokerError(
-            "broker_denied",
-            f"Kafka at {connection.bootstrap} denies the request ({name}).",
-            "Give this client's principal the access (ACL) that the request needs.",
-            address=connection.bootstrap,
-        )
-    if isinstance(error, _NOT_READY):
-        return BrokerError(
-            "broker_not_ready",
-            f"Kafka at {connection.bootstrap} is not ready ({name}).",
-            "It is starting or electing leaders: wait and try again.",
-            address=connection.bootstrap,
-        )
-    if isinstance(error, _BROKEN_WAY):
-        return BrokerError(
-            "broker_unreachable",
-            f"Kafka at {connection.bootstrap} stopped answering ({name}).",
-            "Check that the broker runs and that the network to it is up, then try again.",
-            address=connection.bootstrap,
-        )
-    return BrokerError(
-        "broker_rejected",
-        f"Kafka at {connection.bootstrap} refuses the request: {name}.",
-        "See the broker's log for the reason.",
-        address=connection.bootstrap,
-        reason=str(error),
-    )
+    return cause_of(error, connection.bootstrap)
 
 
 async def diagnose(error: BaseException, connection: Connection) -> StreamInferError:
     """Return our error for what a Kafka client raised, walking the way again if it broke."""
-    if isinstance(error, _BROKEN_WAY):
+    if isinstance(error, BROKEN_WAY):
         try:
             await reach(connection)
         except BrokerError as found:

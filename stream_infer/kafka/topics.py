@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+from aiokafka import TopicPartition
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -39,6 +40,7 @@ __all__ = [
     "TopicSpec",
     "administration",
     "check_topics",
+    "committed_offsets",
     "create_specs",
     "create_topics",
     "internal_topic",
@@ -166,3 +168,10 @@ async def check_topics(connection: Connection, pipeline: Pipeline) -> list[Topic
         if finding.severity == "error":
             raise finding.error()
     return findings
+
+
+async def committed_offsets(connection: Connection, group: str) -> dict[TopicPartition, int]:
+    """Return the offsets that a consumer group has committed, all its topics."""
+    async with administration(connection) as client:
+        found = await client.list_consumer_group_offsets(group)
+    return {tp: entry.offset for tp, entry in found.items() if entry.offset >= 0}

@@ -1,0 +1,1 @@
+"""Reconcile what a pipeline read with what it wrote, by event id."""

@@ -1,0 +1,116 @@
+"""What a Kafka client raises, as one named cause with one fix. Pure.
+
+Causes of a `BrokerError`
+    broker_dns           the host name has no address
+    broker_refused       the host answers, nothing listens on the port
+    broker_unreachable   no answer at all before the deadline
+    broker_protocol      something answers that does not speak plaintext Kafka
+    broker_advertised    Kafka answers and sends the client to an address that does not
+    broker_not_ready     Kafka answers and is not ready to serve (starting, no leader, ...)
+    broker_denied        Kafka refuses what this client may not do
+    broker_rejected      Kafka refuses the request, with its own name for the reason
+"""
+
+from __future__ import annotations
+
+from aiokafka import errors as kafka_errors
+
+from stream_infer.errors import BrokerError, NotFoundError, StreamInferError
+
+# What says only that the way to the broker broke: the way itself must be walked to know why.
+BROKEN_WAY = (
+    OSError,
+    TimeoutError,
+    kafka_errors.KafkaConnectionError,
+    kafka_errors.KafkaTimeoutError,
+    kafka_errors.KafkaUnavailableError,
+    kafka_errors.NodeNotReadyError,
+    kafka_errors.NoBrokersAvailable,
+    kafka_errors.RequestTimedOutError,
+    kafka_errors.StaleMetadata,
+    kafka_errors.UnrecognizedBrokerVersion,
+)
+
+
+_CAUSES: tuple[tuple[tuple[type[BaseException], ...], str, str, str], ...] = (
+    # (what the client raised, our code, message, fix)
+    (
+        (
+            kafka_errors.TopicAuthorizationFailedError,
+            kafka_errors.GroupAuthorizationFailedError,
+            kafka_errors.ClusterAuthorizationFailedError,
+            kafka_errors.TransactionalIdAuthorizationFailed,
+        ),
+        "broker_denied",
+        "Kafka at {address} denies the request ({name}).",
+        "Give this client's principal the access (ACL) that the request needs.",
+    ),
+    (
+        (
+            kafka_errors.LeaderNotAvailableError,
+            kafka_errors.NotLeaderForPartitionError,
+            kafka_errors.BrokerNotAvailableError,
+            kafka_errors.GroupLoadInProgressError,
+            kafka_errors.GroupCoordinatorNotAvailableError,
+            kafka_errors.NotControllerError,
+        ),
+        "broker_not_ready",
+        "Kafka at {address} is not ready ({name}).",
+        "It is starting or electing leaders: wait and try again.",
+    ),
+    (
+        BROKEN_WAY,
+        "broker_unreachable",
+        "Kafka at {address} stopped answering ({name}).",
+        "Check that the broker runs and that the network to it is up, then try again.",
+    ),
+)
+
+
+def cause_of(error: BaseException, address: str) -> StreamInferError:
+    """Return our error for what a Kafka client at `address` raised; ours pass unchanged."""
+    if isinstance(error, StreamInferError):
+        return error
+    missing = _missing(error, address)
+    if missing is not None:
+        return missing
+    name = type(error).__name__
+    for kinds, code, message, fix in _CAUSES:
+        if isinstance(error, kinds):
+            text = message.format(address=address, name=name)
+            return BrokerError(code, text, fix, address=address)
+    return BrokerError(
+        "broker_rejected",
+        f"Kafka at {address} refuses the request: {name}.",
+        "See the broker's log for the reason.",
+        address=address,
+        reason=str(error),
+    )
+
+
+def _missing(error: BaseException, address: str) -> NotFoundError | None:
+    if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
+        return NotFoundError(
+            "topic_missing",
+            "Kafka does not know a topic or partition that was asked for.",
+            "Create the pipeline's topics with: stream-infer topics create PIPELINE.",
+            address=address,
+        )
+    if isinstance(error, kafka_errors.OffsetOutOfRangeError):
+        return NotFoundError(
+            "offset_gone",
+            f"An offset that was asked for is not in the log: {error}.",
+            "Retention has removed it, or the topic was made anew: name a later offset.",
+            address=address,
+        )
+    return None
+
+
+def topic_missing(topic: str) -> NotFoundError:
+    """Return the error for a topic that does not exist."""
+    return NotFoundError(
+        "topic_missing",
+        f"Topic {topic!r} does not exist.",
+        "Create the pipeline's topics with: stream-infer topics create PIPELINE.",
+        topic=topic,
+    )
