@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class Partition(NamedTuple):
     """A topic and one of its partitions; compares equal to the clients' own pairs."""
@@ -16,6 +19,14 @@ class Partition(NamedTuple):
         return f"{self.topic}-{self.partition}"
 
 
+class BadRow(NamedTuple):
+    """A record that cannot be used: its row in the batch, a stable code, the cause in words."""
+
+    row: int
+    code: str
+    message: str
+
+
 class FetchedRecord(Protocol):
     """What we read of a record, whichever client fetched it."""
 
@@ -24,7 +35,7 @@ class FetchedRecord(Protocol):
     timestamp_type: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 class RecordBatch:
@@ -56,6 +67,12 @@ class RecordBatch:
     def last(self) -> int:
         """Offset of the last record."""
         return int(self.records[-1].offset)
+
+    def offsets(self) -> NDArray[np.int64]:
+        """Return (n,) int64, the offset of each record."""
+        if self.last - self.first + 1 == len(self.records):
+            return np.arange(self.first, self.last + 1, dtype=np.int64)
+        return np.array([record.offset for record in self.records], np.int64)
 
     def values(self) -> list[bytes | None]:
         """Return the values, None for a tombstone."""

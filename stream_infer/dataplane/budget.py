@@ -15,16 +15,13 @@ from stream_infer.dataplane.batch import Partition
 class InFlightBudget:
     """Bytes in flight by partition.
 
-    bytes_max  bound for the whole worker; exceeded by at most one batch a partition
+    bytes_max   bound for the whole worker; exceeded by at most one batch a partition
+    partitions  how many share it
     """
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, partitions: int = 1) -> None:
         self.bytes_max = bytes_max
         self._held: dict[Partition, int] = defaultdict(int)
-        self._partitions = 1
-
-    def share_among(self, partitions: int) -> None:
-        """Divide the budget among this many partitions."""
         self._partitions = max(1, partitions)
 
     def take(self, partition: Partition, size: int) -> None:
@@ -34,10 +31,6 @@ class InFlightBudget:
     def release(self, partition: Partition, size: int) -> None:
         """Count a batch whose outputs are acknowledged, or that was dropped."""
         self._held[partition] -= size
-
-    def forget(self, partition: Partition) -> None:
-        """Drop a partition that is no longer assigned."""
-        self._held.pop(partition, None)
 
     def has_room(self, partition: Partition) -> bool:
         """Say whether more may be fetched for this partition."""

@@ -36,6 +36,7 @@ class PartitionRanges:
     def __init__(self, position: int) -> None:
         self.position = position
         self.committed = position
+        self._complete_to = position
         self._open: deque[Range] = deque()
 
     def open(self, first: int, last: int) -> Range:
@@ -58,12 +59,9 @@ class PartitionRanges:
         never delivered (transaction markers, compacted records) need no care: the
         range after them covers them.
         """
-        following: int | None = None
         while self._open and self._open[0].done:
-            following = self._open.popleft().last + 1
-        if following is None or following <= self.committed:
-            return None
-        return following
+            self._complete_to = self._open.popleft().last + 1
+        return self._complete_to if self._complete_to > self.committed else None
 
     def note_committed(self, offset: int) -> None:
         """Remember that `offset` was committed."""

@@ -80,3 +80,51 @@ class EventColumns:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def slice(self, start: int, end: int) -> EventColumns:
+        """Return rows ``start..end-1`` (arrays are views)."""
+        rows = slice(start, end)
+        return EventColumns(
+            kind=self.kind[rows],
+            event_time=self.event_time[rows],
+            ids=self.ids[rows],
+            entities={name: column[rows] for name, column in self.entities.items()},
+            values={name: column[rows] for name, column in self.values.items()},
+            features=self.features[rows],
+            source_topic=self.source_topic,
+            source_partition=self.source_partition[rows],
+            source_offset=self.source_offset[rows],
+            late=self.late[rows],
+            duplicate_of=self.duplicate_of[rows],
+            label=self.label[rows],
+            label_time=self.label_time[rows],
+            upstream=None if self.upstream is None else self.upstream[rows],
+            upstream_offset=None if self.upstream_offset is None else self.upstream_offset[rows],
+            upstreams=self.upstreams,
+            extra=None if self.extra is None else self.extra[rows],
+        )
+
+    def take(self, rows: NDArray[np.int64]) -> EventColumns:
+        """Return the given rows, in the given order (copies)."""
+        indices = rows.tolist()
+        return EventColumns(
+            kind=self.kind[rows],
+            event_time=self.event_time[rows],
+            ids=[self.ids[i] for i in indices],
+            entities={
+                name: [column[i] for i in indices] for name, column in self.entities.items()
+            },
+            values={name: column[rows] for name, column in self.values.items()},
+            features=self.features[rows],
+            source_topic=self.source_topic,
+            source_partition=self.source_partition[rows],
+            source_offset=self.source_offset[rows],
+            late=self.late[rows],
+            duplicate_of=self.duplicate_of[rows],
+            label=self.label[rows],
+            label_time=self.label_time[rows],
+            upstream=None if self.upstream is None else self.upstream[rows],
+            upstream_offset=None if self.upstream_offset is None else self.upstream_offset[rows],
+            upstreams=self.upstreams,
+            extra=None if self.extra is None else [self.extra[i] for i in indices],
+        )

@@ -1,0 +1,218 @@
+"""The one place where the parts are joined: Faust's app, our transport, a pipeline's stages.
+
+`StreamApp` is a `faust.App`. Ordinary agents, timers, tables, the web server and
+``faust -A module worker`` work as ever; `StreamApp.serve` adds a pipeline whose
+stages run on the data plane instead of on Faust's per-message path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import faust
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from stream_infer.dataplane.batch import Partition, RecordBatch
+from stream_infer.dataplane.build import Parts, build_stages, stage_topics
+from stream_infer.dataplane.plane import DataPlane
+from stream_infer.dataplane.replay import replay_log
+from stream_infer.dataplane.sender import BATCH_BYTES_MAX, PartitionSender
+from stream_infer.dataplane.transport import BatchTransport, RecordBatchSchema
+from stream_infer.errors import ConfigError
+from stream_infer.events.mapping import FieldMapping
+from stream_infer.features.plan import Plan, compile_plan
+from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.topics import check_topics, pipeline_topics, read_topics
+from stream_infer.pipeline import Pipeline
+from stream_infer.scoring.model import Model
+from stream_infer.scoring.session import Scorer
+from stream_infer.settings.worker import WorkerSettings
+
+log = structlog.get_logger("stream_infer.app")
+
+FAUST_DEFAULTS: dict[str, Any] = {
+    # No reset: a partition without an offset gets a declared start, committed before use.
+    "consumer_auto_offset_reset": "none",
+    "store": "memory://",
+    "topic_disable_leader": True,
+    "table_standby_replicas": 0,
+    "web_enabled": False,
+    "web_host": "127.0.0.1",
+    # Serves the contents of tables to anybody who asks.
+    "web_tables_enabled": False,
+    # Counted in record batches here; the bytes behind them are bounded by the data plane.
+    "stream_buffer_maxsize": 64,
+    "broker_session_timeout": 15.0,
+    "broker_heartbeat_interval": 3.0,
+    "broker_rebalance_timeout": 30.0,
+    "broker_request_timeout": 40.0,
+    # Faust's 1,000 s would let a hung worker keep its partitions for a quarter of an hour.
+    "broker_max_poll_interval": 300.0,
+    "producer_request_timeout": 40.0,
+}
+
+
+class StreamApp(faust.App):
+    """A Faust app that can serve a pipeline on record batches.
+
+    id          consumer group; by default the name of the pipeline
+    connection  where Kafka is
+    options     any setting of `faust.App`
+    """
+
+    plane: DataPlane
+
+    def __init__(self, id: str, *, connection: Connection | None = None, **options: Any) -> None:
+        self.connection = connection or Connection()
+        hosts = [f"{host}:{port}" for host, port in self.connection.addresses()]
+        options.setdefault("broker", ";".join(f"kafka://{host}" for host in hosts))
+        super().__init__(id, **{**FAUST_DEFAULTS, **options})
+        self._make_parts: Callable[[Mapping[str, int]], Parts] | None = None
+        self._pipeline: Pipeline | None = None
+        self.plane = self._empty_plane(WorkerSettings())
+
+    def _new_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+    # -- what a user declares ---------------------------------------------------------
+
+    def serve(
+        self,
+        pipeline: Pipeline,
+        *,
+        model: Model | Path | str | None = None,
+        settings: WorkerSettings | None = None,
+        fields: FieldMapping | None = None,
+        label_fields: FieldMapping | None = None,
+    ) -> Plan:
+        """Add a pipeline; its stages become agents of this app.
+
+        model     a loaded model or its folder; None only for a pipeline without a model
+        settings  how to run the stages
+        fields    where the events' fields stand in the user's own JSON
+        Returns   the compiled plan
+        Raises    ConfigError for a wrong declaration; ConflictError for a model that does
+                  not fit it
+        """
+        if self._pipeline is not None:
+            raise ConfigError(
+                "second_pipeline",
+                f"The app already serves {self._pipeline.name!r}.",
+                "Run the second pipeline in an app, and a consumer group, of its own.",
+            )
+        if (model is None) != (pipeline.model is None):
+            raise ConfigError(
+                "model_missing" if model is None else "model_unwanted",
+                f"Pipeline {pipeline.name!r} declares model {pipeline.model!r}, "
+                f"but {'none' if model is None else 'one'} was given.",
+                "Declare the model in the pipeline and give it to `serve`, or do neither.",
+            )
+        settings = settings or WorkerSettings()
+        plan = compile_plan(pipeline)
+        scorer = None if model is None else Scorer(model, plan.feature_names, plan.fingerprint)
+        self._pipeline = pipeline
+        self.plane = self._empty_plane(settings)
+        self._make_parts = lambda partitions: Parts(
+            plan, scorer, partitions, settings, fields, label_fields
+        )
+        topics = stage_topics(plan, settings)
+        topics += [pipeline.events.topic] if pipeline.events.topic not in topics else []
+        topics += [pipeline.labels.topic] if pipeline.labels is not None else []
+        for topic in topics:
+            self._add_stage_agent(topic)
+        return plan
+
+    def _add_stage_agent(self, topic: str) -> None:
+        async def stage(stream: Any) -> None:
+            async for batch in stream:
+                self.plane.accept(batch)
+
+        channel = self.topic(topic, schema=RecordBatchSchema(), acks=False)
+        self.agent(channel, name=f"stage.{topic}")(stage)
+
+    # -- start and stop -----------------------------------------------------------------
+
+    async def on_first_start(self) -> None:
+        """Check the topics and build the stages before anything is read."""
+        if self._pipeline is not None:
+            await self._open_plane(self._pipeline)
+        await super().on_first_start()
+
+    async def _open_plane(self, pipeline: Pipeline) -> None:
+        for finding in await check_topics(self.connection, pipeline):
+            log.warning(finding.code, topic=finding.topic, cause=finding.message, fix=finding.fix)
+        names = [spec.name for spec in pipeline_topics(pipeline)]
+        facts = await read_topics(self.connection, names)
+        if self._make_parts is None:
+            raise ConfigError("no_pipeline", "The app serves no pipeline.", "Call `serve` first.")
+        parts = self._make_parts({name: fact.partitions for name, fact in facts.items()})
+        self.plane.open_stages(build_stages(parts))
+        self.plane.commit_positions = self.consumer.commit_positions
+        self.plane.highwater = self._highwater
+        self.add_future(self.plane.commit_forever())
+
+    def _empty_plane(self, settings: WorkerSettings) -> DataPlane:
+        return DataPlane(
+            settings,
+            replay=self._replay,
+            make_sender=lambda source: PartitionSender(source, self._make_producer),
+            on_failure=self.crash,
+        )
+
+    async def _replay(
+        self,
+        source: Partition,
+        start: int,
+        end: int,
+        on_batch: Callable[[RecordBatch], None],
+    ) -> None:
+        make_consumer = partial(
+            AIOKafkaConsumer,
+            **self.connection.client_options(),
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+        )
+        await replay_log(source, start, end, on_batch, make_consumer)
+
+    def _make_producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            **self.connection.client_options(),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=BATCH_BYTES_MAX,
+        )
+
+    def _highwater(self, partition: Partition) -> int | None:
+        consumer = self.consumer._thread._consumer
+        if consumer is None:
+            return None
+        assigned = {(tp.topic, tp.partition): tp for tp in consumer.assignment()}
+        tp = assigned.get(tuple(partition))
+        found: int | None = None if tp is None else consumer.highwater(tp)
+        return found
+
+
+async def run_until(app: faust.App, stop: asyncio.Event) -> None:
+    """Run an app inside the current event loop until `stop` is set or it crashes.
+
+    Raises what crashed it, so that a command can say it in its own words.
+    """
+    await app.start()
+    stopping = asyncio.create_task(stop.wait())
+    crashed = asyncio.create_task(app._crashed.wait())
+    try:
+        await asyncio.wait([stopping, crashed], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        crashed.cancel()
+        await app.stop()
+    reason = app.crash_reason
+    if reason is not None:
+        raise reason

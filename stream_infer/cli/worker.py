@@ -1,0 +1,85 @@
+"""``stream-infer worker``: run a pipeline's stages until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stream_infer.cli.options import Mapping, pipeline_argument, settings_options
+from stream_infer.cli.output import remark
+
+if TYPE_CHECKING:
+    from stream_infer.events.mapping import FieldMapping
+    from stream_infer.pipeline import Pipeline
+    from stream_infer.settings.loading import Settings
+    from stream_infer.worker import Worker
+
+
+@click.command(name="worker")
+@pipeline_argument
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the model. [default: the one that the package brings]",
+)
+@click.option("--fields", type=Mapping(), help="field=path[:unit], separated by commas.")
+@click.option("--publish-features", is_flag=True, help="Add the features to every scored event.")
+@click.option(
+    "--partitioning",
+    type=click.Choice(["checked", "trusted", "rekey"]),
+    help="What is done about records in another partition than their entity's.",
+)
+@click.option("--start", type=click.Choice(["earliest", "latest"]), help="Where a new group begins.")
+@click.option(
+    "--when-offset-lost",
+    type=click.Choice(["fail", "earliest"]),
+    help="What is done when retention removed unread records.",
+)
+@settings_options
+def command(
+    *,
+    pipeline: Pipeline,
+    model: Path | None,
+    fields: FieldMapping | None,
+    publish_features: bool,
+    partitioning: str | None,
+    start: str | None,
+    when_offset_lost: str | None,
+    settings: Settings,
+) -> None:
+    """Run the stages of PIPELINE: a built-in name, or a Python file of yours."""
+    from stream_infer.logs import configure_logs
+    from stream_infer.worker import Worker
+
+    configure_logs()
+    given = {
+        "publish_features": publish_features or None,
+        "partitioning": partitioning,
+        "start": start,
+        "when_offset_lost": when_offset_lost,
+    }
+    worker = Worker(
+        pipeline,
+        settings.connection(),
+        dataclasses.replace(
+            settings.worker_settings(),
+            **{name: value for name, value in given.items() if value is not None},
+        ),
+        model=model,
+        fields=fields or settings.field_mapping(),
+    )
+    remark(f"{pipeline.name}: reading from {settings.connection().bootstrap}; Ctrl-C stops cleanly")
+    asyncio.run(_until_signal(worker))
+
+
+async def _until_signal(worker: Worker) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await worker.run(stop)

@@ -1,0 +1,177 @@
+"""Puts the stages of a pipeline together from its declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stream_infer.dataplane.emitters import ForwardEmitter, ScoreEmitter
+from stream_infer.dataplane.readers import InputReader, InternalReader, PartitionCheck
+from stream_infer.dataplane.side import SideOutputs, SideTopic
+from stream_infer.dataplane.stage import Emitter, Stage
+from stream_infer.durations import parse_duration
+from stream_infer.events.decode import EventDecoder, LabelDecoder
+from stream_infer.events.internal import InternalDecoder
+from stream_infer.events.mapping import FieldMapping
+from stream_infer.features.plan import Plan
+from stream_infer.kafka.topic_specs import DEAD_LETTERS, LATE_EVENTS, internal_topic
+from stream_infer.pipeline import Pipeline
+from stream_infer.records import KeyPartitioner
+from stream_infer.scoring.session import Scorer
+from stream_infer.settings.worker import WorkerSettings
+
+REKEY_STAGE = "rekey"
+LABEL_STAGE = "labels"
+NO_FEATURES = "none"
+"""`features_version` of records that carry no features yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the stages are built from.
+
+    plan        the compiled pipeline
+    scorer      the model, None when the pipeline has none
+    partitions  topic -> number of partitions
+    settings    how the worker runs
+    mapping     field mapping of the events, None for the contract's own form
+    labels      field mapping of the labels
+    """
+
+    plan: Plan
+    scorer: Scorer | None
+    partitions: Mapping[str, int]
+    settings: WorkerSettings
+    mapping: FieldMapping | None = None
+    labels: FieldMapping | None = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The declaration."""
+        return self.plan.pipeline
+
+    def partitioner(self, topic: str) -> KeyPartitioner:
+        """Return a partitioner with the topic's number of partitions."""
+        return KeyPartitioner(self.partitions[topic])
+
+
+def build_stages(parts: Parts) -> list[Stage]:
+    """Return the stages in the order in which data passes them."""
+    side = SideOutputs(
+        group=parts.pipeline.name,
+        dead_letters=SideTopic(DEAD_LETTERS, parts.partitions[DEAD_LETTERS]),
+        late_events=SideTopic(LATE_EVENTS, parts.partitions[LATE_EVENTS]),
+    )
+    stages = []
+    if parts.settings.partitioning == "rekey":
+        stages.append(_rekey_stage(parts, side))
+    stages += [_fold_stage(parts, side, index) for index in range(len(parts.plan.stages))]
+    if parts.pipeline.labels is not None:
+        stages.append(_label_stage(parts, side))
+    return stages
+
+
+def stage_topics(plan: Plan, settings: WorkerSettings) -> list[str]:
+    """Return the topic that each folding stage reads."""
+    entities = [stage.entity for stage in plan.stages]
+    internal = [internal_topic(plan.pipeline, entity) for entity in entities]
+    first = internal[0] if settings.partitioning == "rekey" else plan.pipeline.events.topic
+    return [first, *internal[1:]]
+
+
+def _fold_stage(parts: Parts, side: SideOutputs, index: int) -> Stage:
+    plan, topics = parts.plan, stage_topics(parts.plan, parts.settings)
+    stage_plan = plan.stages[index]
+    last = index == len(plan.stages) - 1
+    from_users = index == 0 and parts.settings.partitioning != "rekey"
+    emitter: Emitter
+    if last:
+        emitter = ScoreEmitter(
+            plan,
+            parts.scorer,
+            parts.partitioner(plan.pipeline.scored),
+            publish_features=parts.settings.publish_features,
+        )
+    else:
+        emitter = _forward(parts, topics[index + 1], plan.stages[index + 1].entity, index)
+    return Stage(
+        name=stage_plan.entity.removesuffix("_id"),
+        topic=topics[index],
+        feeds=None if last else topics[index + 1],
+        reader=_event_reader(parts) if from_users else _internal_reader(parts, index),
+        plan=stage_plan,
+        emitter=emitter,
+        side=side,
+    )
+
+
+def _event_reader(parts: Parts) -> InputReader:
+    events = parts.pipeline.events
+    checked = parts.settings.partitioning == "checked"
+    return InputReader(
+        EventDecoder(events, parts.mapping, parts.settings.unknown_fields),
+        future_max_ms=parse_duration(parts.pipeline.future_max),
+        check=PartitionCheck(events.topic, events.key, parts.partitioner(events.topic))
+        if checked
+        else None,
+    )
+
+
+def _internal_reader(parts: Parts, index: int) -> InternalReader:
+    count = sum(len(stage.names) for stage in parts.plan.stages[:index])
+    return InternalReader(
+        InternalDecoder(parts.pipeline.events, _version_before(parts.plan, index), count)
+    )
+
+
+def _rekey_stage(parts: Parts, side: SideOutputs) -> Stage:
+    """Put events into the right partition when their producer does not."""
+    topic = internal_topic(parts.pipeline, parts.pipeline.events.key)
+    return Stage(
+        name=REKEY_STAGE,
+        topic=parts.pipeline.events.topic,
+        feeds=topic,
+        reader=_event_reader(parts),
+        plan=None,
+        emitter=_forward(parts, topic, parts.pipeline.events.key, -1),
+        side=side,
+    )
+
+
+def _label_stage(parts: Parts, side: SideOutputs) -> Stage:
+    """Bring labels into the log of the stage that folds them."""
+    labels = parts.pipeline.labels
+    if labels is None:
+        raise ValueError("the pipeline has no labels")
+    entities = [stage.entity for stage in parts.plan.stages]
+    index = entities.index(labels.by)
+    topic = stage_topics(parts.plan, parts.settings)[index]
+    return Stage(
+        name=LABEL_STAGE,
+        topic=labels.topic,
+        feeds=topic,
+        reader=InputReader(
+            LabelDecoder(labels, parts.pipeline.events, parts.labels),
+            future_max_ms=parse_duration(parts.pipeline.future_max),
+            check=None,
+            by_label_time=True,
+        ),
+        plan=None,
+        emitter=_forward(parts, topic, labels.by, index - 1),
+        side=side,
+    )
+
+
+def _forward(parts: Parts, topic: str, entity: str, index: int) -> ForwardEmitter:
+    return ForwardEmitter(
+        events=parts.pipeline.events,
+        topic=topic,
+        entity=entity,
+        partitioner=parts.partitioner(topic),
+        features_version=_version_before(parts.plan, index + 1),
+    )
+
+
+def _version_before(plan: Plan, index: int) -> str:
+    """Return the version of the features that records in front of stage `index` carry."""
+    return plan.stages[index - 1].features_version if index > 0 else NO_FEATURES

@@ -1,0 +1,299 @@
+"""The data plane of one worker: which partitions it works on, and what it may commit.
+
+`DataPlane` owns the tasks and ranges of the current assignment. It is driven from
+two sides: the consumer (`decide_starts`, `assign`, `open`, `positions`, `revoke`)
+and the stages' agents (`accept`). Everything runs on the app's event loop.
+
+Delivery at least once: a range is complete when every output of it is acknowledged,
+and the offsets of complete ranges are committed every `commit_interval_ms`. A crash
+in between repeats outputs; state is never doubled, because it is folded again from
+the log, and because a stage ignores internal records that it has folded before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiokafka import errors as kafka_errors
+
+from stream_infer.dataplane.alignment import AlignmentGroup
+from stream_infer.dataplane.batch import Partition, RecordBatch
+from stream_infer.dataplane.budget import InFlightBudget
+from stream_infer.dataplane.offsets import (
+    Committed,
+    LogBounds,
+    StartPoint,
+    commit_metadata,
+    decide_start,
+)
+from stream_infer.dataplane.ranges import PartitionRanges
+from stream_infer.dataplane.sender import PartitionSender
+from stream_infer.dataplane.stage import Stage
+from stream_infer.dataplane.task import PartitionTask, Phase, Replayer, Surroundings
+from stream_infer.features.fold import StageFold
+from stream_infer.settings.worker import WorkerSettings
+
+log = structlog.get_logger("stream_infer.dataplane")
+
+BATCH_ROWS_MAX = 4096
+"""Rows in one record batch: enough to spread per-batch costs, few enough for a short step."""
+
+DRAIN_SECONDS = 10.0
+"""How long a rebalance waits for outputs that are on their way."""
+
+CommitPositions = Callable[[Mapping[Partition, tuple[int, str]]], Awaitable[None]]
+
+
+class DataPlane:
+    """Tasks, ranges, budget and alignment of one worker.
+
+    settings     how to run the stages
+    replay       reads a log for the restore
+    make_sender  makes the sender of an input partition
+    on_failure   called with what must stop the worker
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        replay: Replayer,
+        make_sender: Callable[[Partition], PartitionSender],
+        on_failure: Callable[[BaseException], Awaitable[None]],
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.stages: dict[str, Stage] = {}
+        self.topics: frozenset[str] = frozenset()
+        self.settings = settings
+        self.tasks: dict[Partition, PartitionTask] = {}
+        self.budget = InFlightBudget(settings.in_flight_bytes_max)
+        self.highwater: Callable[[Partition], int | None] = lambda _partition: None
+        self.commit_positions: CommitPositions | None = None
+        self._replay = replay
+        self._make_sender = make_sender
+        self._on_failure = on_failure
+        self._seconds = seconds
+        self._ranges: dict[Partition, PartitionRanges] = {}
+        self._declared: dict[Partition, int] = {}
+        self._kept: dict[Partition, tuple[int, StageFold]] = {}
+        self._runners: dict[Partition, asyncio.Task[None]] = {}
+        self._groups: dict[str, AlignmentGroup] = {}
+        self._room = asyncio.Event()
+        self._progress = asyncio.Event()
+
+    def open_stages(self, stages: Sequence[Stage]) -> None:
+        """Set the stages to run, before anything is assigned."""
+        self.stages = {stage.topic: stage for stage in stages}
+        self.topics = frozenset(self.stages)
+
+    # -- assignment -------------------------------------------------------------------
+
+    def decide_starts(
+        self,
+        committed: Mapping[Partition, Committed | None],
+        bounds: Mapping[Partition, LogBounds],
+    ) -> dict[Partition, StartPoint]:
+        """Decide where each assigned partition starts."""
+        return {
+            partition: decide_start(
+                partition,
+                committed[partition],
+                bounds[partition],
+                start=self.settings.start if partition.topic in self.topics else "earliest",
+                when_offset_lost=self.settings.when_offset_lost,
+            )
+            for partition in bounds
+        }
+
+    def metadata(self, partition: Partition, start: StartPoint) -> str:
+        """Return the metadata of a commit: only our own partitions carry any."""
+        return commit_metadata(start.declared) if partition.topic in self.topics else ""
+
+    async def assign(self, starts: Mapping[Partition, StartPoint]) -> None:
+        """Open a task for each partition of our stages."""
+        ours = {p: start for p, start in starts.items() if p.topic in self.topics}
+        self.budget = InFlightBudget(self.settings.in_flight_bytes_max, partitions=len(ours))
+        self._ranges = {p: PartitionRanges(start.position) for p, start in ours.items()}
+        self._declared = {p: start.declared for p, start in ours.items()}
+        self._groups = self._group_partitions(ours)
+        kept, self._kept = self._kept, {}
+        for partition, start in ours.items():
+            task = self._open_task(partition, start, kept.get(partition))
+            self.tasks[partition] = task
+            self._runners[partition] = asyncio.create_task(
+                self._run(task), name=f"stage-{partition}"
+            )
+        log.info("assigned", partitions=sorted(str(partition) for partition in ours))
+
+    def _group_partitions(self, partitions: Iterable[Partition]) -> dict[str, AlignmentGroup]:
+        groups: dict[str, list[Partition]] = {}
+        for partition in partitions:
+            feeds = self.stages[partition.topic].feeds
+            if feeds is not None:
+                groups.setdefault(feeds, []).append(partition)
+        made = {}
+        for feeds, members in groups.items():
+            made[feeds] = AlignmentGroup(self.settings.align_skew_ms)
+            made[feeds].assign(members)
+        return made
+
+    def _open_task(
+        self, partition: Partition, start: StartPoint, kept: tuple[int, StageFold] | None
+    ) -> PartitionTask:
+        stage = self.stages[partition.topic]
+        state = None
+        if kept is not None and start.replay_from <= kept[0] <= start.position:
+            # The state is a fold up to that offset, whoever owned the partition since.
+            offset, state = kept
+            start = StartPoint(start.declared, offset, start.position, start.must_commit, start.end)
+        patience = self.settings.align_wait_max_ms
+        return PartitionTask(
+            stage,
+            partition,
+            start,
+            state,
+            self._make_sender(partition),
+            self._groups.get(stage.feeds) if stage.feeds else None,
+            Surroundings(
+                replay=self._replay,
+                on_release=self._release,
+                on_progress=self._progress.set,
+                wait_progress=self._wait_progress,
+                seconds=self._seconds,
+                highwater=self.highwater,
+                is_restoring=self._is_restoring,
+                state_bytes_max=self.settings.state_bytes_max,
+                align_wait_max_s=None if patience is None else patience / 1000,
+            ),
+        )
+
+    async def _run(self, task: PartitionTask) -> None:
+        try:
+            await task.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.error("stage_failed", source=str(task.source), stage=task.stage.name, cause=error)
+            await self._on_failure(error)
+
+    async def revoke(self) -> None:
+        """Finish what is in flight within the deadline, commit it, and close every task.
+
+        Safe to repeat. A state that is exactly the fold of what is committed is kept: if
+        the partition comes back, only what others have committed since is replayed.
+        """
+        tasks, runners = self.tasks, self._runners
+        self.tasks, self._runners = {}, {}
+        if not tasks:
+            return
+        for runner in runners.values():
+            runner.cancel()
+        await asyncio.gather(*runners.values(), return_exceptions=True)
+        closing = {asyncio.create_task(task.close()): task for task in tasks.values()}
+        done, late = await asyncio.wait(closing, timeout=DRAIN_SECONDS)
+        for unfinished in late:
+            unfinished.cancel()
+            log.warning("drain_timed_out", source=str(closing[unfinished].source))
+            await closing[unfinished].abandon()
+        for finished in done:
+            finished.result()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.commit(), timeout=DRAIN_SECONDS)
+        for partition, task in tasks.items():
+            settled = task.settled()
+            if settled is not None and settled[0] == self._ranges[partition].committed:
+                self._kept[partition] = settled
+            task.drop_queued()
+
+    # -- delivery -----------------------------------------------------------------------
+
+    def has_room(self, source: Any) -> bool:
+        """Say whether more may be fetched for a partition, given as any (topic, partition)."""
+        partition = Partition(*source)
+        if partition.topic not in self.topics:
+            return True
+        return partition in self.tasks and self.budget.has_room(partition)
+
+    async def wait_for_room(self) -> None:
+        """Wait until a batch is finished, or a moment has passed."""
+        self._room.clear()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._room.wait(), timeout=0.05)
+
+    def open(self, source: Partition, records: Sequence[Any]) -> Iterable[RecordBatch]:
+        """Register fetched records and yield them as batches, skipping what was taken before."""
+        if source not in self.tasks:
+            return  # Revoked while the fetch was under way; the next owner reads it.
+        ranges = self._ranges[source]
+        for start in range(0, len(records), BATCH_ROWS_MAX):
+            part = records[start : start + BATCH_ROWS_MAX]
+            if part[0].offset < ranges.position:
+                part = [record for record in part if record.offset >= ranges.position]
+            if part:
+                opened = ranges.open(part[0].offset, part[-1].offset)
+                batch = RecordBatch(source, part, opened)
+                self.budget.take(source, batch.bytes)
+                yield batch
+
+    def accept(self, batch: RecordBatch) -> None:
+        """Take a batch from its stage's agent."""
+        task = self.tasks.get(batch.source)
+        if task is not None and task.phase is not Phase.CLOSED:
+            task.put(batch)
+
+    def positions(self) -> dict[Partition, int]:
+        """Return the next offset to deliver of each partition."""
+        return {partition: ranges.position for partition, ranges in self._ranges.items()}
+
+    def _release(self, partition: Partition, size: int) -> None:
+        self.budget.release(partition, size)
+        self._room.set()
+
+    # -- commit ---------------------------------------------------------------------------
+
+    async def commit(self) -> None:
+        """Commit what is complete. A group that has moved on is no error: it is read again."""
+        offsets = {}
+        for partition, ranges in self._ranges.items():
+            offset = ranges.committable()
+            if offset is not None:
+                offsets[partition] = (offset, commit_metadata(self._declared[partition]))
+        if not offsets or self.commit_positions is None:
+            return
+        try:
+            await self.commit_positions(offsets)
+        except (kafka_errors.CommitFailedError, kafka_errors.IllegalStateError) as error:
+            log.warning("commit_refused", cause=str(error), partitions=len(offsets))
+            return
+        for partition, (offset, _) in offsets.items():
+            self._ranges[partition].note_committed(offset)
+
+    async def commit_forever(self) -> None:
+        """Commit every `commit_interval_ms` until cancelled."""
+        while True:
+            await asyncio.sleep(self.settings.commit_interval_ms / 1000)
+            await self.commit()
+
+    # -- alignment ---------------------------------------------------------------------------
+
+    async def _wait_progress(self) -> None:
+        """Wait until a head may have moved; look again after a moment in any case.
+
+        The look matters for a partition whose log end grew or was reached without a
+        record of it passing through here.
+        """
+        self._progress.clear()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._progress.wait(), timeout=0.02)
+        for task in self.tasks.values():
+            task.refresh_head()
+
+    def _is_restoring(self) -> bool:
+        return any(
+            task.phase in (Phase.ASSIGNED, Phase.RESTORING) for task in self.tasks.values()
+        )

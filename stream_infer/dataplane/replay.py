@@ -1,0 +1,69 @@
+"""Reads a stretch of a partition's log apart from the group: the silent replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream_infer.dataplane.batch import Partition, RecordBatch
+from stream_infer.errors import BrokerError
+
+log = structlog.get_logger("stream_infer.replay")
+
+RECORDS_MAX = 4096
+"""Rows folded at a time; between two such steps the event loop breathes."""
+
+STALL_SECONDS = 60
+REPORT_EVERY_RECORDS = 500_000
+
+
+async def replay_log(
+    source: Partition,
+    start: int,
+    end: int,
+    on_batch: Callable[[RecordBatch], None],
+    make_consumer: Callable[[], AIOKafkaConsumer],
+) -> None:
+    """Hand every record of offsets ``start..end-1`` to `on_batch`, in order.
+
+    Raises BrokerError when the broker gives nothing for a minute.
+    """
+    tp = TopicPartition(*source)
+    consumer = make_consumer()
+    await consumer.start()
+    try:
+        consumer.assign([tp])
+        consumer.seek(tp, start)
+        position, waited_s, reported = start, 0, start
+        while position < end:
+            fetched: dict[Any, list[Any]] = await consumer.getmany(
+                tp, timeout_ms=1000, max_records=RECORDS_MAX
+            )
+            records = [record for record in fetched.get(tp, []) if record.offset < end]
+            if records:
+                on_batch(RecordBatch(source, records))
+            # Markers and compacted records are passed over without being returned.
+            reached = await consumer.position(tp)
+            waited_s = 0 if reached > position else waited_s + 1
+            position = reached
+            if waited_s > STALL_SECONDS:
+                raise _stalled(source, position, end)
+            if position - reported >= REPORT_EVERY_RECORDS:
+                reported = position
+                log.info("restoring", source=str(source), at=position, until=end)
+    finally:
+        await consumer.stop()
+
+
+def _stalled(source: Partition, position: int, end: int) -> BrokerError:
+    return BrokerError(
+        "restore_stalled",
+        f"Kafka gives no records of {source} at offset {position}, though its log ends at {end}.",
+        "Look at the broker's log; start the worker again when the partition has a leader.",
+        topic=source.topic,
+        partition=source.partition,
+        offset=position,
+    )

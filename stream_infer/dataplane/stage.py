@@ -1,0 +1,154 @@
+"""What one stage does to a record batch: read, fold, emit. No Kafka, no clock, no waiting.
+
+A `Stage` is put together from a reader (bytes to columns), a feature plan (the fold)
+and an emitter (columns to output records). The data plane runs it the same way
+whether it is catching up silently or publishing; batch files go through the same
+folds in `stream_infer.features.table`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.dataplane.batch import BadRow, RecordBatch
+from stream_infer.dataplane.outputs import Headers, Outputs
+from stream_infer.dataplane.side import SideOutputs
+from stream_infer.events.columns import EventColumns
+from stream_infer.features.fold import Folded, StageFold
+from stream_infer.features.plan import StagePlan
+
+
+@dataclass(slots=True)
+class ReadBatch:
+    """A batch after reading.
+
+    batch     the records as they came
+    rows      (k,) int64, row in the batch of each good record
+    offsets   (k,) int64, offset of each good record
+    columns   the k good records
+    progress  (k,) int64, ms: the time by which the stage's input advances, for alignment
+    bad       records that become dead letters
+    """
+
+    batch: RecordBatch
+    rows: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    columns: EventColumns
+    progress: NDArray[np.int64]
+    bad: list[BadRow] = field(default_factory=list)
+
+    def slice(self, start: int, end: int) -> ReadBatch:
+        """Return good rows ``start..end-1``; the bad ones go with the first slice."""
+        if start == 0 and end == len(self.rows):
+            return self
+        return ReadBatch(
+            self.batch,
+            self.rows[start:end],
+            self.offsets[start:end],
+            self.columns.slice(start, end),
+            self.progress[start:end],
+            self.bad if start == 0 else [],
+        )
+
+    def headers(self) -> list[Headers] | None:
+        """Return the trace header of each good row, or None when no record has headers."""
+        records = self.batch.records
+        if not any(record.headers for record in records):
+            return None
+        return [_trace(records[row].headers) for row in self.rows.tolist()]
+
+
+class Reader(Protocol):
+    """Turns records into columns."""
+
+    def read(self, batch: RecordBatch) -> ReadBatch:
+        """Return the batch with good rows as columns and bad ones with their cause."""
+
+
+class Emitter(Protocol):
+    """Turns folded rows into output records."""
+
+    def emit(self, read: ReadBatch, folded: Folded | None, outputs: Outputs) -> Emitted:
+        """Add the outputs of the rows that were accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """How many rows went where, for the counters."""
+
+    forwarded: int = 0
+    scored: int = 0
+
+
+@dataclass(slots=True)
+class StepResult:
+    """What one step of a stage produced."""
+
+    outputs: Outputs
+    events: int
+    emitted: Emitted
+    late: int
+    duplicates: int
+    ignored: int
+    dead_letters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a pipeline.
+
+    name        short word, part of names in logs, metrics and dead letters
+    topic       the topic that it folds
+    feeds       the internal topic that it writes, None for the last stage
+    reader      bytes to columns
+    plan        what it folds, None for a stage without state
+    emitter     columns to outputs
+    side        where bad and late records go
+    """
+
+    name: str
+    topic: str
+    feeds: str | None
+    reader: Reader
+    plan: StagePlan | None
+    emitter: Emitter
+    side: SideOutputs
+
+    def open_state(self, bytes_max: int | None) -> StageFold | None:
+        """Return an empty state."""
+        return None if self.plan is None else StageFold(self.plan, memory_bytes_max=bytes_max)
+
+    def step(self, read: ReadBatch, state: StageFold | None) -> StepResult:
+        """Fold the rows and return what is to be written."""
+        outputs = Outputs()
+        for bad in read.bad:
+            self.side.dead_letter(outputs, read.batch, bad, self.name)
+        folded = state.fold(read.columns) if state is not None else None
+        emitted = self.emitter.emit(read, folded, outputs)
+        late = duplicates = ignored = 0
+        if state is not None and folded is not None:
+            ignored = len(read.rows) - int(np.count_nonzero(folded.accepted))
+            if state.plan.first:
+                late = self.side.copy_late(outputs, read.batch, read.rows[folded.late], self.name)
+                duplicates = int(np.count_nonzero(folded.duplicate_of >= 0))
+        return StepResult(
+            outputs, len(read.rows), emitted, late, duplicates, ignored, len(read.bad)
+        )
+
+    def fold_only(self, read: ReadBatch, state: StageFold | None) -> None:
+        """Fold the rows and write nothing: a silent replay."""
+        if state is not None:
+            state.fold(read.columns)
+
+
+def _trace(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
+    """Keep what is passed on from input to output: the W3C trace context.
+
+    Source: W3C Trace Context, section 3.2.
+    """
+    return [pair for pair in headers if pair[0] == "traceparent"]

@@ -1,0 +1,388 @@
+"""One partition of one stage, from its assignment to its end.
+
+`PartitionTask` owns the partition's state and the order of its work:
+
+1. restore: fold the log silently from the declared start to the committed offset;
+2. run: read a batch, fold as many rows as the alignment permits, write their outputs,
+   and only when every output is acknowledged or settled complete the batch's range;
+3. close: let the writes that are under way finish, take nothing new.
+
+While the outputs of one step are on their way the next step is computed, but never
+sent: outputs of a partition reach Kafka in the order of its input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.dataplane.alignment import NO_LIMIT, AlignmentGroup
+from stream_infer.dataplane.batch import BadRow, Partition, RecordBatch
+from stream_infer.dataplane.offsets import StartPoint
+from stream_infer.dataplane.outputs import Outputs
+from stream_infer.dataplane.sender import PartitionSender
+from stream_infer.dataplane.stage import ReadBatch, Stage, StepResult
+from stream_infer.errors import BrokerError
+from stream_infer.features.fold import StageFold
+
+
+class Phase(Enum):
+    """Where a task is in its life; it only ever moves down this list."""
+
+    ASSIGNED = "assigned"
+    RESTORING = "restoring"
+    RUNNING = "running"
+    DRAINING = "draining"
+    CLOSED = "closed"
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a stage's partition has done since it was assigned."""
+
+    batches: int = 0
+    events: int = 0
+    forwarded: int = 0
+    scored: int = 0
+    dead_letters: int = 0
+    late: int = 0
+    duplicates: int = 0
+    ignored: int = 0
+    restored: int = 0
+    align_waits: int = 0
+    align_breaches: int = 0
+
+    def add(self, result: StepResult) -> None:
+        """Count one step."""
+        self.events += result.events
+        self.forwarded += result.emitted.forwarded
+        self.scored += result.emitted.scored
+        self.dead_letters += result.dead_letters
+        self.late += result.late
+        self.duplicates += result.duplicates
+        self.ignored += result.ignored
+
+
+class Replayer(Protocol):
+    """Reads a stretch of a partition's log, apart from the group."""
+
+    async def __call__(
+        self,
+        source: Partition,
+        start: int,
+        end: int,
+        on_batch: Callable[[RecordBatch], None],
+    ) -> None:
+        """Hand every record of offsets ``start..end-1`` to `on_batch`, in order."""
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What a task needs from outside, so that a test can give it anything else.
+
+    replay         reads the log for the restore
+    on_release     called with the size of each batch that is finished or dropped
+    on_progress    called whenever the partition's head may have moved
+    wait_progress  waits until any partition's head may have moved, or a moment has passed
+    seconds        a clock that never goes back, in seconds
+    highwater      the end of a partition's log as far as it is known
+    is_restoring   whether any partition's state is still being restored
+    """
+
+    replay: Replayer
+    on_release: Callable[[Partition, int], None]
+    on_progress: Callable[[], None]
+    wait_progress: Callable[[], Awaitable[None]]
+    seconds: Callable[[], float]
+    highwater: Callable[[Partition], int | None]
+    is_restoring: Callable[[], bool]
+    state_bytes_max: int | None = None
+    align_wait_max_s: float | None = 5.0
+
+
+class PartitionTask:
+    """The work on one partition.
+
+    source  topic and partition
+    start   where it begins
+    state   a state that is right at ``start.replay_from``, None to begin with an empty one
+    group   the alignment group it belongs to, None if its output needs no alignment
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        source: Partition,
+        start: StartPoint,
+        state: StageFold | None,
+        sender: PartitionSender,
+        group: AlignmentGroup | None,
+        surroundings: Surroundings,
+    ) -> None:
+        self.stage = stage
+        self.source = source
+        self.start = start
+        self.phase = Phase.ASSIGNED
+        self.counters = Counters()
+        self.state = state
+        self._sender = sender
+        self._group = group
+        self._around = surroundings
+        self._queue: deque[RecordBatch] = deque()
+        self._arrived = asyncio.Event()
+        self._reading: ReadBatch | None = None
+        self._next_row = 0
+        self._position = start.position
+        self._sending: asyncio.Task[None] | None = None
+        self._sending_head: int | None = None
+        self._restored = False
+        self._failure: BaseException | None = None
+        self._steps_folded = 0
+        self._steps_acknowledged = 0
+
+    # -- what comes in ------------------------------------------------------------
+
+    def put(self, batch: RecordBatch) -> None:
+        """Take a batch that was delivered; its range is already registered."""
+        self._queue.append(batch)
+        self._arrived.set()
+        self.refresh_head()
+
+    # -- life -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Restore, then work until cancelled. Raises what must stop the worker."""
+        await self._restore()
+        self._restored = True
+        await self._sender.start()
+        self.phase = Phase.RUNNING
+        while self.phase is Phase.RUNNING:
+            batch = await self._next_batch()
+            await self._work(batch)
+
+    async def close(self) -> None:
+        """Take nothing new, and let what is being sent finish."""
+        self.phase = Phase.DRAINING
+        if self._sending is not None:
+            await asyncio.wait([self._sending])
+        self.phase = Phase.CLOSED
+        await self._sender.stop()
+
+    def settled(self) -> tuple[int, StageFold] | None:
+        """Return ``(offset, state)`` if the state is exactly the fold up to that offset.
+
+        Not so after a step whose outputs were not acknowledged, or in the middle of a
+        batch: what is committed is then less than what was folded.
+        """
+        whole = self._steps_folded == self._steps_acknowledged and self._reading is None
+        if self.state is None or not whole or not self._restored:
+            return None
+        return self._position, self.state
+
+    async def abandon(self) -> None:
+        """Stop without waiting for acknowledgements; the state is worth nothing afterwards."""
+        self.phase = Phase.CLOSED
+        if self._sending is not None and not self._sending.done():
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
+        self.state = None
+        await self._sender.stop()
+
+    def drop_queued(self) -> None:
+        """Give back the room of batches that were delivered and not worked on."""
+        while self._queue:
+            batch = self._queue.popleft()
+            self._around.on_release(self.source, batch.bytes)
+        if self._reading is not None:
+            self._around.on_release(self.source, self._reading.batch.bytes)
+            self._reading = None
+
+    async def _restore(self) -> None:
+        self.phase = Phase.RESTORING
+        if self.state is None:
+            self.state = self.stage.open_state(self._around.state_bytes_max)
+        if self.state is None or self.start.replay_from >= self.start.position:
+            return
+
+        def fold(batch: RecordBatch) -> None:
+            read = self.stage.reader.read(batch)
+            self.stage.fold_only(read, self.state)
+            self.counters.restored += len(batch)
+
+        await self._around.replay(self.source, self.start.replay_from, self.start.position, fold)
+
+    # -- the loop ---------------------------------------------------------------------
+
+    async def _next_batch(self) -> RecordBatch:
+        while not self._queue:
+            self._arrived.clear()
+            self.refresh_head()
+            if self._failure is not None:
+                raise self._failure
+            await self._arrived.wait()
+        return self._queue.popleft()
+
+    async def _work(self, batch: RecordBatch) -> None:
+        """Do one batch, in as many steps as the alignment asks for."""
+        read = self.stage.reader.read(batch)
+        self._reading, self._next_row = read, 0
+        self.counters.batches += 1
+        rows = len(read.rows)
+        while True:
+            end = await self._permitted(read)
+            part = read.slice(self._next_row, end)
+            self._steps_folded += 1
+            result = self.stage.step(part, self.state)
+            self.counters.add(result)
+            head = int(part.progress[0]) if len(part.progress) else None
+            await self._finish_sending()
+            last = end >= rows
+            self._next_row = end
+            if last:
+                self._reading = None
+                self._position = batch.last + 1
+            self._begin_sending(result, batch, head, last=last)
+            if last:
+                return
+            # The rest of the batch waits for others; let this step's acknowledgement
+            # move the head first.
+            await self._finish_sending()
+
+    def _begin_sending(
+        self, result: StepResult, batch: RecordBatch, head: int | None, *, last: bool
+    ) -> None:
+        if not result.outputs:
+            self._acknowledged(batch, last=last)
+            return
+        self._sending_head = head
+        self._sending = asyncio.create_task(
+            self._send(result.outputs, batch, last=last), name=f"send-{self.source}"
+        )
+        self._sending.add_done_callback(self._note_failure)
+
+    def _note_failure(self, sending: asyncio.Task[None]) -> None:
+        # A task that idles would otherwise not learn that its last outputs failed.
+        if not sending.cancelled() and sending.exception() is not None:
+            self._failure = sending.exception()
+            self._arrived.set()
+
+    async def _send(self, outputs: Outputs, batch: RecordBatch, *, last: bool) -> None:
+        await self._deliver(outputs, batch)
+        self._sending_head = None
+        self._acknowledged(batch, last=last)
+
+    async def _deliver(self, outputs: Outputs, batch: RecordBatch) -> None:
+        """Write outputs; a record that is refused for good becomes a dead letter, then a stub."""
+        for stub in (False, True):
+            refused = await self._sender.deliver(outputs)
+            if not refused:
+                return
+            outputs = Outputs()
+            for destination, writes, cause in refused:
+                for row in writes.rows:
+                    bad = BadRow(row, "output_refused", f"{destination.topic} refused it: {cause}")
+                    self.stage.side.dead_letter(outputs, batch, bad, self.stage.name, stub=stub)
+                    self.counters.dead_letters += 0 if stub else 1
+        refused = await self._sender.deliver(outputs)
+        if refused:
+            # Nothing is ever dropped unseen: without a place for the stub the worker stops.
+            raise _dead_letters_refused(self.source, refused[0][2])
+
+    def _acknowledged(self, batch: RecordBatch, *, last: bool) -> None:
+        self._steps_acknowledged += 1
+        if last:
+            if batch.range is not None:
+                batch.range.complete()
+            self._around.on_release(self.source, batch.bytes)
+        self.refresh_head()
+
+    async def _finish_sending(self) -> None:
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            try:
+                await asyncio.shield(sending)
+            except asyncio.CancelledError:
+                # Cancelled while waiting: `close` and `abandon` still need to see it.
+                self._sending = sending
+                raise
+
+    # -- alignment ----------------------------------------------------------------------
+
+    async def _permitted(self, read: ReadBatch) -> int:
+        """Return the end of the rows that may be folded now, at least one more than before."""
+        rows = len(read.rows)
+        if self._group is None or self._next_row >= rows:
+            return rows
+        stalled_since = self._around.seconds()
+        held_by: tuple[Partition | None, int | None] = (None, None)
+        while True:
+            self.refresh_head()
+            limit = self._group.limit(self.source)
+            end = _rows_up_to(read.progress, self._next_row, limit)
+            if end > self._next_row:
+                return end
+            self.counters.align_waits += 1
+            holder = self._group.holder(self.source)
+            if (holder, limit) != held_by:
+                held_by, stalled_since = (holder, limit), self._around.seconds()
+            patience = self._around.align_wait_max_s
+            if self._around.is_restoring():
+                stalled_since = self._around.seconds()
+            if patience is not None and self._around.seconds() - stalled_since > patience:
+                self.counters.align_breaches += 1
+                return rows
+            await self._around.wait_progress()
+
+    def refresh_head(self) -> None:
+        """Tell the alignment group where this partition stands."""
+        if self._group is None:
+            return
+        if self._tell_head(self._group):
+            self._around.on_progress()
+
+    def _tell_head(self, group: AlignmentGroup) -> bool:
+        if self.phase in (Phase.ASSIGNED, Phase.RESTORING):
+            return group.set_unread(self.source) if self._has_unread() else group.set_read_to_end(
+                self.source
+            )
+        if self._sending_head is not None:
+            return group.set_head(self.source, self._sending_head)
+        reading = self._reading
+        if reading is not None and self._next_row < len(reading.progress):
+            return group.set_head(self.source, int(reading.progress[self._next_row]))
+        if self._has_unread():
+            return group.set_unread(self.source)
+        return group.set_read_to_end(self.source)
+
+    def _has_unread(self) -> bool:
+        if self._queue or self._position < self.start.end:
+            return True
+        highwater = self._around.highwater(self.source)
+        return highwater is not None and self._position < highwater
+
+
+def _dead_letters_refused(source: Partition, cause: str) -> BrokerError:
+    return BrokerError(
+        "dead_letter_refused",
+        f"Kafka refuses the dead letter of a record of {source}: {cause}.",
+        "Raise max.message.bytes of topic dead-letters to twice that of the input topic.",
+        topic=source.topic,
+        partition=source.partition,
+    )
+
+
+def _rows_up_to(progress: NDArray[np.int64], start: int, limit: int | None) -> int:
+    """Return the end of the run of rows from `start` whose time is not above `limit`."""
+    if limit is None:
+        return start
+    if limit >= NO_LIMIT:
+        return len(progress)
+    above = np.flatnonzero(progress[start:] > limit)
+    return len(progress) if len(above) == 0 else start + int(above[0])

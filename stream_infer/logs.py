@@ -1,0 +1,27 @@
+"""Logs of a running worker: one line an event, on stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logs(*, level: int = logging.INFO) -> None:
+    """Send our own events, and warnings of the libraries below, to stderr."""
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(message)s")
+    # The client reports each failed attempt as an error; the worker says once that it waits.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # Faust repeats as errors what the data plane's own log says with cause and fix.
+    for name in ("faust", "mode"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
