@@ -1,0 +1,111 @@
+"""JSON Schema (2020-12) of every topic of a pipeline, from the types that enforce it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stream_infer.events.deadletter import SPRING
+from stream_infer.events.internal import internal_type
+from stream_infer.events.mapping import FieldMapping, wire_type
+from stream_infer.events.scored import scored_type
+from stream_infer.events.topic_names import (
+    DEAD_LETTERS,
+    LATE_EVENTS,
+    internal_topic,
+    stage_entities,
+)
+from stream_infer.pipeline import Pipeline
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_DEAD_LETTER_HEADERS: dict[str, tuple[str, str]] = {
+    f"{SPRING}original-topic": ("text", "where the record stood"),
+    f"{SPRING}original-partition": ("int32, big endian", ""),
+    f"{SPRING}original-offset": ("int64, big endian", ""),
+    f"{SPRING}original-timestamp": ("int64, big endian", "ms since the epoch, -1 for none"),
+    f"{SPRING}original-timestamp-type": ("text", "CreateTime or LogAppendTime"),
+    f"{SPRING}original-consumer-group": ("text", ""),
+    f"{SPRING}exception-fqcn": ("text", ""),
+    f"{SPRING}exception-message": ("text", "field path and cause, never a value"),
+    "si-error-code": ("text", "a stable word"),
+    "si-stage": ("text", ""),
+    "si-attempt": ("decimal text", ""),
+    "si-stub": ("text", "1 when the value is cut to its first 64 KiB"),
+    "si-original-size": ("decimal text", "bytes of the whole value, on a stub"),
+    "si-sha256": ("hex text", "of the whole value, on a stub"),
+}
+
+
+def topic_schemas(
+    pipeline: Pipeline,
+    mapping: FieldMapping | None = None,
+    *,
+    publish_features: bool = False,
+    feature_names: tuple[str, ...] = (),
+) -> dict[str, dict[str, Any]]:
+    """Return topic -> JSON Schema of its record values, in the order in which data passes them.
+
+    mapping           of the input's fields: then the schema is that of the user's own JSON
+    publish_features  whether scored events carry their features, named by `feature_names`
+    """
+    events = pipeline.events
+    event_type = wire_type(
+        events.type, mapping, times=(events.time,), ids=(events.id, *events.entities)
+    ).type
+    schemas = {events.topic: _schema(event_type, f"Key: {events.key}.")}
+    if pipeline.labels is not None:
+        schemas[pipeline.labels.topic] = _schema(pipeline.labels.type, f"Key: {events.id}.")
+    for entity in stage_entities(pipeline)[1:]:
+        note = f"Written between stages; key: {entity}."
+        schema = _schema(internal_type(events), note)
+        schemas[internal_topic(pipeline, entity)] = _with_positions(schema, pipeline)
+    scored = scored_type(pipeline, feature_names, publish_features=publish_features)
+    schemas[pipeline.scored] = _schema(scored, f"Key: {events.key}.")
+    schemas[DEAD_LETTERS] = _opaque(
+        "Key and value as they came, whatever they are; the headers say where from and why.",
+        _DEAD_LETTER_HEADERS,
+    )
+    schemas[LATE_EVENTS] = _opaque(
+        "Copies of records whose events came later than the allowed lateness; "
+        "key, value and headers as they came.",
+        {},
+    )
+    return schemas
+
+
+def _schema(record_type: type[msgspec.Struct], note: str) -> dict[str, Any]:
+    schema = msgspec.json.schema(record_type)
+    return {"$schema": DIALECT, "$comment": note, **schema}
+
+
+def _with_positions(schema: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
+    """Name the positions of an internal record, which its JSON does not."""
+    events = pipeline.events
+    names = {
+        "InternalRecord": internal_type(events).__struct_fields__,
+        "Entities": events.entities,
+        "Values": tuple(f"{name} * 10^{digits}" for name, digits in events.decimals.items()),
+    }
+    for title, fields in names.items():
+        definition = schema["$defs"][title]
+        cells = definition.get("prefixItems", [])
+        definition["prefixItems"] = [
+            {"title": field, **cell} for field, cell in zip(fields, cells, strict=True)
+        ]
+    return schema
+
+
+def _opaque(description: str, headers: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    """Return the schema of a topic whose values are bytes that nobody promises anything about."""
+    described = {
+        name: {"encoding": encoding, **({"description": about} if about else {})}
+        for name, (encoding, about) in headers.items()
+    }
+    return {
+        "$schema": DIALECT,
+        "description": description,
+        "contentMediaType": "application/octet-stream",
+        **({"x-headers": described} if described else {}),
+    }

@@ -1,0 +1,27 @@
+"""Names that follow from a pipeline's declaration: its stages and the topics between them."""
+
+from __future__ import annotations
+
+from stream_infer.features.spec import Custom, Last, Since, Windowed
+from stream_infer.pipeline import Pipeline
+
+DEAD_LETTERS = "dead-letters"
+LATE_EVENTS = "late-events"
+
+
+def stage_entities(pipeline: Pipeline) -> tuple[str, ...]:
+    """Return the entity of each stage: the input's key, then others in order of first use."""
+    used = [
+        item.by for item in pipeline.features if isinstance(item, Windowed | Last | Since | Custom)
+    ]
+    return tuple(dict.fromkeys([pipeline.events.key, *used]))
+
+
+def internal_topic(pipeline: Pipeline, entity: str) -> str:
+    """Return the name of the topic in front of the stage that is keyed by `entity`.
+
+    >>> from stream_infer.pipelines.fraud import pipeline
+    >>> internal_topic(pipeline, "terminal_id")
+    'fraud.by-terminal'
+    """
+    return f"{pipeline.name}.by-{entity.removesuffix('_id').replace('_', '-')}"
