@@ -22,7 +22,7 @@ KERNEL_SOURCES := $(wildcard stream_infer/windows/*.py)
 
 # Sets $$python. A name on the path may be a shim that runs nothing, so each is tried.
 define FIND_PYTHON
-for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+for candidate in "$(PYTHON)" python3 python3.13 python3.12 python3.11; do \
 	if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 		>/dev/null 2>&1; then python=$$candidate; break; fi; \
 done; \
