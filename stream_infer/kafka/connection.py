@@ -229,5 +229,9 @@ async def translated(connection: Connection) -> AsyncIterator[None]:
     """Raise our errors for whatever a Kafka client raises inside the block."""
     try:
         yield
+    except BrokenPipeError:
+        # Whoever read our stdout has gone (``| head``): no failure of Kafka, and the client
+        # library never lets this one through.
+        raise
     except (TimeoutError, kafka_errors.KafkaError, OSError) as error:
         raise await diagnose(error, connection) from error

@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         )
 
     def field_mapping(self) -> FieldMapping | None:
-        """Return where the events' fields stand in the user's JSON, None for the contract's form."""
+        """Return where the fields stand in the user's JSON, None for the contract's own form."""
         return FieldMapping.from_config(self.fields) if self.fields else None
 
     def worker_settings(self) -> WorkerSettings:
