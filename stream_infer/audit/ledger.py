@@ -52,13 +52,11 @@ class Ledger:
     topic   the pipeline's first topic
     books   partition -> its books, over the audited offsets
     beyond  outputs for offsets of the topic outside the audited ones, which prove nothing
-    foreign outputs that name another topic, or a partition that is not audited
     """
 
     topic: str
     books: dict[int, PartitionBooks]
     beyond: int = 0
-    foreign: int = 0
 
     @classmethod
     def over(cls, topic: str, stretches: Mapping[int, Stretch]) -> Ledger:
@@ -80,14 +78,12 @@ class Ledger:
         self, partitions: NDArray[np.int64], offsets: NDArray[np.int64]
     ) -> Iterator[tuple[PartitionBooks, NDArray[np.int64]]]:
         """Return the books that outputs belong to and their places in them; count the others."""
-        known = 0
+        self.beyond += len(offsets)
         for partition, books in self.books.items():
             mine = offsets[partitions == partition]
-            known += len(mine)
             inside = mine[(mine >= books.stretch.start) & (mine < books.stretch.end)]
-            self.beyond += len(mine) - len(inside)
+            self.beyond -= len(inside)
             yield books, inside - books.stretch.start
-        self.foreign += len(offsets) - known
 
     def settle(self, partition: int, offsets: NDArray[np.int64]) -> int:
         """Account for offsets without an output; return how many of them were missing."""

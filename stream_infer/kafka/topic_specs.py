@@ -23,11 +23,31 @@ from typing import Literal
 
 from stream_infer.durations import format_duration, parse_duration
 from stream_infer.errors import ConflictError, NotFoundError, StreamInferError
-from stream_infer.features.spec import Custom, Last, Since, Windowed
+from stream_infer.events.topic_names import (
+    DEAD_LETTERS,
+    LATE_EVENTS,
+    internal_topic,
+    stage_entities,
+)
+from stream_infer.features.spec import Custom, Windowed
 from stream_infer.pipeline import Pipeline
 
-DEAD_LETTERS = "dead-letters"
-LATE_EVENTS = "late-events"
+__all__ = [
+    "DEAD_LETTERS",
+    "LATE_EVENTS",
+    "MESSAGE_BYTES_DEFAULT",
+    "PARTITIONS_DEFAULT",
+    "TopicFacts",
+    "TopicFinding",
+    "TopicSpec",
+    "internal_topic",
+    "judge_topics",
+    "look_back_ms",
+    "message_bytes_max_of",
+    "pipeline_topics",
+    "retention_ms_min",
+    "stage_entities",
+]
 
 PARTITIONS_DEFAULT = 4
 MESSAGE_BYTES_DEFAULT = 1_048_588
@@ -80,23 +100,6 @@ class TopicFinding:
         """Return the finding as the error that stops a command."""
         kind = NotFoundError if self.code == "topic_missing" else ConflictError
         return kind(self.code, self.message, self.fix, topic=self.topic)
-
-
-def stage_entities(pipeline: Pipeline) -> tuple[str, ...]:
-    """Return the entity of each stage: the input's key, then others in order of first use."""
-    kept = (Windowed, Last, Since, Custom)
-    used = [item.by for item in pipeline.features if isinstance(item, kept)]
-    return tuple(dict.fromkeys([pipeline.events.key, *used]))
-
-
-def internal_topic(pipeline: Pipeline, entity: str) -> str:
-    """Return the name of the topic in front of the stage that is keyed by `entity`.
-
-    >>> from stream_infer.pipelines.fraud import pipeline
-    >>> internal_topic(pipeline, "terminal_id")
-    'fraud.by-terminal'
-    """
-    return f"{pipeline.name}.by-{entity.removesuffix('_id').replace('_', '-')}"
 
 
 def look_back_ms(pipeline: Pipeline) -> int:

@@ -18,13 +18,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from stream_infer.errors import BrokerError
 from stream_infer.kafka.connection import Connection, reach, translated
 from stream_infer.kafka.topic_specs import (
-    DEAD_LETTERS,
-    LATE_EVENTS,
     PARTITIONS_DEFAULT,
     TopicFacts,
     TopicFinding,
     TopicSpec,
-    internal_topic,
     judge_topics,
     message_bytes_max_of,
     pipeline_topics,
@@ -32,8 +29,6 @@ from stream_infer.kafka.topic_specs import (
 from stream_infer.pipeline import Pipeline
 
 __all__ = [
-    "DEAD_LETTERS",
-    "LATE_EVENTS",
     "PARTITIONS_DEFAULT",
     "TopicFacts",
     "TopicFinding",
@@ -43,7 +38,6 @@ __all__ = [
     "committed_offsets",
     "create_specs",
     "create_topics",
-    "internal_topic",
     "pipeline_topics",
     "read_topics",
 ]

@@ -6,6 +6,7 @@ import pytest
 
 from stream_infer.durations import parse_duration
 from stream_infer.errors import BrokerError, ConflictError, NotFoundError
+from stream_infer.events.topic_names import stage_entities
 from stream_infer.features.plan import compile_plan
 from stream_infer.features.spec import Count
 from stream_infer.kafka.connection import Connection
@@ -16,7 +17,6 @@ from stream_infer.kafka.topic_specs import (
     look_back_ms,
     pipeline_topics,
     retention_ms_min,
-    stage_entities,
 )
 from stream_infer.kafka.topics import check_topics, create_specs, create_topics, read_topics
 from stream_infer.pipelines.fraud import pipeline as fraud
