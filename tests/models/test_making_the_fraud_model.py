@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_infer.errors import ConfigError
+from stream_infer.features.plan import compile_plan
+from stream_infer.models.bench_models import build_bench_models
+from stream_infer.models.make_ready import command, make_fraud_model
+from stream_infer.models.training import (
+    AlertBudget,
+    Days,
+    Rows,
+    choose_thresholds,
+    fit_trees,
+    measure,
+    split_world,
+)
+from stream_infer.models.writing import write_model
+from stream_infer.pipelines.fraud import pipeline
+from stream_infer.scoring.manifest import Thresholds, encode_manifest, read_manifest
+from stream_infer.scoring.session import Scorer
+from stream_infer.simulators.fraud import World
+
+SMALL = World(seed=5, customers=250, terminals=120, terminals_lost=0.002, cards_lost=0.002)
+FEW = Days(history=4, train=10, gap=7, tune=4, test=4)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "1"
+    make_fraud_model(folder, SMALL, FEW)
+    return folder
+
+
+def test_the_same_seed_makes_the_same_bytes(made: Path, tmp_path: Path) -> None:
+    make_fraud_model(tmp_path, SMALL, FEW)
+    assert (tmp_path / "model.onnx").read_bytes() == (made / "model.onnx").read_bytes()
+
+
+def test_another_seed_makes_another_model(made: Path, tmp_path: Path) -> None:
+    make_fraud_model(tmp_path, replace(SMALL, seed=6), FEW)
+    assert (tmp_path / "model.onnx").read_bytes() != (made / "model.onnx").read_bytes()
+
+
+def test_a_model_that_was_made_serves_the_pipeline(made: Path) -> None:
+    plan = compile_plan(pipeline)
+    scorer = Scorer(made, plan.feature_names, plan.fingerprint)
+    manifest = scorer.model.manifest
+    assert (scorer.name, scorer.version) == ("fraud", "1")
+    assert manifest.training.seed == SMALL.seed
+    assert 0 < manifest.training.positives < manifest.training.rows
+    assert manifest.metrics["auc"] > 0.6
+
+
+def test_making_the_same_model_again_leaves_its_folder_as_it_is(made: Path) -> None:
+    before = read_manifest(made)
+    content = (made / "model.onnx").read_bytes()
+    later = msgspec.structs.replace(before, created="2031-01-01T00:00:00Z")
+    assert write_model(made, content, later) is False
+    assert read_manifest(made) == before
+
+
+@pytest.mark.parametrize("damage", ["model.onnx", "manifest.json", "both"])
+def test_a_damaged_folder_is_made_whole(made: Path, tmp_path: Path, damage: str) -> None:
+    manifest, content = read_manifest(made), (made / "model.onnx").read_bytes()
+    write_model(tmp_path, content, manifest)
+    for name in ("model.onnx", "manifest.json"):
+        if damage in (name, "both"):
+            (tmp_path / name).unlink()
+    assert write_model(tmp_path, content, manifest) is True
+    assert read_manifest(tmp_path) == manifest
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["manifest.json", "model.onnx"]
+
+
+def test_a_manifest_of_another_fingerprint_is_refreshed(made: Path, tmp_path: Path) -> None:
+    manifest, content = read_manifest(made), (made / "model.onnx").read_bytes()
+    stale = json.loads(encode_manifest(manifest)) | {"features_fingerprint": "stale"}
+    (tmp_path / "model.onnx").write_bytes(content)
+    (tmp_path / "manifest.json").write_text(json.dumps(stale))
+    assert write_model(tmp_path, content, manifest) is True
+    assert read_manifest(tmp_path).features_fingerprint == compile_plan(pipeline).fingerprint
+
+
+def test_days_serve_one_purpose_each_and_labels_arrive_in_the_gap() -> None:
+    split = split_world(SMALL, FEW)
+    assert sorted(set(split.train.day.tolist())) == list(range(4, 14))
+    assert sorted(set(split.tune.day.tolist())) == list(range(21, 25))
+    assert sorted(set(split.test.day.tolist())) == list(range(25, 29))
+
+
+@given(
+    values=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=300),
+    review=st.floats(0, 1),
+    decline=st.floats(0, 1),
+)
+def test_thresholds_keep_within_the_alert_budget(
+    values: list[float], review: float, decline: float
+) -> None:
+    budget = AlertBudget(review=review, decline=min(review, decline))
+    scores = np.array(values, np.float32)
+    thresholds = choose_thresholds(scores, budget)
+    below_one = scores < 1  # a threshold is at most 1: certain frauds are stopped anyhow
+    for name in ("review", "decline"):
+        stopped = (scores >= np.float32(getattr(thresholds, name))) & below_one
+        assert stopped.sum() <= getattr(budget, name) * len(scores)
+
+
+def test_thresholds_use_the_budget_up() -> None:
+    scores = np.linspace(0, 1, 10_001, dtype=np.float32)
+    thresholds = choose_thresholds(scores, AlertBudget(review=0.1, decline=0.01))
+    assert (scores >= np.float32(thresholds.review)).sum() == 1_000
+    assert (scores >= np.float32(thresholds.decline)).sum() == 100
+
+
+def test_figures_are_those_of_a_case_worked_out_by_hand() -> None:
+    rows = Rows(
+        matrix=np.zeros((4, 1), np.float32),
+        truth=np.array([True, False, True, False]),
+        day=np.array([0, 0, 1, 1]),
+        customer=np.array([1, 2, 1, 2]),
+    )
+    scores = np.array([0.9, 0.8, 0.3, 0.1], np.float32)
+    figures = measure(scores, rows, Thresholds(review=0.5, decline=0.85))
+    assert figures == {
+        "auc": 0.75,
+        "average_precision": 0.8333,  # (1 + 2/3) / 2
+        "card_precision_100": 0.5,
+        "review_share": 0.5,
+        "review_precision": 0.5,
+        "review_recall": 0.5,
+        "decline_share": 0.25,
+        "decline_precision": 1.0,
+        "decline_recall": 0.5,
+    }
+
+
+def test_rows_of_one_class_are_refused() -> None:
+    rows = Rows(
+        np.zeros((5, 2), np.float32), np.zeros(5, np.bool_), np.zeros(5, int), np.zeros(5, int)
+    )
+    with pytest.raises(ConfigError) as caught:
+        fit_trees(rows)
+    assert caught.value.code == "rows_of_one_class"
+
+
+def test_the_command_writes_where_it_is_told_and_says_so(tmp_path: Path) -> None:
+    small = ["--customers", "150", "--terminals", "100", "--seed", "3", "--out"]
+    result = CliRunner().invoke(command, [*small, str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert f"{tmp_path}: written, sha256 {read_manifest(tmp_path).sha256}" in result.output
+
+
+def test_models_for_benchmarks_serve_the_pipeline(tmp_path: Path) -> None:
+    models = build_bench_models(tmp_path, SMALL, FEW)
+    plan = compile_plan(pipeline)
+    matrix = split_world(SMALL, FEW).test.matrix[:500]
+    for folder, name in ((models.trees, "fraud-trees"), (models.network, "fraud-mlp")):
+        scorer = Scorer(folder, plan.feature_names, plan.fingerprint)
+        assert scorer.name == name
+        alone = np.concatenate([scorer.score(row[None, :]) for row in matrix])
+        assert alone.tobytes() == scorer.score(matrix).tobytes()
+        assert len(np.unique(alone)) > 20
