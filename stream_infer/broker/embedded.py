@@ -9,26 +9,23 @@ daemon and no root, and it cannot be left behind: see `supervisor`.
 
 from __future__ import annotations
 
+import shutil
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from stream_infer.broker import layout, ports
 from stream_infer.broker.config import HOST, LOG_FILE
-from stream_infer.broker.failures import explain_exit
-from stream_infer.broker.folders import named_folder_errors
 from stream_infer.broker.install import Installation, install
+from stream_infer.broker.jvm import HEAP_MB, java_command
+from stream_infer.broker.launch import exit_error, launch
 from stream_infer.broker.process import BrokerProcess
-from stream_infer.broker.readiness import ask_broker
-from stream_infer.errors import EmbeddedBrokerError, StreamInferError
+from stream_infer.broker.quickstart import quick_start_flags
+from stream_infer.errors import EmbeddedBrokerError
 
 START_TIMEOUT_S = 60.0
-HEAP_MB = 512
-READY_POLL_S = 0.03
 PORT_ATTEMPTS = 3
 
 
@@ -108,6 +105,13 @@ class EmbeddedBroker:
         return None if self._process is None else self._process.pid
 
     @property
+    def supervisor_pid(self) -> int:
+        """Pid of the process that owns the JVM."""
+        if self._process is None:
+            raise not_started()
+        return self._process.supervisor_pid
+
+    @property
     def running(self) -> bool:
         """Whether the JVM runs now."""
         return self._process is not None and self._process.poll() is None and self.pid is not None
@@ -120,18 +124,24 @@ class EmbeddedBroker:
             self._launch(self._process)
             return
         installation = install(self._progress)
-        for attempt in range(PORT_ATTEMPTS):
+        aot = quick_start_flags(installation, self._progress)
+        attempts_left = PORT_ATTEMPTS
+        while self._process is None:
+            attempts_left -= 1
             try:
-                self._launch(self._open(installation))
-                return
-            except StreamInferError as error:
+                self._process = self._open(installation, aot)
+                self._launch(self._process)
+            except BaseException as error:
                 self._abandon()
-                # Another process took the chosen port before the JVM bound it.
-                if error.code != "port_taken" or self._port or attempt == PORT_ATTEMPTS - 1:
+                # Another process may take the chosen port before the JVM binds it.
+                retry = getattr(error, "code", "") == "port_taken" and self._port is None
+                if not retry or not attempts_left:
                     raise
-            except BaseException:
-                self._abandon()
-                raise
+
+    def check(self) -> None:
+        """Raise the named error when the broker has ended without being asked to."""
+        if self._process is not None and self._process.poll() is not None:
+            raise exit_error(self._process, self.folder)
 
     def stop(self) -> None:
         """Shut the broker down and remove a temporary folder; again does nothing."""
@@ -147,26 +157,39 @@ class EmbeddedBroker:
         if self._process is not None:
             self._process.kill()
 
+    def detach(self) -> None:
+        """Let the broker live on when this process ends.
+
+        From here on SIGTERM to the supervisor stops the broker, and nothing here does.
+        """
+        if self._process is None:
+            raise not_started()
+        process, self._process = self._process, None
+        process.detach()
+
     def restart(self) -> None:
         """Stop the broker, if it runs, and start it on the same port and data."""
         if self._process is not None:
             self._process.stop()
         self.start()
 
-    def _open(self, installation: Installation) -> BrokerProcess:
-        """Choose folder and ports, write the settings, open a supervisor."""
-        known = None if self._data_dir is None else layout.read_identity(self._data_dir)
-        identity = self._choose_identity(known)
-        folder = self._data_dir
-        with named_folder_errors(folder or Path(tempfile.gettempdir())):
-            if folder is None:
-                folder = Path(tempfile.mkdtemp(prefix="stream-infer-kafka-"))
-            self._folder, self._identity = folder, identity
-            layout.prepare(folder, identity, installation.bootstrap_checkpoint, self._config)
-        self._process = BrokerProcess(
-            self._command(installation), folder, remove=self._data_dir is None
-        )
-        return self._process
+    def _open(self, installation: Installation, aot: Sequence[str]) -> BrokerProcess:
+        """Claim the folder, choose ports, write the settings, open a supervisor."""
+        temporary = self._data_dir is None
+        folder = self._data_dir or layout.temporary_folder()
+        try:
+            with layout.claimed(folder) as lock:
+                identity = self._choose_identity(layout.read_identity(folder))
+                layout.prepare(folder, identity, installation.bootstrap_checkpoint, self._config)
+                self._folder, self._identity = folder, identity
+                command = java_command(
+                    installation.java, installation.jars, folder, self._heap_mb, aot
+                )
+                return BrokerProcess(command, folder, remove=temporary, lock=lock)
+        except BaseException:
+            if temporary:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def _choose_identity(self, known: layout.Identity | None) -> layout.Identity:
         port = self._port
@@ -181,56 +204,10 @@ class EmbeddedBroker:
             return layout.new_identity(port, controller_port)
         return layout.Identity(known.kafka_version, known.cluster_id, port, controller_port)
 
-    def _command(self, installation: Installation) -> list[str]:
-        return [
-            str(installation.java),
-            f"-Xmx{self._heap_mb}m",
-            # A broker that is out of memory must end and say so, not limp on.
-            "-XX:+ExitOnOutOfMemoryError",
-            "-Djava.awt.headless=true",
-            "-Djava.net.preferIPv4Stack=true",
-            # /tmp may forbid execution, and what a killed JVM unpacks there stays.
-            "-Djava.io.tmpdir=tmp",
-            "-Dlog4j2.configurationFile=log4j2.properties",
-            "-Dlog4j2.disableJmx=true",
-            # Kafka and its compression libraries use both; Java 25 warns of each.
-            "--sun-misc-unsafe-memory-access=allow",
-            "--enable-native-access=ALL-UNNAMED",
-            "-cp",
-            installation.class_path,
-            "kafka.Kafka",
-            "server.properties",
-        ]
-
     def _launch(self, process: BrokerProcess) -> None:
-        """Run the JVM and wait until it answers as itself."""
         self._progress("starting Apache Kafka")
-        process.start()
-        identity = self._started()
-        deadline = time.monotonic() + self._start_timeout_s
-        while time.monotonic() < deadline:
-            exit_code = process.poll()
-            if exit_code is not None:
-                raise explain_exit(exit_code, layout.log_tail(self.folder), str(self.log_path))
-            facts = ask_broker(HOST, identity.port)
-            if (
-                facts is not None
-                and facts.cluster_id == identity.cluster_id
-                and (HOST, identity.port) in facts.nodes
-            ):
-                self._progress(f"Apache Kafka serves at {self.bootstrap}")
-                return
-            time.sleep(READY_POLL_S)
-        tail = layout.log_tail(self.folder).splitlines()[-12:]
-        process.kill()
-        raise EmbeddedBrokerError(
-            "start_timeout",
-            f"The embedded Kafka did not serve within {self._start_timeout_s:g} s. Its last "
-            "lines:\n    " + "\n    ".join(tail),
-            "Wait until this machine is less busy, or allow more time with start_timeout_s "
-            "(--timeout).",
-            log_lines=tail,
-        )
+        launch(process, self.folder, self._started(), self._start_timeout_s)
+        self._progress(f"Apache Kafka serves at {self.bootstrap}")
 
     def _abandon(self) -> None:
         process, self._process = self._process, None
@@ -239,12 +216,17 @@ class EmbeddedBroker:
 
     def _started(self) -> layout.Identity:
         if self._identity is None:
-            raise EmbeddedBrokerError(
-                "not_started",
-                "The embedded Kafka was not started.",
-                "Call start(), or use it as a context manager.",
-            )
+            raise not_started()
         return self._identity
+
+
+def not_started() -> EmbeddedBrokerError:
+    """Return the error for a question that only a started broker can answer."""
+    return EmbeddedBrokerError(
+        "not_started",
+        "The embedded Kafka was not started.",
+        "Call start(), or use it as a context manager.",
+    )
 
 
 def progress_on_terminal(line: str) -> None:

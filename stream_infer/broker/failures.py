@@ -85,17 +85,17 @@ _CAUSES = (
         ConfigError,
         "broker_config_refused",
         "Kafka refuses a setting",
-        "Correct the setting in config (--config).",
+        "Correct the setting in config (--set).",
     ),
 )
 
 
-def explain_exit(exit_code: int, log_text: str, log_path: str) -> StreamInferError:
+def explain_exit(exit_code: int, log_text: str, log_path: str | None) -> StreamInferError:
     """Return the named error for a broker that ended before it was asked to.
 
     exit_code  as `subprocess` has it: negative for a signal
     log_text   the end of what the broker and the JVM wrote
-    log_path   named for the reader who wants more
+    log_path   where the whole log is, None when it is gone with a temporary folder
     """
     lines = log_text.strip().splitlines()[-LINES_QUOTED:]
     details = {"exit_code": exit_code, "log_path": log_path, "log_lines": lines}
@@ -116,8 +116,31 @@ def explain_exit(exit_code: int, log_text: str, log_path: str) -> StreamInferErr
     return EmbeddedBrokerError(
         "exited_early",
         f"The embedded Kafka ended with code {exit_code}. Its last lines:\n    {quoted}",
-        f"Read {log_path}.",
+        f"Read {log_path}." if log_path else "Start it with --data-dir, which keeps the whole log.",
         **details,
+    )
+
+
+def start_timeout(timeout_s: float, log_text: str) -> EmbeddedBrokerError:
+    """Return the error for a broker that runs and does not serve in time."""
+    lines = log_text.strip().splitlines()[-LINES_QUOTED:]
+    quoted = "\n    ".join(lines) or "(the log is empty)"
+    return EmbeddedBrokerError(
+        "start_timeout",
+        f"The embedded Kafka did not serve within {timeout_s:g} s. Its last lines:\n    {quoted}",
+        "Wait until this machine is less busy, or allow more time with start_timeout_s "
+        "(--timeout).",
+        log_lines=lines,
+    )
+
+
+def data_dir_in_use(folder: str) -> ConflictError:
+    """Return the error for a folder on which another broker works."""
+    return ConflictError(
+        "data_dir_in_use",
+        f"Another Kafka uses the data folder {folder}.",
+        "Stop the other one, or choose another folder with --data-dir.",
+        folder=folder,
     )
 
 

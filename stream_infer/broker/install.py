@@ -40,9 +40,9 @@ class Installation:
     folder: Path
 
     @property
-    def class_path(self) -> str:
-        """The class path in the form with a wildcard that java expands itself."""
-        return f"{self.folder / 'lib'}{os.sep}*"
+    def jars(self) -> Path:
+        """Folder of the jars."""
+        return self.folder / "lib"
 
     @property
     def bootstrap_checkpoint(self) -> Path:
@@ -116,7 +116,11 @@ def _check_java(java: Path) -> None:
     """Run the JRE once, before 45 MB are fetched for it."""
     try:
         result = subprocess.run(
-            [java, "-version"], capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S
+            [java, "-version"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=FORMAT_TIMEOUT_S,
         )
     except OSError as error:
         raise java_cannot_run(str(java), str(error)) from error
@@ -135,9 +139,10 @@ def _format(installation: Installation) -> None:
     work.mkdir()
     (work / "server.properties").write_text(config.server_properties(9092, 9093))
     tool = ["kafka.tools.StorageTool", "format", "-t", _FORMAT_CLUSTER_ID]
-    command = [installation.java, "-cp", installation.class_path, *tool, "-c", "server.properties"]
+    class_path = f"{installation.jars}{os.sep}*"
+    command = [str(installation.java), "-cp", class_path, *tool, "-c", "server.properties"]
     result = subprocess.run(
-        command, cwd=work, capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S
+        command, check=False, cwd=work, capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S
     )
     checkpoint = work / config.DATA_FOLDER / "bootstrap.checkpoint"
     if result.returncode != 0 or not checkpoint.exists():

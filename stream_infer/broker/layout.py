@@ -6,22 +6,31 @@ log4j2.properties   written at each start
 data/               Kafka's logs; meta.properties and bootstrap.checkpoint when new
 logs/               broker.log (rolled), jvm.log (the JVM's own output)
 tmp/                native libraries that the JVM unpacks
+lock                held by the broker's supervisor for its whole life
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import json
+import os
 import secrets
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stream_infer.broker import config
+from stream_infer.broker.failures import data_dir_in_use
+from stream_infer.broker.folders import named_folder_errors
 from stream_infer.errors import ConflictError
 
 MARKER = "broker.json"
+LOCK = "lock"
+TEMPORARY_PREFIX = "stream-infer-kafka-"
 LOG_BYTES_QUOTED = 64 * 1024
 
 
@@ -44,7 +53,7 @@ def read_identity(folder: Path) -> Identity | None:
         return None
     marker = folder / MARKER
     if not marker.exists():
-        if any(folder.iterdir()):
+        if any(entry.name != LOCK for entry in folder.iterdir()):
             raise ConflictError(
                 "folder_not_ours",
                 f"{folder} holds other files and no data of an embedded Kafka.",
@@ -70,6 +79,33 @@ def read_identity(folder: Path) -> Identity | None:
             folder=str(folder),
         )
     return identity
+
+
+def temporary_folder() -> Path:
+    """Make a folder that no other broker has."""
+    with named_folder_errors(Path(tempfile.gettempdir())):
+        return Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[int]:
+    """Make the folder and hold its lock; yield the lock's descriptor.
+
+    The lock lives until every copy of the descriptor is closed, so a child process that
+    inherits it holds the folder on. Other files are never touched: see `read_identity`.
+    Raises ConflictError: data_dir_in_use, folder_not_ours; EmbeddedBrokerError: not_writable
+    """
+    with named_folder_errors(folder):
+        read_identity(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield descriptor
+        except BlockingIOError as error:
+            raise data_dir_in_use(str(folder)) from error
+        finally:
+            os.close(descriptor)
 
 
 def new_identity(port: int, controller_port: int) -> Identity:

@@ -11,6 +11,8 @@ import contextlib
 import json
 import os
 import select
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +24,7 @@ from stream_infer.errors import EmbeddedBrokerError
 
 STOP_GRACE_S = 15.0
 REPORT_TIMEOUT_S = 10.0
+JVM_LOG_FILE = "logs/jvm.log"
 # Options from the environment would change heap or agents of our JVM behind our back.
 _JAVA_OPTION_NAMES = ("CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 
@@ -32,32 +35,41 @@ class BrokerProcess:
     command  the JVM's command line
     folder   where it runs; ``jvm.log`` there takes its stdout and stderr
     remove   whether the supervisor removes the folder at its end, whatever ended it
+    lock     descriptor of the folder's lock, which the supervisor holds on
     """
 
-    def __init__(self, command: list[str], folder: Path, *, remove: bool) -> None:
-        self.output_path = folder / "logs" / "jvm.log"
+    def __init__(
+        self, command: list[str], folder: Path, *, remove: bool, lock: int | None = None
+    ) -> None:
+        self.removes_folder = remove
+        self._folder = folder
         self.pid: int | None = None
         self.exit_code: int | None = None
         self._unread = b""
         spec = {
             "command": command,
             "cwd": str(folder),
-            "output": str(self.output_path),
+            "output": str(folder / JVM_LOG_FILE),
             "remove": str(folder) if remove else None,
             "grace_s": STOP_GRACE_S,
         }
         environment = {k: v for k, v in os.environ.items() if k not in _JAVA_OPTION_NAMES}
-        self._supervisor = subprocess.Popen(
-            [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(spec)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            env=environment,
-            cwd="/",
-            # Ctrl-C in a terminal goes to its whole process group; the broker must outlive
-            # it until the owner has closed its clients.
-            start_new_session=True,
-        )
+        # Its stderr goes to the log: a detached supervisor must not keep our terminal or a
+        # pipe of our caller open.
+        with (folder / JVM_LOG_FILE).open("ab") as output:
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(spec)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                bufsize=0,
+                env=environment,
+                cwd="/",
+                pass_fds=() if lock is None else (lock,),
+                # Ctrl-C in a terminal goes to its whole process group; the broker must
+                # outlive it until the owner has closed its clients.
+                start_new_session=True,
+            )
 
     @property
     def supervisor_pid(self) -> int:
@@ -76,12 +88,12 @@ class BrokerProcess:
     def poll(self) -> int | None:
         """Return the JVM's exit code when it has ended, None while it runs."""
         if self.pid is not None and self._next_line(0.0) is None and self._lost():
-            self._note_exit(-9)
+            self._note_exit(-signal.SIGKILL)
         return self.exit_code
 
-    def stop(self) -> None:
-        """Let the JVM shut down, by force after `STOP_GRACE_S`; again does nothing."""
-        self._end_jvm("stop", STOP_GRACE_S + REPORT_TIMEOUT_S)
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """Let the JVM shut down, by force after the grace; again does nothing."""
+        self._end_jvm(f"stop {grace_s}", grace_s + REPORT_TIMEOUT_S)
 
     def kill(self) -> None:
         """Kill the JVM with SIGKILL, as a crash would; again does nothing."""
@@ -96,6 +108,8 @@ class BrokerProcess:
         """End the JVM if it runs, and the supervisor, which removes a temporary folder."""
         self._close_pipes()
         self._supervisor.wait(STOP_GRACE_S + REPORT_TIMEOUT_S)
+        if self.removes_folder:  # when the supervisor itself was killed
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end_jvm(self, command: str, timeout_s: float) -> None:
         if self.poll() is None and self.pid is not None:
@@ -114,9 +128,9 @@ class BrokerProcess:
                 return line
             if line is None and self._lost():
                 break
-        if command in ("stop", "kill") and self._lost():
-            self._note_exit(-9)
-            return "exited -9"
+        if answers == ("exited",) and self._lost():
+            self._note_exit(-signal.SIGKILL)
+            return f"exited {-signal.SIGKILL}"
         raise EmbeddedBrokerError(
             "supervisor_lost",
             f"The process that owns the embedded Kafka did not answer '{command}'.",
@@ -129,8 +143,10 @@ class BrokerProcess:
         while b"\n" not in self._unread:
             if stdout is None or stdout.closed:
                 return None
-            ready, _, _ = select.select([stdout], [], [], timeout_s)
-            data = os.read(stdout.fileno(), 4096) if ready else b""
+            # `select.select` refuses descriptors above 1023, which a long test run has.
+            poll = select.poll()
+            poll.register(stdout, select.POLLIN)
+            data = os.read(stdout.fileno(), 4096) if poll.poll(timeout_s * 1000) else b""
             if not data:
                 return None
             self._unread += data

@@ -9,7 +9,7 @@ when this process dies (PR_SET_PDEATHSIG); that signal follows the *thread* that
 which is why the owner cannot ask for it itself: any thread of it may start a broker.
 
     start    run the command                     -> ``started PID`` or ``failed TEXT``
-    stop     SIGTERM, SIGKILL after the grace    -> ``exited CODE``
+    stop S   SIGTERM, SIGKILL after S seconds    -> ``exited CODE``
     kill     SIGKILL                             -> ``exited CODE``
     detach   live on when the owner goes         -> ``detached``
 
@@ -30,16 +30,28 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+@dataclass(frozen=True)
+class Spec:
+    """What to run, where, and what to leave behind."""
+
+    command: list[str]
+    cwd: str
+    output: str
+    remove: str | None
+    grace_s: float
+
+
 class Supervisor:
     """Owns the child: only this class starts, signals and reaps it."""
 
-    def __init__(self, spec: dict[str, object]) -> None:
+    def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.child: subprocess.Popen[bytes] | None = None
         self.owner_pid = os.getppid()
@@ -69,9 +81,10 @@ class Supervisor:
                 self.ending = True
             if not self.attached and self.child is None:
                 return  # died by itself: its folder stays, it holds the log
-        self._stop(graceful=self.spec["remove"] is None)
-        if self.spec["remove"] is not None:
-            shutil.rmtree(str(self.spec["remove"]), ignore_errors=True)
+        # Data that is removed in a moment need not be written out before.
+        self._stop(None if self.spec.remove else self.spec.grace_s)
+        if self.spec.remove is not None:
+            shutil.rmtree(self.spec.remove, ignore_errors=True)
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self.ending = True
@@ -82,29 +95,26 @@ class Supervisor:
             self.ending = True
             return
         *lines, self.pending = (self.pending + data).split(b"\n")
-        commands: dict[bytes, Callable[[], None]] = {
-            b"start": self._start,
-            b"stop": lambda: self._stop(graceful=True),
-            b"kill": lambda: self._stop(graceful=False),
-            b"detach": self._detach,
-        }
         for line in lines:
-            commands[line]()
-
-    def _detach(self) -> None:
-        self.attached = False
-        _report("detached")
+            word, _, argument = line.decode().partition(" ")
+            if word == "start":
+                self._start()
+            elif word == "detach":
+                self.attached = False
+                _report("detached")
+            elif word in ("stop", "kill"):
+                self._stop(float(argument) if argument else None)
 
     def _start(self) -> None:
         try:
-            with open(str(self.spec["output"]), "ab") as output:
-                child: subprocess.Popen[bytes] = subprocess.Popen(
-                    self.spec["command"],  # type: ignore[call-overload]  # JSON list of str
-                    cwd=self.spec["cwd"],
+            with Path(self.spec.output).open("ab") as output:
+                child = subprocess.Popen(
+                    self.spec.command,
+                    cwd=self.spec.cwd,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                    preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread
                 )
         except OSError as error:
             _report(f"failed {error.errno} {error}")
@@ -112,13 +122,13 @@ class Supervisor:
         self.child = child
         _report(f"started {child.pid}")
 
-    def _stop(self, *, graceful: bool) -> None:
+    def _stop(self, grace_s: float | None) -> None:
         if self.child is None:
             return
-        if graceful:
+        if grace_s is not None:
             self.child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.child.wait(float(str(self.spec["grace_s"])))
+                self.child.wait(grace_s)
         if self.child.returncode is None:
             self.child.kill()
             self.child.wait()
@@ -142,4 +152,4 @@ def _die_with_parent() -> None:
 
 if __name__ == "__main__":
     # Python ignores SIGPIPE and so raises BrokenPipeError, which `_report` expects.
-    Supervisor(json.loads(sys.argv[1])).run()
+    Supervisor(Spec(**json.loads(sys.argv[1]))).run()
