@@ -61,14 +61,13 @@ class CustomSteps:
     """The custom steps of one stage, with their records.
 
     records          one structured array a step, a row a slot; the store grows them
-    forget_after_ms  the longest of the steps, 0 without one
+    forget_after_ms  of each step
     """
 
     def __init__(self, plan: StagePlan) -> None:
         self._steps = plan.customs
         self._decimals = plan.decimals
-        self._forget_ms = [parse_duration(custom.forget_after) for _, custom in self._steps]
-        self.forget_after_ms = max(self._forget_ms, default=0)
+        self.forget_after_ms = [parse_duration(custom.forget_after) for _, custom in self._steps]
         self.records: list[NDArray[Any]] = [np.zeros(0, c.state) for _, c in self._steps]
 
     def __len__(self) -> int:
@@ -79,7 +78,7 @@ class CustomSteps:
     ) -> None:
         """Run every step over the rows that the windows' kernel has judged; fill `features`."""
         for (at, custom), records, forget_after in zip(
-            self._steps, self.records, self._forget_ms, strict=True
+            self._steps, self.records, self.forget_after_ms, strict=True
         ):
             values = np.empty((len(columns), len(custom.of)), np.float64)
             for v, name in enumerate(custom.of):

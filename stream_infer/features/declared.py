@@ -40,12 +40,26 @@ def _closest(word: str, known: Iterable[str]) -> str:
     return f"Known are: {', '.join(names)}." if names else "None is declared."
 
 
+DURATION_MS_MAX = 100 * 366 * MS_PER_UNIT["d"]
+"""A century: far from where sums of times would leave int64."""
+
+
 def positive_duration(text: str, what: str) -> int:
-    """Return a duration in ms that is above 0."""
-    ms = parse_duration(text)
-    if ms <= 0:
+    """Return a duration in ms that is above 0 and at most a century."""
+    ms = bounded_duration(text, what)
+    if ms == 0:
         raise ConfigError(
             "bad_window", f"{what} is {text!r}, which holds nothing.", "Give a duration above 0."
+        )
+    return ms
+
+
+def bounded_duration(text: str, what: str) -> int:
+    """Return a duration in ms that is at most a century."""
+    ms = parse_duration(text)
+    if ms > DURATION_MS_MAX:
+        raise ConfigError(
+            "bad_window", f"{what} is {text!r}, more than a century.", "Give a shorter duration."
         )
     return ms
 
@@ -86,6 +100,7 @@ def check_features(pipeline: Pipeline) -> None:
             f"The entities of {pipeline.name!r} do not start with its key {events.key!r}.",
             "List the key first in `entities`.",
         )
+    bounded_duration(pipeline.lateness, "The lateness")
     for feature in pipeline.features:
         if not isinstance(feature, _WORDS):
             raise ConfigError(
@@ -140,7 +155,8 @@ def _check_windows(feature: Feature) -> None:
         )
     for window in feature.over:
         positive_duration(window, f"A window of {feature.name!r}")
-    if parse_duration(feature.delay) > 0 and not feature.current:
+    delay = bounded_duration(feature.delay, f"The delay of {feature.name!r}")
+    if delay > 0 and not feature.current:
         raise ConfigError(
             "current_with_delay",
             f"{feature.name!r} has a delay, so the event itself never counts.",

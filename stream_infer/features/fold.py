@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.errors import ConflictError
 from stream_infer.events.columns import EventColumns
 from stream_infer.features.custom import CustomSteps
 from stream_infer.features.plan import StagePlan
 from stream_infer.windows.hashing import hash_ids
+from stream_infer.windows.snapshot import Snapshot, restore_snapshot, take_snapshot
 from stream_infer.windows.state import Results, Rows
 from stream_infer.windows.store import EntryStore
 
@@ -51,7 +53,7 @@ class StageFold:
         self.plan = plan
         self._customs = CustomSteps(plan)
         self._store = EntryStore(
-            plan.layout, memory_bytes_max, self._customs.forget_after_ms, self._customs.records
+            plan.layout, memory_bytes_max, self._customs.records, self._customs.forget_after_ms
         )
 
     @property
@@ -94,6 +96,34 @@ class StageFold:
             features[:, self.plan.window_at] = results.features
             self._customs.fold(columns, rows, results, features)
         return Folded(results.accepted, results.late, results.duplicate_of, features)
+
+    def snapshot(self) -> Snapshot:
+        """Return the state as text, whole numbers, lists and bytes; equal states, equal snapshots.
+
+        See `stream_infer.windows.snapshot` for what it holds.
+        """
+        return take_snapshot(self._store) | {"features_version": self.plan.features_version}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Replace the state by a snapshot's.
+
+        Raises  ConflictError when other declarations made it, StateBudgetError when it is too big
+        """
+        if snapshot.get("features_version") != self.plan.features_version:
+            raise ConflictError(
+                "state_of_other_features",
+                f"The saved state of stage {self.plan.entity!r} belongs to other features.",
+                "Rebuild the state from the log.",
+                found=snapshot.get("features_version"),
+                expected=self.plan.features_version,
+            )
+        fresh = StageFold(self.plan, self._store.memory_bytes_max)
+        restore_snapshot(fresh._store, snapshot)
+        self._customs, self._store = fresh._customs, fresh._store
+
+    def sweep(self) -> None:
+        """Give back the memory of forgotten keys; happens by itself, and changes no result."""
+        self._store.sweep()
 
     def _rows(self, columns: EventColumns) -> Rows:
         """Return the columns as kernels take them."""

@@ -42,12 +42,6 @@ def upper_bound(column: np.ndarray, start: int, low: int, high: int, x: int) -> 
 
 
 @part
-def floor_of(newest: int, rules: Rules) -> int:
-    """Return the time up to which entries of a key are invisible."""
-    return NONE if newest == NONE else newest - rules.horizon
-
-
-@part
 def _place(state: State, start: int, end: int, time: int, identity: int) -> int:
     """Return where (time, identity) belongs: behind its equals."""
     if end == 0 or state.times[start + end - 1] < time:
@@ -302,7 +296,7 @@ def make_room(state: State, rules: Rules, s: int) -> bool:
     start, capacity, end = row[START], row[CAPACITY], row[END]
     if end < capacity:
         return True
-    dead = upper_bound(state.times, start, 0, end, floor_of(row[NEWEST], rules))
+    dead = upper_bound(state.times, start, 0, end, row[NEWEST] - rules.horizon)
     live = end - dead
     if capacity > 0 and dead * 8 >= capacity and live * 4 > capacity:
         _move(state, rules, s, dead, start, capacity)

@@ -23,7 +23,6 @@ from stream_infer.windows.entries import (
     add_counts_behind,
     drop_entries,
     find,
-    floor_of,
     insert,
     make_room,
     remove_ghost,
@@ -53,12 +52,11 @@ def _fold_event(
     s, time, identity, values = rows.slot[i], rows.time[i], rows.ids[i], rows.values[i]
     row = state.slots[s]
     clock, newest = state.registers[CLOCK], row[NEWEST]
-    floor = floor_of(max(newest, time), rules)
+    floor = max(newest, time) - rules.horizon
     results.late[i] = rows.late[i]
     duplicate_of = rows.duplicate_of[i]
     if rules.first:
-        behind = newest != NONE and time < newest - rules.lateness
-        results.late[i] = behind or time < clock - rules.horizon
+        results.late[i] = time < newest - rules.lateness or time < clock - rules.horizon
     if rules.duplicates:
         original = find(state, s, time, identity, floor, False, True)
         duplicate_of = NO_POSITION if original < 0 else state.positions[row[START] + original]
@@ -99,7 +97,7 @@ def _fold_label(state: State, rules: Rules, rows: Rows, i: int) -> None:
     s, time, identity = rows.slot[i], rows.time[i], rows.ids[i]
     label, label_time = np.int64(rows.label[i]), rows.label_time[i]
     row = state.slots[s]
-    floor = floor_of(row[NEWEST], rules)
+    floor = row[NEWEST] - rules.horizon
     j = find(state, s, time, identity, floor, False, True)
     if j < 0:
         j = find(state, s, time, identity, floor, True, False)
@@ -210,3 +208,38 @@ def sweep(state: State, rules: Rules, forget_after: int, idle: np.ndarray) -> in
             idle[n] = s
             n += 1
     return n
+
+
+@kernel
+def insert_all(
+    state: State,
+    rules: Rules,
+    slots: np.ndarray,
+    times: np.ndarray,
+    hashes: np.ndarray,
+    values: np.ndarray,
+    positions: np.ndarray,
+    labels: np.ndarray,
+    label_times: np.ndarray,
+    first: int,
+) -> int:
+    """Insert saved entries from `first` on; return their number, or where the arena must grow.
+
+    slots, times, hashes (n,) int64; values (n, v) int64; positions (n,) int64;
+    labels (n,) int8, ghosts as they were; label_times (n,) int64
+    """
+    for e in range(first, slots.shape[0]):
+        if not make_room(state, rules, slots[e]):
+            return e
+        insert(
+            state,
+            rules,
+            slots[e],
+            times[e],
+            hashes[e],
+            values[e],
+            positions[e],
+            np.int64(labels[e]),
+            label_times[e],
+        )
+    return slots.shape[0]

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-NONE = np.int64(np.iinfo(np.int64).min)
-"""No time yet."""
+NONE = np.int64(-(2**62))
+"""No time yet: before every time, and far enough from the end of int64 to subtract from it."""
 
 # Columns of `slots`.
 START = 0

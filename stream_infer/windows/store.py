@@ -7,6 +7,7 @@ Owns every array that the kernels write. They change in three ways only: `fold`,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,26 +96,27 @@ class EntryStore:
 
     layout            what the stage's windows need
     memory_bytes_max  bound on `bytes`, or None
-    forget_after_ms   the longest `forget_after` of the stage's custom steps
     records           custom records, one array a step, a row a slot; grown with the slots
+    forget_after_ms   of each custom step
     """
 
     def __init__(
         self,
         layout: WindowLayout,
         memory_bytes_max: int | None = None,
-        forget_after_ms: int = 0,
-        records: Sequence[np.ndarray] = (),
+        records: Sequence[NDArray[Any]] = (),
+        forget_after_ms: Sequence[int] = (),
     ) -> None:
         self.layout = layout
         self.memory_bytes_max = memory_bytes_max
-        self.forget_after_ms = forget_after_ms
+        self.forget_after_ms = tuple(forget_after_ms)
         self.keys = SlotMap()
         self.upstreams: dict[str, int] = {}
         self.records = list(records)
         self.rules = _rules(layout)
         self.state = _empty_state(layout)
         self._cuts = np.empty(len(layout.boundaries), np.int64)
+        self._forget_after_ms_max = max(self.forget_after_ms, default=0)
         self._swept_clock = NONE
         self._rows_since_sweep = 0
 
@@ -148,6 +150,10 @@ class EntryStore:
     def slots_of(self, keys: Sequence[str]) -> NDArray[np.int64]:
         """Return the slot of each key; new keys get one. Sweeps first, when it is time to."""
         self._maybe_sweep()
+        return self.add_keys(keys)
+
+    def add_keys(self, keys: Sequence[str]) -> NDArray[np.int64]:
+        """Return the slot of each key; new keys get one."""
         slots = self.keys.look_up(keys)
         self._grow_slots(len(self.keys.names))
         return slots
@@ -160,14 +166,14 @@ class EntryStore:
         n = len(rows.kind)
         row = fold_rows(self.state, self.rules, rows, results, self._cuts, 0)
         while row < n:
-            self._grow_arena(int(self.state.slots[rows.slot[row], CAPACITY]))
+            self.grow_arena(int(self.state.slots[rows.slot[row], CAPACITY]))
             row = fold_rows(self.state, self.rules, rows, results, self._cuts, row)
         self._rows_since_sweep += n
 
     def sweep(self) -> None:
         """Give back the memory of forgotten keys; no result changes. Not within a batch."""
         idle = np.empty(len(self.state.slots), np.int64)
-        n = sweep(self.state, self.rules, self.forget_after_ms, idle)
+        n = sweep(self.state, self.rules, self._forget_after_ms_max, idle)
         named = idle[:n][idle[:n] < len(self.keys.names)]
         self.keys.drop(named)
         cleared = self.state.slots[named]
@@ -181,7 +187,7 @@ class EntryStore:
         clock = self.state.registers[CLOCK]
         if self._swept_clock == NONE:
             self._swept_clock = clock
-        passed = max(self.layout.horizon_ms, self.forget_after_ms) // 4
+        passed = max(self.layout.horizon_ms, self._forget_after_ms_max) // 4
         is_due = clock != NONE and clock - self._swept_clock >= passed
         if is_due and self._rows_since_sweep * 4 >= len(self.keys.names):
             self.sweep()
@@ -201,12 +207,12 @@ class EntryStore:
         for record in self.records:
             record.resize(size, refcheck=False)
 
-    def _grow_arena(self, capacity: int) -> None:
+    def grow_arena(self, capacity: int) -> None:
         """Make room for a block of twice `capacity`; blocks of forgotten keys come first."""
         if self._rows_since_sweep > 0:
             # Slots stay: the batch that is being folded holds them.
             idle = np.empty(len(self.state.slots), np.int64)
-            sweep(self.state, self.rules, self.forget_after_ms, idle)
+            sweep(self.state, self.rules, self._forget_after_ms_max, idle)
             self._rows_since_sweep = 0
             return
         held = len(self.state.times)
@@ -222,7 +228,7 @@ class EntryStore:
                 array.resize((size, *array.shape[1:]), refcheck=False)
         self.state.tags.resize(size // BLOCK_MIN, refcheck=False)
 
-    def _arena(self) -> tuple[np.ndarray, ...]:
+    def _arena(self) -> tuple[NDArray[Any], ...]:
         state = self.state
         return (
             state.times,
