@@ -170,7 +170,7 @@ def wire_type(
         name: sources[name] if name in sources else FieldSource((field.encode_name,))
         for name, field in fields.items()
     }
-    tree = _Tree(base.__name__, refuse_unknown=refuse_unknown)
+    tree = _Tree(f"Mapped{base.__name__}", refuse_unknown=refuse_unknown)
     for name, info in fields.items():
         tree.add(places[name].path, name, info, _annotation(info, places[name].unit, times))
     return WireType(
@@ -201,14 +201,16 @@ class _Tree:
         if child is not None and not (rest and isinstance(child, _Tree)):
             raise ConfigError(
                 "bad_field_mapping",
-                f"Two fields of {self._name} stand at the place {key!r}.",
+                f"Two fields stand at the place {key!r}.",
                 "Map each field to a place of its own.",
             )
         attribute = f"f{list(self._children).index(key) if child else len(self._children)}"
         if rest:
             subtree = child
             if not isinstance(subtree, _Tree):
-                subtree = _Tree(self._name, refuse_unknown=self._refuse_unknown)
+                # Types of one name would be one definition in a JSON Schema.
+                name_inside = f"{self._name}_{len(self._children)}"
+                subtree = _Tree(name_inside, refuse_unknown=self._refuse_unknown)
             self._children[key] = subtree
             attribute += "." + subtree.add(rest, name, field, annotation)
         else:
@@ -235,7 +237,7 @@ class _Tree:
             else:
                 columns.append((attribute, annotation, field.default))
         return msgspec.defstruct(
-            f"Mapped{self._name}",
+            self._name,
             columns,
             rename={f"f{index}": key for index, key in enumerate(self._children)},
             forbid_unknown_fields=self._refuse_unknown,
@@ -269,11 +271,12 @@ def _annotation(field: msgspec.structs.FieldInfo, unit: str | None, times: tuple
 
 
 def _source(field: str, path: Any, unit: Any) -> FieldSource:
-    names = tuple(path.split(".")) if isinstance(path, str) else tuple(path)
+    parts = path.split(".") if isinstance(path, str) else path
+    names = tuple(parts) if isinstance(parts, list | tuple) else ()
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ConfigError(
             "bad_field_mapping",
-            f"The path of {field!r} has an empty part.",
+            f"The path of {field!r} is not a name, or names with dots between.",
             "Write names with single dots between, such as payment.created.at.",
         )
     if unit is not None and unit not in (*TIME_UNITS, INT_ID):

@@ -49,7 +49,7 @@ _WORDINGS = tuple(
         (rf"Expected {_TYPES}, got {_TYPES}", "wrong_type", "{same}"),
         (r".*(?:datetime|RFC3339).*", "bad_time", "Not RFC 3339 text with an offset"),
         (
-            rf"Expected {_TYPES} (?:of length )?(?:<|>|=|multiple|matching).*",
+            rf"Expected {_TYPES} (?:of (?:at (?:least|most) )?length|[<>=]|multiple|matching).*",
             "out_of_range",
             "{same}",
         ),

@@ -1,0 +1,87 @@
+"""Every topic has a schema, made from the types that enforce it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from stream_infer.events.deadletter import dead_letter_headers, stub_headers
+from stream_infer.events.internal import internal_type
+from stream_infer.events.mapping import FieldMapping
+from stream_infer.events.schema import topic_schemas
+from stream_infer.events.topic_names import internal_topic, stage_entities
+from stream_infer.kafka import topic_specs
+from stream_infer.pipelines.fraud import pipeline
+
+
+def definition(schema: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = schema["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    return found
+
+
+def test_every_topic_of_the_pipeline_has_one() -> None:
+    schemas = topic_schemas(pipeline)
+    assert list(schemas) == [topic.name for topic in topic_specs.pipeline_topics(pipeline)]
+    assert json.loads(json.dumps(schemas)) == schemas
+
+
+def test_topics_and_stages_are_named_alike_everywhere() -> None:
+    assert stage_entities(pipeline) == topic_specs.stage_entities(pipeline)
+    for entity in stage_entities(pipeline):
+        assert internal_topic(pipeline, entity) == topic_specs.internal_topic(pipeline, entity)
+
+
+def test_the_inputs_schema_holds_its_constraints() -> None:
+    fields = definition(topic_schemas(pipeline)["transactions"])
+    assert fields["properties"]["amount"]["minimum"] == 0
+    assert fields["properties"]["customer_id"]["minLength"] == 1
+    assert "currency" not in fields["required"]
+
+
+def test_a_mapped_input_is_described_in_the_users_own_form() -> None:
+    mapping = FieldMapping.parse("amount=payment.amount")
+    schema = topic_schemas(pipeline, mapping)["transactions"]
+    assert "payment" in definition(schema)["properties"]
+
+
+def test_the_cells_of_an_internal_record_have_names() -> None:
+    schema = topic_schemas(pipeline)["fraud.by-terminal"]
+    names = [cell["title"] for cell in definition(schema)["prefixItems"]]
+    assert tuple(names) == internal_type(pipeline.events).__struct_fields__
+    entities = [cell["title"] for cell in schema["$defs"]["Entities"]["prefixItems"]]
+    assert entities == ["customer_id", "terminal_id"]
+
+
+def test_published_features_are_part_of_the_scored_events_schema() -> None:
+    plain = definition(topic_schemas(pipeline)["scored-transactions"])
+    schemas = topic_schemas(pipeline, publish_features=True, feature_names=("TX_AMOUNT",))
+    features = schemas["scored-transactions"]["$defs"]["Features"]
+    assert "features" not in plain["properties"]
+    assert list(features["properties"]) == ["TX_AMOUNT"]
+
+
+def test_the_headers_of_a_dead_letter_are_those_that_are_written() -> None:
+    written = dead_letter_headers(
+        [],
+        topic="t",
+        partition=0,
+        offset=0,
+        timestamp_ms=0,
+        consumer_group="g",
+        code="c",
+        message="m",
+        stage="s",
+    )
+    described = topic_schemas(pipeline)["dead-letters"]["x-headers"]
+    assert list(described) == [name for name, _ in [*written, *stub_headers(b"")]]
+
+
+def test_a_pipeline_without_labels_and_second_entity_has_fewer_topics() -> None:
+    small = replace(pipeline, labels=None, features=pipeline.features[:4])
+    assert list(topic_schemas(small)) == [
+        "transactions",
+        "scored-transactions",
+        "dead-letters",
+        "late-events",
+    ]
