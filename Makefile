@@ -66,8 +66,9 @@ bench: install ## Throughput, latency and memory on this machine
 # constraints.txt: every package of every extra and of the development group, for Python 3.11 to
 # 3.13, with exact versions and sha256 hashes and no download address. deploy/constraints.txt: of
 # the same versions, those that the image of a worker needs. Versions that still fit are kept.
+# Fewest versions: numpy's types and results must not differ between the Pythons we support.
 COMPILE := -m uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	--fork-strategy fewest --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	--quiet
 lock: ## Write the constraints anew; UPGRADE=1 takes newer versions
 	@set -e; $(FIND_PYTHON); \

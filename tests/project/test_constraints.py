@@ -84,3 +84,8 @@ def test_each_pin_is_exact_and_carries_sha256_hashes() -> None:
 def test_no_download_address_and_no_index_is_named(file: str) -> None:
     text = (ROOT / file).read_text(encoding="utf-8")
     assert re.findall(r"://|@\s|index-url|find-links|trusted-host", text) == []
+
+
+def test_no_package_has_another_version_for_another_python() -> None:
+    names = [Requirement(pin).name for pin in pins_of("constraints.txt")]
+    assert sorted(names) == sorted(set(names))
