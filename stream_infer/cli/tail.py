@@ -12,10 +12,8 @@ from stream_infer.cli.output import print_json, remark, run_client
 from stream_infer.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from aiokafka import TopicPartition
-
     from stream_infer.kafka.connection import Connection
-    from stream_infer.kafka.reading import LogReader
+    from stream_infer.kafka.reading import LogReader, TopicPartition
     from stream_infer.kafka.stretch import Stretch
     from stream_infer.settings.loading import Settings
 

@@ -18,6 +18,8 @@ from stream_infer.errors import BrokerError
 from stream_infer.kafka.connection import Connection, reach, topic_missing, translated
 from stream_infer.kafka.stretch import Stretch
 
+__all__ = ["LogReader", "TopicPartition", "log_reader"]
+
 FETCH_BYTES_MAX = 4 * 1024 * 1024
 """For one partition in one fetch: a few of them in memory is all that reading needs."""
 SILENCE_S_MAX = 30.0
