@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 import pytest
 
 from stream_infer.events.decode import EventDecoder, UnknownFields
+from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.reasons import DEPTH_MAX
 from stream_infer.pipeline import Events
 from support.events import EVENTS, NOON_MS, assert_same_as_one_by_one, transaction, without
@@ -113,6 +115,7 @@ class Choosy(msgspec.Struct):
     at: int
     card: str
     channel: str = "web"
+    method: Literal["chip", "tap"] = "chip"
 
     def __post_init__(self) -> None:
         if self.channel == "secret":
@@ -127,6 +130,23 @@ def test_a_types_own_check_refuses_without_telling_what_it_saw() -> None:
     [refused] = EventDecoder(CHOOSY).decode([value]).bad
     assert refused.code == "refused_by_type"
     assert "secret" not in refused.message
+
+
+def test_a_refused_choice_is_not_told() -> None:
+    value = b'{"id": "1", "at": 1, "card": "c", "method": "secret"}'
+    [refused] = EventDecoder(CHOOSY).decode([value]).bad
+    assert (refused.code, refused.message) == (
+        "out_of_range",
+        "Not one of the declared choices at $.method.",
+    )
+
+
+def test_a_deep_record_is_found_among_mapped_ones_that_hold_objects_themselves() -> None:
+    decoder = EventDecoder(EVENTS, FieldMapping.parse("amount=payment.amount"))
+    good = transaction(payment={"amount": 1})
+    too_deep = good[:-1] + b', "x": ' + b"[" * 80 + b"]" * 80 + b"}"
+    decoded = assert_same_as_one_by_one(decoder, [*[good] * 40, too_deep, *[good] * 40])
+    assert [(refused.row, refused.code) for refused in decoded.bad] == [(40, "too_deep")]
 
 
 def test_a_record_at_the_depth_limit_is_good_wherever_the_stack_stands() -> None:
