@@ -19,6 +19,7 @@ from stream_infer.models.training import (
     AlertBudget,
     Days,
     Rows,
+    card_precision,
     choose_thresholds,
     fit_trees,
     measure,
@@ -69,13 +70,16 @@ def test_making_the_same_model_again_leaves_its_folder_as_it_is(made: Path) -> N
     assert read_manifest(made) == before
 
 
-@pytest.mark.parametrize("damage", ["model.onnx", "manifest.json", "both"])
-def test_a_damaged_folder_is_made_whole(made: Path, tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("name", ["model.onnx", "manifest.json"])
+@pytest.mark.parametrize("damage", [None, b"", b"other"])
+def test_a_damaged_folder_is_made_whole(
+    made: Path, tmp_path: Path, name: str, damage: bytes | None
+) -> None:
     manifest, content = read_manifest(made), (made / "model.onnx").read_bytes()
     write_model(tmp_path, content, manifest)
-    for name in ("model.onnx", "manifest.json"):
-        if damage in (name, "both"):
-            (tmp_path / name).unlink()
+    (tmp_path / name).unlink()
+    if damage is not None:
+        (tmp_path / name).write_bytes(damage)
     assert write_model(tmp_path, content, manifest) is True
     assert read_manifest(tmp_path) == manifest
     assert sorted(each.name for each in tmp_path.iterdir()) == ["manifest.json", "model.onnx"]
@@ -141,6 +145,19 @@ def test_figures_are_those_of_a_case_worked_out_by_hand() -> None:
         "decline_precision": 1.0,
         "decline_recall": 0.5,
     }
+
+
+def test_card_precision_is_of_the_customers_with_the_highest_scores_of_each_day() -> None:
+    rows = Rows(
+        matrix=np.zeros((6, 1), np.float32),
+        truth=np.array([False, True, False, True, False, False]),
+        day=np.array([0, 0, 0, 0, 1, 1]),
+        customer=np.array([1, 1, 2, 3, 1, 2]),
+    )
+    # Day 0: customer 1 has the fraud and, on another payment, the highest score; 3 the lowest.
+    scores = np.array([0.9, 0.2, 0.5, 0.1, 0.4, 0.3], np.float32)
+    assert card_precision(scores, rows, 1) == 0.5
+    assert card_precision(scores, rows, 3) == pytest.approx((2 / 3 + 0) / 2)
 
 
 def test_rows_of_one_class_are_refused() -> None:

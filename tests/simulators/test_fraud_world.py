@@ -158,6 +158,12 @@ def test_each_label_is_streamed_once_when_it_becomes_known() -> None:
         assert (after.labels.label_time <= after.transactions.event_time[-1]).all()
 
 
+def test_a_label_without_delay_comes_with_its_transaction() -> None:
+    world = replace(WORLD, days=3, label_delay_ms=0, label_spread_ms=0)
+    for piece in stream(world, 13):
+        assert same(piece.labels, piece.transactions)
+
+
 def test_a_world_of_one_customer_and_one_terminal_works() -> None:
     rows = generate(World(customers=1, terminals=1, days=30))
     assert set(rows.terminal_ids) == {"m0"}
