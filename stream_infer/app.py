@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import faust
 import structlog
@@ -22,7 +22,7 @@ from stream_infer.dataplane.build import Parts, build_stages, stage_topics
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.replay import replay_log
 from stream_infer.dataplane.sender import BATCH_BYTES_MAX, PartitionSender
-from stream_infer.dataplane.transport import BatchTransport, RecordBatchSchema
+from stream_infer.dataplane.transport import BatchConsumer, BatchTransport, RecordBatchSchema
 from stream_infer.errors import ConfigError
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.features.plan import Plan, compile_plan
@@ -60,18 +60,18 @@ FAUST_DEFAULTS: dict[str, Any] = {
 class StreamApp(faust.App):
     """A Faust app that can serve a pipeline on record batches.
 
-    id          consumer group; by default the name of the pipeline
+    name        consumer group; by default the name of the pipeline
     connection  where Kafka is
     options     any setting of `faust.App`
     """
 
     plane: DataPlane
 
-    def __init__(self, id: str, *, connection: Connection | None = None, **options: Any) -> None:
+    def __init__(self, name: str, *, connection: Connection | None = None, **options: Any) -> None:
         self.connection = connection or Connection()
         hosts = [f"{host}:{port}" for host, port in self.connection.addresses()]
         options.setdefault("broker", ";".join(f"kafka://{host}" for host in hosts))
-        super().__init__(id, **{**FAUST_DEFAULTS, **options})
+        super().__init__(name, **{**FAUST_DEFAULTS, **options})
         self._make_parts: Callable[[Mapping[str, int]], Parts] | None = None
         self._pipeline: Pipeline | None = None
         self.plane = self._empty_plane(WorkerSettings())
@@ -152,7 +152,7 @@ class StreamApp(faust.App):
             raise ConfigError("no_pipeline", "The app serves no pipeline.", "Call `serve` first.")
         parts = self._make_parts({name: fact.partitions for name, fact in facts.items()})
         self.plane.open_stages(build_stages(parts))
-        self.plane.commit_positions = self.consumer.commit_positions
+        self.plane.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
         self.plane.highwater = self._highwater
         self.add_future(self.plane.commit_forever())
 
@@ -190,13 +190,7 @@ class StreamApp(faust.App):
         )
 
     def _highwater(self, partition: Partition) -> int | None:
-        consumer = self.consumer._thread._consumer
-        if consumer is None:
-            return None
-        assigned = {(tp.topic, tp.partition): tp for tp in consumer.assignment()}
-        tp = assigned.get(tuple(partition))
-        found: int | None = None if tp is None else consumer.highwater(tp)
-        return found
+        return cast("BatchConsumer", self.consumer).end_of_log(partition)
 
 
 async def run_until(app: faust.App, stop: asyncio.Event) -> None:
@@ -206,7 +200,7 @@ async def run_until(app: faust.App, stop: asyncio.Event) -> None:
     """
     await app.start()
     stopping = asyncio.create_task(stop.wait())
-    crashed = asyncio.create_task(app._crashed.wait())
+    crashed = asyncio.create_task(app._crashed.wait())  # noqa: SLF001 - no public way
     try:
         await asyncio.wait([stopping, crashed], return_when=asyncio.FIRST_COMPLETED)
     finally:

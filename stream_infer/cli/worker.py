@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     type=click.Choice(["checked", "trusted", "rekey"]),
     help="What is done about records in another partition than their entity's.",
 )
-@click.option("--start", type=click.Choice(["earliest", "latest"]), help="Where a new group begins.")
+@click.option(
+    "--start", type=click.Choice(["earliest", "latest"]), help="Where a new group begins."
+)
 @click.option(
     "--when-offset-lost",
     type=click.Choice(["fail", "earliest"]),
@@ -57,7 +59,7 @@ def command(
     from stream_infer.worker import Worker
 
     configure_logs()
-    given = {
+    given: dict[str, Any] = {
         "publish_features": publish_features or None,
         "partitioning": partitioning,
         "start": start,

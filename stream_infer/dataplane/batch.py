@@ -8,6 +8,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.dataplane.ranges import Range
+
+BATCH_ROWS_MAX = 4096
+"""Rows in one record batch: enough to spread per-batch costs, few enough for a short step."""
+
+RECORD_BYTES = 64
+"""What a record holds besides its value, roughly."""
+
 
 class Partition(NamedTuple):
     """A topic and one of its partitions; compares equal to the clients' own pairs."""
@@ -43,17 +51,23 @@ class RecordBatch:
 
     source   topic and partition
     records  the client's records, in offset order, never empty
-    bytes    size of keys and values
-    range    what `complete` finishes, None in a replay
+    values   their values, None for a tombstone
+    has_headers  whether any record has headers: most streams have none, and are quicker for it
+    bytes    size of the values, and a flat share for what else a record holds
+    ranges   what `complete` finishes, empty in a replay
     """
 
-    __slots__ = ("bytes", "range", "records", "source")
+    __slots__ = ("bytes", "has_headers", "ranges", "records", "source", "values")
 
-    def __init__(self, source: Partition, records: Sequence[Any], range_: Any = None) -> None:
+    def __init__(
+        self, source: Partition, records: Sequence[Any], ranges: Sequence[Range] = ()
+    ) -> None:
         self.source = source
         self.records = records
-        self.range = range_
-        self.bytes = size_bytes(records)
+        self.ranges = ranges
+        self.values: list[bytes | None] = [record.value for record in records]
+        self.has_headers = any(record.headers for record in records)
+        self.bytes = sum(map(len, filter(None, self.values))) + RECORD_BYTES * len(records)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -74,11 +88,16 @@ class RecordBatch:
             return np.arange(self.first, self.last + 1, dtype=np.int64)
         return np.array([record.offset for record in self.records], np.int64)
 
-    def values(self) -> list[bytes | None]:
-        """Return the values, None for a tombstone."""
-        return [record.value for record in self.records]
+    def complete(self) -> None:
+        """Say that every output of these records is safe."""
+        for opened in self.ranges:
+            opened.complete()
 
 
-def size_bytes(records: Sequence[FetchedRecord]) -> int:
-    """Return the size of the values, plus a flat share for what else a record holds."""
-    return sum(len(record.value or b"") for record in records) + 64 * len(records)
+def merge(batches: Sequence[RecordBatch]) -> RecordBatch:
+    """Return consecutive batches of one partition as one: per-batch costs are paid once."""
+    if len(batches) == 1:
+        return batches[0]
+    records = [record for batch in batches for record in batch.records]
+    ranges = [opened for batch in batches for opened in batch.ranges]
+    return RecordBatch(batches[0].source, records, ranges)

@@ -78,6 +78,14 @@ class Outputs:
         Appends straight to the lists of each destination: one pass and no sorting,
         because at 100,000 records a second every further pass counts.
         """
+        if len({partition for _, partition in places}) == 1:
+            # One stage whose output is keyed as its input: everything goes to one partition.
+            only = self.by_destination.setdefault(Partition(topic, places[0][1]), Writes())
+            only.keys += [key for key, _ in places]
+            only.values += values
+            only.rows += rows
+            only.headers += [NO_HEADERS] * len(places) if headers is None else headers
+            return
         targets: dict[int, Writes] = {}
         for index, (key, partition) in enumerate(places):
             writes = targets.get(partition)

@@ -22,7 +22,7 @@ import structlog
 from aiokafka import errors as kafka_errors
 
 from stream_infer.dataplane.alignment import AlignmentGroup
-from stream_infer.dataplane.batch import Partition, RecordBatch
+from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
 from stream_infer.dataplane.budget import InFlightBudget
 from stream_infer.dataplane.offsets import (
     Committed,
@@ -39,9 +39,6 @@ from stream_infer.features.fold import StageFold
 from stream_infer.settings.worker import WorkerSettings
 
 log = structlog.get_logger("stream_infer.dataplane")
-
-BATCH_ROWS_MAX = 4096
-"""Rows in one record batch: enough to spread per-batch costs, few enough for a short step."""
 
 DRAIN_SECONDS = 10.0
 """How long a rebalance waits for outputs that are on their way."""
@@ -177,8 +174,11 @@ class DataPlane:
             await task.run()
         except asyncio.CancelledError:
             raise
-        except Exception as error:
-            log.error("stage_failed", source=str(task.source), stage=task.stage.name, cause=error)
+        except Exception as error:  # noqa: BLE001
+            # Handed on to whoever runs the app, who says cause and fix once; no traceback here.
+            log.error(  # noqa: TRY400
+                "stage_failed", source=str(task.source), stage=task.stage.name, cause=str(error)
+            )
             await self._on_failure(error)
 
     async def revoke(self) -> None:
@@ -236,7 +236,7 @@ class DataPlane:
                 part = [record for record in part if record.offset >= ranges.position]
             if part:
                 opened = ranges.open(part[0].offset, part[-1].offset)
-                batch = RecordBatch(source, part, opened)
+                batch = RecordBatch(source, part, [opened])
                 self.budget.take(source, batch.bytes)
                 yield batch
 
@@ -294,6 +294,4 @@ class DataPlane:
             task.refresh_head()
 
     def _is_restoring(self) -> bool:
-        return any(
-            task.phase in (Phase.ASSIGNED, Phase.RESTORING) for task in self.tasks.values()
-        )
+        return any(task.phase in (Phase.ASSIGNED, Phase.RESTORING) for task in self.tasks.values())

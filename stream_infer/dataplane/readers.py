@@ -57,7 +57,7 @@ class PartitionCheck:
         the producer partitions in another way, and windows would be split over logs.
         """
         places = self._partitioner.place(columns.entities[self.entity])
-        wrong = np.array([place[1] for place in places], np.int64) != partition
+        wrong: NDArray[np.bool_] = np.array([place[1] for place in places]) != partition
         if self._seen[partition] < 2 * WRONG_PARTITION_ROWS:
             self._seen[partition] += len(wrong)
             self._wrong[partition] += int(np.count_nonzero(wrong))
@@ -101,7 +101,7 @@ class InputReader:
 
     def read(self, batch: RecordBatch) -> ReadBatch:
         """Return the batch with good rows as columns and bad ones with their cause."""
-        decoded = self._decoder.decode(batch.values())
+        decoded = self._decoder.decode(batch.values)
         rows, columns = decoded.rows, decoded.columns
         bad = [BadRow(row.row, row.code, row.message) for row in decoded.bad]
         refused = np.zeros(len(rows), np.bool_)
@@ -129,9 +129,7 @@ class InputReader:
         ahead = screen_future(columns.event_time, written, self._future_max_ms)
         if self._by_label_time:
             ahead |= screen_future(columns.label_time, written, self._future_max_ms)
-        screens = [
-            ("future_event", "Its time is further ahead of its record than allowed.", ahead)
-        ]
+        screens = [("future_event", "Its time is further ahead of its record than allowed.", ahead)]
         if self._check is not None:
             screens.append(
                 (
@@ -155,7 +153,7 @@ class InternalReader:
         Raises ConflictError when records were written for another feature specification:
         their features cannot be read as these, and dropping them would lose events.
         """
-        decoded = self._decoder.decode(batch.values())
+        decoded = self._decoder.decode(batch.values)
         for record in decoded.bad:
             if record.code in ("features_version_mismatch", "schema_version_unknown"):
                 raise ConflictError(
@@ -169,14 +167,14 @@ class InternalReader:
         bad = [BadRow(row.row, row.code, row.message) for row in decoded.bad]
         columns = decoded.columns
         progress = np.where(columns.label_time > 0, columns.label_time, columns.event_time)
-        return ReadBatch(
-            batch, decoded.rows, batch.offsets()[decoded.rows], columns, progress, bad
-        )
+        return ReadBatch(batch, decoded.rows, batch.offsets()[decoded.rows], columns, progress, bad)
 
 
 def _written_ms(batch: RecordBatch) -> NDArray[np.int64]:
     """Return (n,) int64: when each record was written, or its replay clock if that is declared."""
     written = np.array([record.timestamp for record in batch.records], np.int64)
+    if not batch.has_headers:
+        return written
     for row, record in enumerate(batch.records):
         for name, value in record.headers:
             if name == REPLAY_CLOCK_HEADER and value is not None and value.isdigit():

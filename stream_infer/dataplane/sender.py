@@ -52,8 +52,6 @@ FORBIDDEN = (
 )
 
 
-
-
 class PartitionSender:
     """Sends the outputs of one input partition, in order.
 
@@ -124,7 +122,9 @@ class PartitionSender:
             await self._replace_producer()
         return left
 
-    async def _submit(self, producer: AIOKafkaProducer, builder: Any, destination: Partition) -> Any:
+    async def _submit(
+        self, producer: AIOKafkaProducer, builder: Any, destination: Partition
+    ) -> Any:
         try:
             return await producer.send_batch(
                 builder, destination.topic, partition=destination.partition
@@ -188,10 +188,9 @@ class PartitionSender:
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
             await self.start()
-        assert_started = self._producer
-        if assert_started is None:
+        if self._producer is None:
             raise BrokerError("sender_stopped", f"The sender of {self.source} was stopped.")
-        return assert_started
+        return self._producer
 
     async def _replace_producer(self) -> None:
         await self.stop()

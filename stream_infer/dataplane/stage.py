@@ -57,9 +57,9 @@ class ReadBatch:
 
     def headers(self) -> list[Headers] | None:
         """Return the trace header of each good row, or None when no record has headers."""
-        records = self.batch.records
-        if not any(record.headers for record in records):
+        if not self.batch.has_headers:
             return None
+        records = self.batch.records
         return [_trace(records[row].headers) for row in self.rows.tolist()]
 
 

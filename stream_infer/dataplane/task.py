@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.dataplane.alignment import NO_LIMIT, AlignmentGroup
-from stream_infer.dataplane.batch import BadRow, Partition, RecordBatch
+from stream_infer.dataplane.batch import BATCH_ROWS_MAX, BadRow, Partition, RecordBatch, merge
 from stream_infer.dataplane.offsets import StartPoint
 from stream_infer.dataplane.outputs import Outputs
 from stream_infer.dataplane.sender import PartitionSender
@@ -227,7 +227,13 @@ class PartitionTask:
             if self._failure is not None:
                 raise self._failure
             await self._arrived.wait()
-        return self._queue.popleft()
+        # What piled up during the last step is done in one: per-batch costs are paid once.
+        taken = [self._queue.popleft()]
+        rows = len(taken[0])
+        while self._queue and rows + len(self._queue[0]) <= BATCH_ROWS_MAX:
+            rows += len(self._queue[0])
+            taken.append(self._queue.popleft())
+        return merge(taken)
 
     async def _work(self, batch: RecordBatch) -> None:
         """Do one batch, in as many steps as the alignment asks for."""
@@ -298,8 +304,7 @@ class PartitionTask:
     def _acknowledged(self, batch: RecordBatch, *, last: bool) -> None:
         self._steps_acknowledged += 1
         if last:
-            if batch.range is not None:
-                batch.range.complete()
+            batch.complete()
             self._around.on_release(self.source, batch.bytes)
         self.refresh_head()
 
@@ -326,8 +331,8 @@ class PartitionTask:
             self.refresh_head()
             limit = self._group.limit(self.source)
             end = _rows_up_to(read.progress, self._next_row, limit)
-            if end > self._next_row:
-                return end
+            if end == rows or self._is_worth_a_step(read, limit):
+                return max(end, self._next_row + 1)
             self.counters.align_waits += 1
             holder = self._group.holder(self.source)
             if (holder, limit) != held_by:
@@ -340,6 +345,16 @@ class PartitionTask:
                 return rows
             await self._around.wait_progress()
 
+    def _is_worth_a_step(self, read: ReadBatch, limit: int | None) -> bool:
+        """Say whether the rows up to `limit` are worth a step of their own.
+
+        Partitions that wait for each other would otherwise creep forward by a few rows
+        and an acknowledgement each. The lowest head may always go on by the whole skew.
+        """
+        if limit is None or self._group is None:
+            return False
+        return limit - int(read.progress[self._next_row]) >= self._group.skew_ms // 2
+
     def refresh_head(self) -> None:
         """Tell the alignment group where this partition stands."""
         if self._group is None:
@@ -349,8 +364,10 @@ class PartitionTask:
 
     def _tell_head(self, group: AlignmentGroup) -> bool:
         if self.phase in (Phase.ASSIGNED, Phase.RESTORING):
-            return group.set_unread(self.source) if self._has_unread() else group.set_read_to_end(
-                self.source
+            return (
+                group.set_unread(self.source)
+                if self._has_unread()
+                else group.set_read_to_end(self.source)
             )
         if self._sending_head is not None:
             return group.set_head(self.source, self._sending_head)

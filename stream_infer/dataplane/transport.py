@@ -16,7 +16,7 @@ ordinary topics. For the topics of our stages, four things differ:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import faust
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
@@ -30,20 +30,27 @@ from stream_infer.dataplane.offsets import Committed, LogBounds
 if TYPE_CHECKING:
     from stream_infer.dataplane.plane import DataPlane
 
+
+class HasPlane(Protocol):
+    """An app with a data plane; Faust types an app by an interface without our attributes."""
+
+    plane: DataPlane
+
+
 FETCH_MAX_WAIT_MS = 500
 """How long the broker may hold an empty fetch. Data ends the wait at once."""
 
 FETCH_PARTITION_BYTES = 4 * 1024 * 1024
 
 
-class RecordBatchSchema(faust.Schema):
+class RecordBatchSchema(faust.Schema[Any, Any]):
     """Hands a record batch through as the event's value; the stage decodes it."""
 
     def compile(self, app: Any, **_options: Any) -> Any:
         """Return a decode function that decodes nothing."""
         create_event = app.create_event
 
-        async def decode(message: Any, *, propagate: bool = False) -> Any:
+        async def decode(message: Any, **_propagate: bool) -> Any:
             return create_event(None, message.value, None, message)
 
         return decode
@@ -79,7 +86,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         for tp in wanted:
             entry = found.get(tp)
             known = entry is not None and entry.offset >= 0
-            points[Partition(*tp)] = Committed(entry.offset, entry.metadata or "") if known else None
+            points[Partition(*tp)] = Committed(entry.offset, entry.metadata) if known else None
         return points
 
     async def log_bounds(self, partitions: Iterable[TP]) -> dict[Partition, LogBounds]:
@@ -114,18 +121,17 @@ class BatchConsumer(driver.Consumer):
     @property
     def plane(self) -> DataPlane:
         """The data plane of the app."""
-        plane: DataPlane = self.app.plane
-        return plane
+        return cast("HasPlane", self.app).plane
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     # -- delivery ----------------------------------------------------------------
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
         """Yield what the next fetch brings: a batch per partition of ours, else records."""
         if not self.flow_active:
-            await self.wait(self.can_resume_flow)
+            await self.can_resume_flow.wait()
         wanted = self._get_active_partitions()
         fetchable = {tp for tp in wanted if self.plane.has_room(tp)}
         if not fetchable:
@@ -155,7 +161,7 @@ class BatchConsumer(driver.Consumer):
             batch.last,
             batch.records[-1].timestamp / 1000.0,
             batch.records[-1].timestamp_type,
-            (),
+            None,
             None,
             batch,
             None,
@@ -191,13 +197,22 @@ class BatchConsumer(driver.Consumer):
         """Commit offsets of stage partitions."""
         await self._thread.call_thread(self._thread.commit_with_metadata, offsets)
 
+    def end_of_log(self, partition: Partition) -> int | None:
+        """Return the end of a partition's log as the last fetch told it, None if not known."""
+        consumer = self._thread._consumer
+        tp = TopicPartition(*partition)
+        if consumer is None or tp not in consumer.assignment():
+            return None
+        end: int | None = consumer.highwater(tp)
+        return end
+
     # -- the life of an assignment ----------------------------------------------------
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Find every partition's start and open the stages, then let Faust resume."""
         try:
             await self._open_assignment(assigned)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - handed on to whoever runs the app
             # aiokafka logs what a rebalance callback raises and goes on with no stage
             # opened; a worker that cannot start its partitions must stop and say why.
             await self.app.crash(error)
@@ -226,7 +241,7 @@ class BatchConsumer(driver.Consumer):
         """Finish what is in flight and commit it, then give the partitions up."""
         try:
             await self.plane.revoke()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - handed on to whoever runs the app
             await self.app.crash(error)
         await super().on_partitions_revoked(revoked)
 

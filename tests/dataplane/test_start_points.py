@@ -48,9 +48,7 @@ def test_a_commit_of_another_tool_replays_the_whole_log() -> None:
 def test_an_offset_below_the_log_is_an_error_with_a_choice() -> None:
     committed = Committed(3, commit_metadata(0))
     with pytest.raises(ConflictError) as caught:
-        decide_start(
-            SOURCE, committed, LogBounds(5, 9), start="earliest", when_offset_lost="fail"
-        )
+        decide_start(SOURCE, committed, LogBounds(5, 9), start="earliest", when_offset_lost="fail")
     assert caught.value.code == "offset_lost"
     assert "--when-offset-lost earliest" in caught.value.fix
     accepted = decide_start(
