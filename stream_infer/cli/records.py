@@ -53,6 +53,6 @@ def value_json(value: bytes | None) -> Any:
         return bytes_json(value)
 
 
-def headers_json(headers: Sequence[tuple[str, bytes]]) -> list[list[Any]]:
+def headers_json(headers: Sequence[tuple[str, bytes | None]]) -> list[list[Any]]:
     """Return headers as pairs: a name may stand there more than once."""
     return [[name, bytes_json(value)] for name, value in headers]

@@ -26,11 +26,12 @@ class Start(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | int:
-        if value in ("beginning", "end") or isinstance(value, int):
-            return value  # type: ignore[no-any-return] - one of the two words, or an offset
-        if not str(value).isdecimal():
-            self.fail(f"{value!r} is neither beginning, end nor an offset.", param, ctx)
-        return int(value)
+        text = str(value)
+        if text in ("beginning", "end"):
+            return text
+        if not text.isdecimal():
+            self.fail(f"{text!r} is neither beginning, end nor an offset.", param, ctx)
+        return int(text)
 
 
 @click.command(name="tail")
