@@ -6,7 +6,8 @@ only what talks to Kafka.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -41,6 +42,9 @@ __all__ = [
     "pipeline_topics",
     "read_topics",
 ]
+
+VISIBLE_S_MAX = 30.0
+"""A created topic shows within milliseconds; so long only a cluster in trouble takes."""
 
 
 @asynccontextmanager
@@ -103,32 +107,64 @@ async def create_topics(
     """
     names = [spec.name for spec in pipeline_topics(pipeline)]
     existing = await read_topics(connection, names)
-    for finding in judge_topics(pipeline, existing, partitions):
-        if finding.code == "wrong_partition_count":
-            raise finding.error()
+    _refuse_other_partitions(pipeline, existing, partitions)
     size = message_bytes_max_of(existing.get(pipeline.events.topic))
     specs = pipeline_topics(pipeline, partitions, message_bytes_max=size)
     missing = [spec for spec in specs if spec.name not in existing]
-    await create_specs(connection, missing, replication_factor=replication_factor)
-    return {spec.name: "exists" if spec.name in existing else "created" for spec in specs}
+    created = await create_specs(connection, missing, replication_factor=replication_factor)
+    if len(created) < len(missing):
+        # Somebody else was quicker with one, or it was there and not yet in the metadata.
+        _refuse_other_partitions(pipeline, await read_topics(connection, names), partitions)
+    return {spec.name: "created" if spec.name in created else "exists" for spec in specs}
+
+
+def _refuse_other_partitions(
+    pipeline: Pipeline, existing: Mapping[str, TopicFacts], partitions: int
+) -> None:
+    for finding in judge_topics(pipeline, existing, partitions):
+        if finding.code == "wrong_partition_count":
+            raise finding.error()
 
 
 async def create_specs(
     connection: Connection, specs: Sequence[TopicSpec], *, replication_factor: int = 1
-) -> None:
-    """Create topics; one that somebody else has created in the meantime is left as it is."""
+) -> set[str]:
+    """Create topics and return the names of those created; one that exists is left as it is.
+
+    Returns when all of them can be seen: a broker acknowledges a creation before it shows it.
+    """
     if not specs:
-        return
+        return set()
     new = [
         NewTopic(spec.name, spec.partitions, replication_factor, topic_configs=spec.config)
         for spec in specs
     ]
+    created = set()
     async with administration(connection) as client:
         response = await client.create_topics(new)
-    for name, code, *rest in response.topic_errors:
-        kind = kafka_errors.for_code(code)
-        if kind not in (kafka_errors.NoError, kafka_errors.TopicAlreadyExistsError):
-            raise _creation_refused(name, kind, rest, replication_factor)
+        for name, code, *rest in response.topic_errors:
+            kind = kafka_errors.for_code(code)
+            if kind is kafka_errors.NoError:
+                created.add(name)
+            elif kind is not kafka_errors.TopicAlreadyExistsError:
+                raise _creation_refused(name, kind, rest, replication_factor)
+        await _wait_until_visible(connection, client, {spec.name for spec in specs})
+    return created
+
+
+async def _wait_until_visible(
+    connection: Connection, client: AIOKafkaAdminClient, names: set[str]
+) -> None:
+    deadline = asyncio.get_running_loop().time() + VISIBLE_S_MAX
+    while names - {item["topic"] for item in await client.describe_topics() if item["partitions"]}:
+        if asyncio.get_running_loop().time() > deadline:
+            raise BrokerError(
+                "topics_not_visible",
+                f"Kafka at {connection.bootstrap} created topics and does not show them.",
+                "See the state of the cluster's controller, then run the command again.",
+                address=connection.bootstrap,
+            )
+        await asyncio.sleep(0.05)
 
 
 def _creation_refused(
