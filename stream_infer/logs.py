@@ -8,8 +8,12 @@ import sys
 import structlog
 
 
-def configure_logs(*, level: int = logging.INFO) -> None:
-    """Send our own events, and warnings of the libraries below, to stderr."""
+def configure_logs(*, quiet: bool = False) -> None:
+    """Send our own events, and warnings of the libraries below, to stderr.
+
+    quiet  only warnings of our own too, for commands that show progress themselves
+    """
+    level = logging.WARNING if quiet else logging.INFO
     structlog.configure(
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True),

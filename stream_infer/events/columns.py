@@ -111,9 +111,7 @@ class EventColumns:
             kind=self.kind[rows],
             event_time=self.event_time[rows],
             ids=[self.ids[i] for i in indices],
-            entities={
-                name: [column[i] for i in indices] for name, column in self.entities.items()
-            },
+            entities={name: [column[i] for i in indices] for name, column in self.entities.items()},
             values={name: column[rows] for name, column in self.values.items()},
             features=self.features[rows],
             source_topic=self.source_topic,

@@ -1,0 +1,1 @@
+"""Everything at work on one machine: Kafka, generated payments, a worker, an audit."""
