@@ -8,6 +8,7 @@ of clocks, not of memory (see `stream_infer.windows.kernels` for the rules).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,18 +134,20 @@ class StageFold:
             values[:, v] = columns.values[name]
         upstream, upstream_offset = self._upstream(columns)
         return Rows(
-            kind=columns.kind,
-            time=columns.event_time,
+            kind=_column(columns.kind, np.int8),
+            time=_column(columns.event_time, np.int64),
             slot=self._store.slots_of(columns.entities[self.plan.entity]),
             ids=hash_ids(columns.ids),
             values=values,
-            position=(columns.source_partition << _OFFSET_BITS) | columns.source_offset,
-            late=columns.late,
-            duplicate_of=columns.duplicate_of,
-            label=columns.label,
-            label_time=columns.label_time,
+            position=_column(
+                (columns.source_partition << _OFFSET_BITS) | columns.source_offset, np.int64
+            ),
+            late=_column(columns.late, np.bool_),
+            duplicate_of=_column(columns.duplicate_of, np.int64),
+            label=_column(columns.label, np.int8),
+            label_time=_column(columns.label_time, np.int64),
             upstream=upstream,
-            upstream_offset=upstream_offset,
+            upstream_offset=_column(upstream_offset, np.int64),
         )
 
     def _upstream(self, columns: EventColumns) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -155,3 +158,12 @@ class StageFold:
         # One more, so that index -1 (a record of our own, such as a tick) finds -1.
         known = np.append(self._store.upstream_indices(columns.upstreams), -1)
         return known[columns.upstream], columns.upstream_offset
+
+
+def _column(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """Return the array in the one form that the kernels are compiled for, copied if need be.
+
+    Without this a strided or read-only array would make numba compile a kernel again, for
+    many seconds, in the middle of a stream.
+    """
+    return np.require(array, dtype, ("C", "A", "W"))

@@ -71,48 +71,45 @@ def merge_labels(events: EventColumns, labels: EventColumns) -> EventColumns:
 def take_rows(columns: EventColumns, index: NDArray[np.int64]) -> EventColumns:
     """Return the rows at `index`, copied."""
     at = index.tolist()
+    upstream, upstream_offset = columns.upstream, columns.upstream_offset
     return replace(
         columns,
+        kind=columns.kind[index],
+        event_time=columns.event_time[index],
         ids=[columns.ids[i] for i in at],
         entities={name: [texts[i] for i in at] for name, texts in columns.entities.items()},
         values={name: numbers[index] for name, numbers in columns.values.items()},
+        features=columns.features[index],
+        source_partition=columns.source_partition[index],
+        source_offset=columns.source_offset[index],
+        late=columns.late[index],
+        duplicate_of=columns.duplicate_of[index],
+        label=columns.label[index],
+        label_time=columns.label_time[index],
+        upstream=None if upstream is None else upstream[index],
+        upstream_offset=None if upstream_offset is None else upstream_offset[index],
         extra=None if columns.extra is None else [columns.extra[i] for i in at],
-        **{name: getattr(columns, name)[index] for name in _ARRAYS},
-        **{
-            name: None if getattr(columns, name) is None else getattr(columns, name)[index]
-            for name in ("upstream", "upstream_offset")
-        },
     )
 
 
-_ARRAYS = (
-    "kind",
-    "event_time",
-    "features",
-    "source_partition",
-    "source_offset",
-    "late",
-    "duplicate_of",
-    "label",
-    "label_time",
-)
-
-
 def _concatenate(events: EventColumns, labels: EventColumns) -> EventColumns:
-    """Return events, then labels; labels have no values, positions or earlier features."""
+    """Return events, then labels; labels have no values and no earlier features."""
     n = len(labels)
     return replace(
         events,
+        kind=np.append(events.kind, labels.kind),
+        event_time=np.append(events.event_time, labels.event_time),
         ids=events.ids + labels.ids,
         entities={name: texts + labels.entities[name] for name, texts in events.entities.items()},
         values={name: np.pad(numbers, (0, n)) for name, numbers in events.values.items()},
         features=np.pad(events.features, ((0, n), (0, 0))),
-        extra=None,
+        source_partition=np.append(events.source_partition, labels.source_partition),
+        source_offset=np.append(events.source_offset, labels.source_offset),
+        late=np.append(events.late, labels.late),
+        duplicate_of=np.append(events.duplicate_of, labels.duplicate_of),
+        label=np.append(events.label, labels.label),
+        label_time=np.append(events.label_time, labels.label_time),
         upstream=None,
         upstream_offset=None,
-        **{
-            name: np.concatenate([getattr(events, name), getattr(labels, name)])
-            for name in _ARRAYS
-            if name != "features"
-        },
+        extra=None,
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream_infer.windows.compiled import part
-from stream_infer.windows.state import BUMP, HEADS, State
+from stream_infer.windows.state import BUMP, HEADS, Int64, State
 
 BLOCK_MIN = 4
 """Rows of the smallest block, and of one tag."""
@@ -21,7 +21,7 @@ _NIL = -1
 
 
 @part
-def size_class(size: int) -> int:
+def size_class(size: Int64) -> Int64:
     """Return c such that the block has 2**c rows."""
     c = 0
     while (1 << c) < size:
@@ -30,7 +30,7 @@ def size_class(size: int) -> int:
 
 
 @part
-def _push(state: State, start: int, c: int) -> None:
+def _push(state: State, start: Int64, c: Int64) -> None:
     """Put a free block at the front of its list."""
     head = state.registers[HEADS + c]
     state.times[start] = head
@@ -42,7 +42,7 @@ def _push(state: State, start: int, c: int) -> None:
 
 
 @part
-def _unlink(state: State, start: int, c: int) -> None:
+def _unlink(state: State, start: Int64, c: Int64) -> None:
     """Take a block out of its list."""
     after, before = state.times[start], state.hashes[start]
     if before == _NIL:
@@ -55,7 +55,7 @@ def _unlink(state: State, start: int, c: int) -> None:
 
 
 @part
-def free_block(state: State, start: int, size: int) -> None:
+def free_block(state: State, start: Int64, size: Int64) -> None:
     """Give a block back and merge it with its free buddies."""
     c = size_class(size)
     while True:
@@ -69,7 +69,7 @@ def free_block(state: State, start: int, size: int) -> None:
 
 
 @part
-def take_block(state: State, size: int) -> int:
+def take_block(state: State, size: Int64) -> Int64:
     """Return the start of a block of `size` rows, or -1 when the arena has no room for it."""
     wanted = size_class(size)
     c = wanted
@@ -86,7 +86,7 @@ def take_block(state: State, size: int) -> int:
 
 
 @part
-def _extend(state: State, size: int) -> int:
+def _extend(state: State, size: Int64) -> Int64:
     """Return a block from the rows that were never handed out, or -1."""
     bump = state.registers[BUMP]
     start = (bump + size - 1) // size * size

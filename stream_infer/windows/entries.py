@@ -9,7 +9,6 @@ import numpy as np
 
 from stream_infer.windows.arena import BLOCK_MIN, free_block, take_block
 from stream_infer.windows.compiled import part
-from stream_infer.windows.exact import add, square
 from stream_infer.windows.state import (
     CAPACITY,
     COUNT,
@@ -24,13 +23,15 @@ from stream_infer.windows.state import (
     TOTALS,
     TOUCHED,
     UNLABELLED,
+    Int64,
     Rules,
     State,
 )
+from stream_infer.windows.sums import add_counts_behind, add_values_behind, write_totals
 
 
 @part
-def upper_bound(column: np.ndarray, start: int, low: int, high: int, x: int) -> int:
+def upper_bound(column: np.ndarray, start: Int64, low: Int64, high: Int64, x: Int64) -> Int64:
     """Return the first position in [low, high) whose element is above x, else high."""
     while low < high:
         middle = (low + high) >> 1
@@ -42,7 +43,7 @@ def upper_bound(column: np.ndarray, start: int, low: int, high: int, x: int) -> 
 
 
 @part
-def _place(state: State, start: int, end: int, time: int, identity: int) -> int:
+def _place(state: State, start: Int64, end: Int64, time: Int64, identity: Int64) -> Int64:
     """Return where (time, identity) belongs: behind its equals."""
     if end == 0 or state.times[start + end - 1] < time:
         return end
@@ -58,20 +59,20 @@ def _place(state: State, start: int, end: int, time: int, identity: int) -> int:
 
 
 @part
-def _filter_bits(identity: int, capacity: int) -> tuple[int, int, int]:
+def _filter_bits(identity: Int64, capacity: Int64) -> tuple[Int64, Int64, Int64]:
     """Return the three bits of an id in a filter of 16 bits an entry."""
     mask = capacity * 16 - 1
     return identity & mask, (identity >> 20) & mask, (identity >> 40) & mask
 
 
 @part
-def _filter_add(state: State, start: int, capacity: int, identity: int) -> None:
+def _filter_add(state: State, start: Int64, capacity: Int64, identity: Int64) -> None:
     for bit in _filter_bits(identity, capacity):
         state.filters[start + (bit >> 4)] |= np.uint16(1 << (bit & 15))
 
 
 @part
-def _filter_has(state: State, start: int, capacity: int, identity: int) -> bool:
+def _filter_has(state: State, start: Int64, capacity: Int64, identity: Int64) -> bool:
     """Return False when the block surely holds no such id (1 in 200 strangers pass)."""
     for bit in _filter_bits(identity, capacity):
         if (state.filters[start + (bit >> 4)] >> (bit & 15)) & 1 == 0:
@@ -80,7 +81,9 @@ def _filter_has(state: State, start: int, capacity: int, identity: int) -> bool:
 
 
 @part
-def find(state: State, s: int, time: int, identity: int, floor: int, ghosts: bool, events: bool) -> int:
+def find(
+    state: State, s: Int64, time: Int64, identity: Int64, floor: Int64, ghosts: bool, events: bool
+) -> Int64:
     """Return the position of a visible entry with this id, or -1; one at `time` is preferred.
 
     ghosts, events  which of the two are looked for
@@ -111,12 +114,12 @@ def find(state: State, s: int, time: int, identity: int, floor: int, ghosts: boo
 
 
 @part
-def _is_at(state: State, at: int, time: int, identity: int) -> bool:
-    return state.times[at] == time and state.hashes[at] == identity
+def _is_at(state: State, at: Int64, time: Int64, identity: Int64) -> bool:
+    return bool(state.times[at] == time and state.hashes[at] == identity)
 
 
 @part
-def _is_wanted(state: State, at: int, ghosts: bool, events: bool) -> bool:
+def _is_wanted(state: State, at: Int64, ghosts: bool, events: bool) -> bool:
     """Tell whether an entry is of a wanted sort; only stages that fold labels have ghosts."""
     if state.labels.shape[0] == 0:
         return events
@@ -124,7 +127,7 @@ def _is_wanted(state: State, at: int, ghosts: bool, events: bool) -> bool:
 
 
 @part
-def _copy(state: State, source: int, target: int) -> None:
+def _copy(state: State, source: Int64, target: Int64) -> None:
     """Copy one arena row, whatever columns there are."""
     state.times[target] = state.times[source]
     state.hashes[target] = state.hashes[source]
@@ -142,77 +145,16 @@ def _copy(state: State, source: int, target: int) -> None:
 
 
 @part
-def count_before(state: State, s: int, j: int, which: int) -> int:
-    """Return how many entries (which 0), labelled (1) or positive ones (2) lie before j."""
-    if state.counts.shape[0] == 0:
-        return j
-    row = state.slots[s]
-    if j == row[END]:
-        return row[COUNT + which]
-    return np.int64(state.counts[row[START] + j, which])
-
-
-@part
-def sum_before(state: State, s: int, j: int, v: int) -> int:
-    """Return the sum of value v over the entries before j."""
-    row = state.slots[s]
-    return row[TOTALS + v] if j == row[END] else state.sums[row[START] + j, v]
-
-
-@part
-def squares_before(state: State, s: int, j: int, q: int) -> tuple[np.uint64, np.uint64]:
-    """Return the 128-bit sum of squares over the entries before j."""
-    row = state.slots[s]
-    if j == row[END]:
-        at = TOTALS + state.sums.shape[1] + 2 * q
-        return np.uint64(row[at]), np.uint64(row[at + 1])
-    at = row[START] + j
-    return state.squares[at, 2 * q], state.squares[at, 2 * q + 1]
-
-
-@part
-def _add_behind(state: State, rules: Rules, s: int, j: int, values: np.ndarray) -> None:
-    """Add one entry's values to all sums behind position j, and to the totals."""
-    row = state.slots[s]
-    start, end = row[START], row[END]
-    for v in range(state.sums.shape[1]):
-        for k in range(start + j + 1, start + end):
-            state.sums[k, v] += values[v]
-        row[TOTALS + v] += values[v]
-    for q in range(rules.squared.shape[0]):
-        low, high = square(values[rules.squared[q]])
-        at = TOTALS + state.sums.shape[1] + 2 * q
-        total_low, total_high = add(np.uint64(row[at]), np.uint64(row[at + 1]), low, high)
-        row[at], row[at + 1] = np.int64(total_low), np.int64(total_high)
-        for k in range(start + j + 1, start + end):
-            low_here, high_here = add(
-                state.squares[k, 2 * q], state.squares[k, 2 * q + 1], low, high
-            )
-            state.squares[k, 2 * q], state.squares[k, 2 * q + 1] = low_here, high_here
-
-
-@part
-def add_counts_behind(state: State, s: int, j: int, which: int, change: int) -> None:
-    """Change a cumulative count behind position j, and its total."""
-    if state.counts.shape[0] == 0 or change == 0:
-        return
-    row = state.slots[s]
-    for k in range(row[START] + j + 1, row[START] + row[END]):
-        state.counts[k, which] += change
-    row[COUNT + which] += change
-
-
-@part
 def insert(
     state: State,
     rules: Rules,
-    s: int,
-    time: int,
-    identity: int,
+    s: Int64,
+    time: Int64,
+    identity: Int64,
     values: np.ndarray,
-    position: int,
-    label: int,
-    label_time: int,
+    position: Int64,
+    label: Int64,
+    label_time: Int64,
 ) -> None:
     """Insert an entry into a block that has room; a ghost counts for nothing.
 
@@ -224,7 +166,7 @@ def insert(
     for k in range(start + end, start + j, -1):
         _copy(state, k - 1, k)
     if j == end:
-        _write_totals(state, s, start + j)
+        write_totals(state, s, start + j)
     state.times[start + j] = time
     state.hashes[start + j] = identity
     if state.positions.shape[0]:
@@ -235,7 +177,7 @@ def insert(
     state.registers[ENTRIES] += 1
     ghost = label >= GHOST
     if not ghost:
-        _add_behind(state, rules, s, j, values)
+        add_values_behind(state, rules, s, j, values)
     if state.labels.shape[0]:
         state.labels[start + j] = label
         state.label_times[start + j] = label_time
@@ -246,21 +188,7 @@ def insert(
 
 
 @part
-def _write_totals(state: State, s: int, at: int) -> None:
-    """Write the key's totals as what lies before arena row `at`, the new last entry."""
-    row = state.slots[s]
-    values = state.sums.shape[1]
-    for v in range(values):
-        state.sums[at, v] = row[TOTALS + v]
-    for q in range(state.squares.shape[1]):
-        state.squares[at, q] = np.uint64(row[TOTALS + values + q])
-    if state.counts.shape[0]:
-        for c in range(3):
-            state.counts[at, c] = row[COUNT + c]
-
-
-@part
-def remove_ghost(state: State, s: int, j: int) -> None:
+def remove_ghost(state: State, s: Int64, j: Int64) -> None:
     """Remove the ghost at position j; no sum changes, since it counted for nothing."""
     row = state.slots[s]
     start, end = row[START], row[END]
@@ -271,7 +199,9 @@ def remove_ghost(state: State, s: int, j: int) -> None:
 
 
 @part
-def _move(state: State, rules: Rules, s: int, first: int, target: int, capacity: int) -> None:
+def _move(
+    state: State, rules: Rules, s: Int64, first: Int64, target: Int64, capacity: Int64
+) -> None:
     """Move the entries from position `first` on to the front of a block, and adopt it."""
     row = state.slots[s]
     start, live = row[START], row[END] - first
@@ -286,7 +216,7 @@ def _move(state: State, rules: Rules, s: int, first: int, target: int, capacity:
 
 
 @part
-def make_room(state: State, rules: Rules, s: int) -> bool:
+def make_room(state: State, rules: Rules, s: Int64) -> bool:
     """Make sure that one entry fits; return False when the arena must grow first.
 
     A full block first loses its invisible entries, if they are an eighth of it or more (so a
@@ -314,7 +244,7 @@ def make_room(state: State, rules: Rules, s: int) -> bool:
 
 
 @part
-def drop_entries(state: State, s: int) -> None:
+def drop_entries(state: State, s: Int64) -> None:
     """Forget a key's entries and clocks, and give its block back; its custom records stay."""
     row = state.slots[s]
     if row[CAPACITY] > 0:

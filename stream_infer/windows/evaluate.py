@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from stream_infer.windows.compiled import part
-from stream_infer.windows.entries import count_before, squares_before, sum_before, upper_bound
+from stream_infer.windows.entries import upper_bound
 from stream_infer.windows.exact import add, spread, square, subtract
 from stream_infer.windows.layout import (
     OP_COUNT,
@@ -19,11 +19,12 @@ from stream_infer.windows.layout import (
     OP_STD,
     OP_SUM,
 )
-from stream_infer.windows.state import END, GHOST, START, Rules, State
+from stream_infer.windows.state import END, GHOST, START, Int64, Rules, State
+from stream_infer.windows.sums import count_before, squares_before, sum_before
 
 
 @part
-def cut(state: State, rules: Rules, s: int, time: int, floor: int, cuts: np.ndarray) -> None:
+def cut(state: State, rules: Rules, s: Int64, time: Int64, floor: Int64, cuts: np.ndarray) -> None:
     """Find where each boundary falls among the key's entries; what is below `floor` is invisible.
 
     cuts  (boundaries,) int64, written: number of entries at or before the boundary
@@ -40,12 +41,14 @@ def cut(state: State, rules: Rules, s: int, time: int, floor: int, cuts: np.ndar
 
 
 @part
-def _value_at(state: State, s: int, j: int, v: int) -> int:
+def _value_at(state: State, s: Int64, j: Int64, v: Int64) -> Int64:
     return sum_before(state, s, j + 1, v) - sum_before(state, s, j, v)
 
 
 @part
-def _largest(state: State, s: int, low: int, high: int, v: int, own: int, value: int) -> float:
+def _largest(
+    state: State, s: Int64, low: Int64, high: Int64, v: Int64, own: Int64, value: Int64
+) -> float:
     """Return the largest value in [low, high) and, where own is 1, the event's; 0 when empty."""
     largest = value if own else np.int64(np.iinfo(np.int64).min)
     found = own
@@ -60,7 +63,15 @@ def _largest(state: State, s: int, low: int, high: int, v: int, own: int, value:
 
 @part
 def _deviation(
-    state: State, s: int, low: int, high: int, n: int, total: int, q: int, own: int, value: int
+    state: State,
+    s: Int64,
+    low: Int64,
+    high: Int64,
+    n: Int64,
+    total: Int64,
+    q: Int64,
+    own: Int64,
+    value: Int64,
 ) -> float:
     """Return the sample standard deviation over [low, high) and the event, in fixed point."""
     if n < 2:
@@ -75,7 +86,7 @@ def _deviation(
 
 
 @part
-def _last_event(state: State, s: int, low: int, high: int) -> int:
+def _last_event(state: State, s: Int64, low: Int64, high: Int64) -> Int64:
     """Return the position of the newest entry in [low, high) that is no ghost, or -1."""
     start = state.slots[s][START]
     j = high - 1
@@ -85,7 +96,9 @@ def _last_event(state: State, s: int, low: int, high: int) -> int:
 
 
 @part
-def _rate(state: State, s: int, low: int, high: int, own: int, labelled_only: int) -> float:
+def _rate(
+    state: State, s: Int64, low: Int64, high: Int64, own: Int64, labelled_only: Int64
+) -> float:
     """Return the share of positive entries; the event itself has no label yet."""
     which = 1 if labelled_only else 0
     n = (count_before(state, s, high, which) - count_before(state, s, low, which)) & 0xFFFFFFFF
@@ -96,7 +109,9 @@ def _rate(state: State, s: int, low: int, high: int, own: int, labelled_only: in
 
 
 @part
-def _previous(state: State, s: int, low: int, high: int, code: int, time: int, v: int) -> float:
+def _previous(
+    state: State, s: Int64, low: Int64, high: Int64, code: Int64, time: Int64, v: Int64
+) -> float:
     """Return the value of the event before (fixed point), or the ms since it; NaN without one."""
     j = _last_event(state, s, low, high)
     if j < 0:
@@ -110,10 +125,10 @@ def _previous(state: State, s: int, low: int, high: int, code: int, time: int, v
 def evaluate(
     state: State,
     rules: Rules,
-    s: int,
-    time: int,
+    s: Int64,
+    time: Int64,
     values: np.ndarray,
-    counts_itself: int,
+    counts_itself: Int64,
     cuts: np.ndarray,
     out: np.ndarray,
 ) -> None:
@@ -134,7 +149,7 @@ def evaluate(
         if code == OP_MAX:
             out[k] = _largest(state, s, low, high, v, own, values[v]) / scale
             continue
-        if code == OP_LAST or code == OP_SINCE:
+        if code in (OP_LAST, OP_SINCE):
             unit = 1000.0 if code == OP_SINCE else scale
             out[k] = _previous(state, s, low, high, code, time, v) / unit
             continue
@@ -150,4 +165,5 @@ def evaluate(
         elif code == OP_MEAN:
             out[k] = float(total) / (float(n) * scale) if n > 0 else 0.0
         elif code == OP_STD:
-            out[k] = _deviation(state, s, low, high, n, total, rules.ops[k, 5], own, values[v]) / scale
+            q = rules.ops[k, 5]
+            out[k] = _deviation(state, s, low, high, n, total, q, own, values[v]) / scale

@@ -21,7 +21,9 @@ _SHIFT = np.uint64(33)
 
 
 @kernel
-def _hash_spans(data: NDArray[np.uint8], lengths: NDArray[np.int64], out: NDArray[np.int64]) -> None:
+def _hash_spans(
+    data: NDArray[np.uint8], lengths: NDArray[np.int64], out: NDArray[np.int64]
+) -> None:
     """Hash consecutive spans of `data`; one int64 each goes to `out`."""
     at = 0
     for i in range(lengths.shape[0]):

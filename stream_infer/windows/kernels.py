@@ -20,7 +20,6 @@ import numpy as np
 from stream_infer.events.columns import EVENT, LABEL, NO_POSITION, TICK
 from stream_infer.windows.compiled import kernel, part
 from stream_infer.windows.entries import (
-    add_counts_behind,
     drop_entries,
     find,
     insert,
@@ -37,16 +36,18 @@ from stream_infer.windows.state import (
     STEPPED,
     TOUCHED,
     UNLABELLED,
+    Int64,
     Results,
     Rows,
     Rules,
     State,
 )
+from stream_infer.windows.sums import add_counts_behind
 
 
 @part
 def _fold_event(
-    state: State, rules: Rules, rows: Rows, results: Results, i: int, cuts: np.ndarray
+    state: State, rules: Rules, rows: Rows, results: Results, i: Int64, cuts: np.ndarray
 ) -> None:
     """Evaluate one event, decide what it is, and keep it if it is new and fits."""
     s, time, identity, values = rows.slot[i], rows.time[i], rows.ids[i], rows.values[i]
@@ -54,7 +55,7 @@ def _fold_event(
     clock, newest = state.registers[CLOCK], row[NEWEST]
     floor = max(newest, time) - rules.horizon
     results.late[i] = rows.late[i]
-    duplicate_of = rows.duplicate_of[i]
+    duplicate_of: Int64 = rows.duplicate_of[i]
     if rules.first:
         results.late[i] = time < newest - rules.lateness or time < clock - rules.horizon
     if rules.duplicates:
@@ -77,7 +78,7 @@ def _fold_event(
 
 
 @part
-def _keep(state: State, rules: Rules, rows: Rows, i: int, floor: int) -> None:
+def _keep(state: State, rules: Rules, rows: Rows, i: Int64, floor: Int64) -> None:
     """Insert an event; a label that waited for it becomes its label."""
     s, time, identity = rows.slot[i], rows.time[i], rows.ids[i]
     label, label_time = UNLABELLED, np.int64(0)
@@ -92,7 +93,7 @@ def _keep(state: State, rules: Rules, rows: Rows, i: int, floor: int) -> None:
 
 
 @part
-def _fold_label(state: State, rules: Rules, rows: Rows, i: int) -> None:
+def _fold_label(state: State, rules: Rules, rows: Rows, i: Int64) -> None:
     """Label the entry it speaks of, or let the label wait for its event."""
     s, time, identity = rows.slot[i], rows.time[i], rows.ids[i]
     label, label_time = np.int64(rows.label[i]), rows.label_time[i]
@@ -111,7 +112,7 @@ def _fold_label(state: State, rules: Rules, rows: Rows, i: int) -> None:
 
 
 @part
-def _relabel(state: State, s: int, j: int, label: int, label_time: int) -> None:
+def _relabel(state: State, s: Int64, j: Int64, label: Int64, label_time: Int64) -> None:
     """Replace an entry's label, if the new one became known no earlier."""
     at = state.slots[s][START] + j
     held = np.int64(state.labels[at])
@@ -127,20 +128,20 @@ def _relabel(state: State, s: int, j: int, label: int, label_time: int) -> None:
 
 
 @part
-def _is_repeat(state: State, rows: Rows, i: int) -> bool:
+def _is_repeat(state: State, rows: Rows, i: Int64) -> bool:
     """Tell whether the row's upstream record was folded before (at least once doubles it)."""
     upstream = rows.upstream[i]
-    return upstream >= 0 and rows.upstream_offset[i] <= state.seen[upstream]
+    return bool(upstream >= 0 and rows.upstream_offset[i] <= state.seen[upstream])
 
 
 @part
-def _concerns(rules: Rules, kind: int) -> bool:
+def _concerns(rules: Rules, kind: Int64) -> bool:
     """Tell whether rows of this kind are folded into a key."""
-    return kind == EVENT or (kind == LABEL and rules.folds_labels != 0)
+    return bool(kind == EVENT or (kind == LABEL and rules.folds_labels != 0))
 
 
 @part
-def _advance(state: State, rows: Rows, i: int) -> int:
+def _advance(state: State, rows: Rows, i: Int64) -> Int64:
     """Return the partition's clock with this row."""
     moves = rows.kind[i] == EVENT or rows.kind[i] == TICK
     clock = state.registers[CLOCK]
@@ -148,13 +149,15 @@ def _advance(state: State, rows: Rows, i: int) -> int:
 
 
 @part
-def _is_forgotten(state: State, rules: Rules, s: int, clock: int) -> bool:
+def _is_forgotten(state: State, rules: Rules, s: Int64, clock: Int64) -> bool:
     touched = state.slots[s][TOUCHED]
-    return touched != NONE and touched + rules.horizon < clock
+    return bool(touched != NONE and touched + rules.horizon < clock)
 
 
 @kernel
-def fold_rows(state: State, rules: Rules, rows: Rows, results: Results, cuts: np.ndarray, row: int) -> int:
+def fold_rows(
+    state: State, rules: Rules, rows: Rows, results: Results, cuts: np.ndarray, row: Int64
+) -> Int64:
     """Fold rows from `row` on; return their number, or the row for which the arena must grow.
 
     cuts     (boundaries,) int64, scratch
@@ -189,7 +192,7 @@ def fold_rows(state: State, rules: Rules, rows: Rows, results: Results, cuts: np
 
 
 @kernel
-def sweep(state: State, rules: Rules, forget_after: int, idle: np.ndarray) -> int:
+def sweep(state: State, rules: Rules, forget_after: Int64, idle: np.ndarray) -> Int64:
     """Give back the blocks of forgotten keys; list the slots that nothing needs any more.
 
     forget_after  the longest of the stage's custom steps, or 0
@@ -221,8 +224,8 @@ def insert_all(
     positions: np.ndarray,
     labels: np.ndarray,
     label_times: np.ndarray,
-    first: int,
-) -> int:
+    first: Int64,
+) -> Int64:
     """Insert saved entries from `first` on; return their number, or where the arena must grow.
 
     slots, times, hashes (n,) int64; values (n, v) int64; positions (n,) int64;

@@ -12,10 +12,14 @@ one subtraction, whatever its length. These sums are integers modulo 2**64 (squa
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+Int64 = Any
+"""A whole number in a kernel: numba makes it an int64 from Python's ints and numpy's alike,
+and judges its use itself; mypy knows those as types that do not mix."""
 
 NONE = np.int64(-(2**62))
 """No time yet: before every time, and far enough from the end of int64 to subtract from it."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 from hypothesis import strategies as st
-from support.columns import Row, label_row, tick_row
 
 from stream_infer.features.spec import Count, Last, Max, Mean, Rate, Since, Std, Sum
 from stream_infer.pipeline import Events, Labels, Pipeline
+from support.columns import Row, label_row, tick_row
 
 ENTITIES = ("card", "shop")
 VALUES = ("amount", "tip")
@@ -58,7 +58,9 @@ def everything(by: str, *, rates: bool) -> tuple[Count | Rate | Last | Since, ..
     return tuple(features)  # type: ignore[arg-type]  # a list of words is a tuple of words
 
 
-def pipeline(lateness: str = "6ms", *, duplicates: bool = True, labels_by: str = "shop") -> Pipeline:
+def pipeline(
+    lateness: str = "6ms", *, duplicates: bool = True, labels_by: str = "shop"
+) -> Pipeline:
     return Pipeline(
         name="payments",
         events=Events(
@@ -112,7 +114,11 @@ def logs(draw: st.DrawFn, length_max: int = 60, *, repeats: bool = True) -> list
             rows.append(tick_row(time))
         elif kind == "l":
             row = label_row(
-                time, draw(_ids), draw(_keys), draw(st.integers(0, 1)), now + draw(st.integers(0, 3))
+                time,
+                draw(_ids),
+                draw(_keys),
+                draw(st.integers(0, 1)),
+                now + draw(st.integers(0, 3)),
             )
             of = draw(st.one_of(st.none(), st.sampled_from(rows))) if rows else None
             if of is not None and of.id:

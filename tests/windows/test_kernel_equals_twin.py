@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.columns import Row, columns_of
-from support.logs import ENTITIES, VALUES, cuts, logs, pipeline
 
 from stream_infer.events.columns import NO_POSITION
 from stream_infer.features.fold import Folded, StageFold
 from stream_infer.features.plan import StagePlan, compile_plan
 from stream_infer.windows.hashing import hash_ids
 from stream_infer.windows.twins import TwinFold, TwinRow, hash_id
+from support.columns import Row, columns_of
+from support.logs import ENTITIES, VALUES, cuts, logs, pipeline
 
 PLANS = {
     "customer-like": compile_plan(pipeline()).stages[0],
@@ -58,7 +60,7 @@ def run(fold: StageFold, rows: list[Row], at: list[int], *, internal: bool) -> F
     """Fold the rows in batches that end at `at`."""
     parts = [
         fold.fold(columns_of(rows[a:b], ENTITIES, VALUES, a, internal=internal))
-        for a, b in zip(at, at[1:], strict=False)
+        for a, b in pairwise(at)
     ]
     return Folded(
         *(
