@@ -31,7 +31,12 @@ def program(path: Path, text: str) -> None:
 
 
 def run(*words: str, path: Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    # Neither the flags of a make that runs this test nor the Python that it was told to take.
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if "MAKE" not in name and name not in {"MFLAGS", "PYTHON", "VENV"}
+    }
     return subprocess.run(
         words,
         cwd=cwd,
