@@ -61,18 +61,15 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
 
 @contextlib.contextmanager
 def named_folder_errors(folder: Path) -> Iterator[None]:
-    """Turn what the system says of a folder that cannot be written into a named error."""
+    """Turn what the system says of a folder that cannot be used into a named error."""
     try:
         yield
     except OSError as error:
-        named = folder_error(error, folder)
-        if named is None:
-            raise
-        raise named from error
+        raise folder_error(error, folder) from error
 
 
-def folder_error(error: OSError, folder: Path) -> EmbeddedBrokerError | None:
-    """Return the named error for a full or unwritable folder, None for any other cause."""
+def folder_error(error: OSError, folder: Path) -> EmbeddedBrokerError:
+    """Return the named error for a full folder, or one that cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return EmbeddedBrokerError(
             "no_space",
@@ -81,12 +78,17 @@ def folder_error(error: OSError, folder: Path) -> EmbeddedBrokerError | None:
             "STREAM_INFER_CACHE, TMPDIR or --data-dir.",
             folder=str(folder),
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-        return EmbeddedBrokerError(
-            "not_writable",
-            f"{folder} cannot be written: {error.strerror}.",
-            "Choose a folder of your own with STREAM_INFER_CACHE, STREAM_INFER_STATE, "
-            "TMPDIR or --data-dir.",
-            folder=str(folder),
-        )
-    return None
+    return EmbeddedBrokerError(
+        "not_writable",
+        f"{folder} cannot be used: {error.strerror or error}.",
+        "Choose a folder of your own with STREAM_INFER_CACHE, STREAM_INFER_STATE, "
+        "TMPDIR or --data-dir.",
+        folder=str(folder),
+    )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is either the old one or the new one, also on a full disk."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)

@@ -91,7 +91,7 @@ def is_complete(folder: Path) -> bool:
         return (folder / "bootstrap.checkpoint").exists() and all(
             (folder / "lib" / name).stat().st_size == size for name, size in sizes.items()
         )
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False
 
 

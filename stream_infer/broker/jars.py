@@ -55,7 +55,7 @@ def fetch_jars(target: Path, progress: Callable[[str], None]) -> list[str]:
     except RequestException as error:  # an OSError too, so it must be asked for first
         raise _no_network(error) from error
     except OSError as error:
-        raise folder_error(error, target) or error from error
+        raise folder_error(error, target) from error
     except RuntimeError as error:
         raise EmbeddedBrokerError(
             "jars_unavailable",

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from stream_infer.broker import config
 from stream_infer.broker.failures import data_dir_in_use
-from stream_infer.broker.folders import named_folder_errors
+from stream_infer.broker.folders import named_folder_errors, write_whole
 from stream_infer.errors import ConflictError
 
 MARKER = "broker.json"
@@ -53,7 +53,8 @@ def read_identity(folder: Path) -> Identity | None:
         return None
     marker = folder / MARKER
     if not marker.exists():
-        if any(entry.name != LOCK for entry in folder.iterdir()):
+        ours = (LOCK, f"{MARKER}.partial")
+        if any(entry.name not in ours for entry in folder.iterdir()):
             raise ConflictError(
                 "folder_not_ours",
                 f"{folder} holds other files and no data of an embedded Kafka.",
@@ -126,14 +127,16 @@ def prepare(
     """
     properties = config.server_properties(identity.port, identity.controller_port, overrides)
     data = folder / config.DATA_FOLDER
+    # First, so that a start that fails half-way leaves a folder that is known as ours.
+    write_whole(folder / MARKER, json.dumps(asdict(identity)))
     for part in (data, folder / config.LOG_FOLDER, folder / "tmp"):
-        part.mkdir(parents=True, exist_ok=True)
-    (folder / MARKER).write_text(json.dumps(asdict(identity)))
+        part.mkdir(exist_ok=True)
     (folder / "server.properties").write_text(properties)
     (folder / "log4j2.properties").write_text(config.log4j_properties())
     if not (data / "meta.properties").exists():
         shutil.copyfile(checkpoint, data / "bootstrap.checkpoint")
-        (data / "meta.properties").write_text(config.meta_properties(identity.cluster_id))
+        # Last: with it the folder counts as formatted.
+        write_whole(data / "meta.properties", config.meta_properties(identity.cluster_id))
 
 
 def log_tail(folder: Path) -> str:

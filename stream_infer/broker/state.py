@@ -18,7 +18,7 @@ from pathlib import Path
 from stream_infer.broker import layout
 from stream_infer.broker.config import KAFKA_VERSION
 from stream_infer.broker.embedded import EmbeddedBroker
-from stream_infer.broker.folders import locked, named_folder_errors, state_folder
+from stream_infer.broker.folders import locked, named_folder_errors, state_folder, write_whole
 from stream_infer.broker.identity import started_at, terminate
 from stream_infer.broker.process import STOP_GRACE_S
 from stream_infer.errors import ConflictError, EmbeddedBrokerError, NotFoundError
@@ -66,7 +66,7 @@ def start_detached(broker: EmbeddedBroker, name: str, *, temporary: bool) -> Bro
         with broker:
             state = _describe(broker, name, temporary=temporary)
             with named_folder_errors(path.parent):
-                path.write_text(json.dumps(asdict(state)))
+                write_whole(path, json.dumps(asdict(state)))
             broker.detach()
         return state
 
