@@ -36,12 +36,7 @@ def topic(kafka: str) -> str:
     for message in (
         (b"c1", SECRET, 0, headers(17, "truncated")),
         (b"c2", b"{}", 1, headers(18, "missing_field")),
-        (
-            None,
-            stub_value(whole),
-            0,
-            [*headers(19, "too_large"), *map(_filled, stub_headers(whole))],
-        ),
+        (None, stub_value(whole), 0, stub),
         (None, b"?", 1, connect),
     ):
         produce(kafka, name, [message])
