@@ -60,7 +60,7 @@ FAUST_DEFAULTS: dict[str, Any] = {
 class StreamApp(faust.App):
     """A Faust app that can serve a pipeline on record batches.
 
-    name        consumer group; by default the name of the pipeline
+    name        consumer group: the name of the pipeline that it serves
     connection  where Kafka is
     options     any setting of `faust.App`
     """
@@ -111,6 +111,13 @@ class StreamApp(faust.App):
                 f"Pipeline {pipeline.name!r} declares model {pipeline.model!r}, "
                 f"but {'none' if model is None else 'one'} was given.",
                 "Declare the model in the pipeline and give it to `serve`, or do neither.",
+            )
+        if self.conf.id != pipeline.name:
+            raise ConfigError(
+                "app_name_differs",
+                f"The app is named {self.conf.id!r}, the pipeline {pipeline.name!r}.",
+                f"Name the app {pipeline.name!r}: its consumer group and the pipeline's internal "
+                "topics belong together.",
             )
         settings = settings or WorkerSettings()
         plan = compile_plan(pipeline)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,6 +15,10 @@ from stream_infer.models.ready import ready_model_dir
 from stream_infer.pipeline import Pipeline
 from stream_infer.scoring.model import Model
 from stream_infer.settings.worker import WorkerSettings
+from stream_infer.windows.precompile import precompile
+
+THREAD_SWITCH_SECONDS = 0.001
+GARBAGE_THRESHOLD = 50_000
 
 
 class Worker:
@@ -42,6 +48,10 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. Raises what made the worker stop on its own."""
         await reach(self.connection)
+        # From the cache this takes milliseconds. Cold it takes many seconds of a core, and in
+        # the middle of work the worker would miss its heartbeats.
+        await asyncio.to_thread(precompile)
+        _tune_interpreter()
         # Faust wants a folder for tables of its own; the stages keep none.
         with tempfile.TemporaryDirectory(prefix="stream-infer-") as folder:
             self.app = StreamApp(self.pipeline.name, connection=self.connection, datadir=folder)
@@ -50,3 +60,16 @@ class Worker:
             )
             async with translated(self.connection):
                 await run_until(self.app, stop)
+
+
+def _tune_interpreter() -> None:
+    """Set the interpreter up for two busy threads and many short-lived records.
+
+    The consumer's thread and the stages share the interpreter's lock. With the default of
+    5 ms, each return from a system call may wait that long for the other thread.
+    Records hold no cycles, so collecting after every 700 of them finds nothing.
+    """
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
