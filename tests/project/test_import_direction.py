@@ -72,13 +72,14 @@ ALLOWED: dict[str, set[str]] = {
     "broker": WORDS | {"kafka", "settings"},
     "models.make_ready": INNER | {"models", "simulators"},
     "benchmark": EDGE | {"broker"},
-    "cli": EDGE | {"audit.reconcile", "benchmark", "broker", "models.make_ready"},
+    "demo": EDGE | {"audit.reconcile", "broker"},
+    "cli": EDGE | {"audit.reconcile", "benchmark", "broker", "demo", "models.make_ready"},
 }
 
 EVERYWHERE = {"*"}
 # library -> the parts that may import it; pure parts know no Kafka, no Faust and no ONNX Runtime
 OWNERS: dict[str, set[str]] = {
-    "aiokafka": {"app", "audit.reconcile", "benchmark", "dataplane", "kafka"},
+    "aiokafka": {"app", "audit.reconcile", "benchmark", "dataplane", "demo", "kafka"},
     "click": {"cli", "models.make_ready"},
     "cramjam": {"dataplane", "kafka", "records"},
     "faust": {"app", "benchmark", "dataplane", "worker"},
