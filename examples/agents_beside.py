@@ -9,6 +9,8 @@ documentation has it, and reads what the pipeline publishes.
 
 import os
 
+import faust
+
 from stream_infer import Connection, StreamApp
 from stream_infer.models.ready import ready_model_dir
 from stream_infer.pipelines.fraud import pipeline
@@ -24,7 +26,7 @@ declined: list[str] = []
 
 
 @app.agent(scored)
-async def watch(stream):  # type: ignore[no-untyped-def] # as people write agents
+async def watch(stream: faust.StreamT[dict[str, str]]) -> None:
     """Keep the ids of declined transactions."""
     async for event in stream:
         if event["decision"] == "decline":
