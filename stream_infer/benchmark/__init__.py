@@ -1,0 +1,12 @@
+"""Measures a worker against a real Kafka, beside baselines in the same run.
+
+cores       which processes run where
+pipelines   what is measured
+models      models of the size that benchmarks name, made once
+load        events and labels, written before or while a worker reads
+subject     a process under measurement: a worker, or a baseline
+throughput  outputs a second, sampled from the ends of the output's log
+latency     from the append of an input record to the append of its output
+spread      repeated figures and their ratio to the baseline's
+session     joins these: one broker, one load, many runs
+"""

@@ -1,0 +1,172 @@
+"""From the append of an input record to the append of its output, at a steady pace.
+
+Both topics carry LogAppendTime, so both times are the broker's own clock, whole
+milliseconds, and nothing of the client that measures is in the figure. What one event
+takes is off by less than one millisecond, either way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from aiokafka import AIOKafkaProducer
+
+from stream_infer.benchmark.load import live_rows
+from stream_infer.benchmark.pipelines import labels_topic
+from stream_infer.benchmark.subject import Subject
+from stream_infer.errors import GateFailedError
+from stream_infer.kafka.connection import Connection, translated
+from stream_infer.kafka.reading import log_reader
+from stream_infer.simulators.fraud import Transactions
+from stream_infer.simulators.records import Records, label_records, transaction_records
+
+TICK_S = 0.002
+PROBE_S = 0.2
+PROBE_TIMEOUT_S = 90.0
+WARM_S = 3.0
+LABEL_LAG_S = 1.0
+
+
+class _Named(msgspec.Struct):
+    transaction_id: str
+
+
+_DECODER = msgspec.json.Decoder(_Named)
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One run, in ms. `events` were matched; `missing` inputs had no output."""
+
+    p50_ms: float | None
+    p99_ms: float | None
+    p999_ms: float | None
+    max_ms: float | None
+    events: int
+    missing: int
+
+
+class PacedProducer:
+    """Sends transactions one by one at a pace, each as if it happened now.
+
+    topic   input topic
+    labels  whether a label follows each transaction `LABEL_LAG_S` later
+    """
+
+    def __init__(self, connection: Connection, topic: str, *, labels: bool) -> None:
+        self._connection = connection
+        self._topic = topic
+        self._labels = labels
+
+    async def run(self, rows: Transactions, rate: int, ready: Callable[[], Awaitable[bool]]) -> int:
+        """Send probes until `ready`, then the rest; return how many that were.
+
+        rate  transactions a second
+        """
+        async with translated(self._connection):
+            producer = AIOKafkaProducer(**self._connection.client_options(), linger_ms=0)
+            await producer.start()
+            try:
+                probes = await self._probe(producer, rows, ready)
+                await self._pace(producer, rows.take(slice(probes, len(rows))), rate)
+                await producer.flush()
+            finally:
+                await producer.stop()
+        return len(rows) - probes
+
+    async def _probe(
+        self,
+        producer: AIOKafkaProducer,
+        rows: Transactions,
+        ready: Callable[[], Awaitable[bool]],
+    ) -> int:
+        """Send a transaction now and then until the subject answers; return how many."""
+        until = time.monotonic() + PROBE_TIMEOUT_S
+        for sent in range(len(rows) // 2):
+            await self._send(producer, self._topic, transaction_records, rows, sent, sent + 1)
+            await asyncio.sleep(PROBE_S)
+            if await ready():
+                return sent + 1
+            if time.monotonic() > until:
+                break
+        raise GateFailedError(
+            "no_outputs",
+            f"Nothing was written within {PROBE_TIMEOUT_S:.0f} s.",
+            "Look at the logs of the process; run the benchmark on a quieter machine.",
+        )
+
+    async def _pace(self, producer: AIOKafkaProducer, rows: Transactions, rate: int) -> None:
+        started = time.monotonic()
+        sent = labelled = 0
+        while sent < len(rows):
+            await asyncio.sleep(TICK_S)
+            due = min(len(rows), int((time.monotonic() - started) * rate))
+            await self._send(producer, self._topic, transaction_records, rows, sent, due)
+            sent = due
+            if self._labels:
+                known = max(labelled, due - int(LABEL_LAG_S * rate))
+                topic = labels_topic(self._topic)
+                await self._send(producer, topic, label_records, rows, labelled, known)
+                labelled = known
+
+    async def _send(
+        self,
+        producer: AIOKafkaProducer,
+        topic: str,
+        form: Callable[[Transactions], Records],
+        rows: Transactions,
+        start: int,
+        end: int,
+    ) -> None:
+        if start == end:
+            return
+        records = form(live_rows(rows.take(slice(start, end)), time.time_ns() // 1_000_000))
+        for key, value in zip(records.keys, records.values, strict=True):
+            await producer.send(topic, value, key=key)
+
+
+async def append_times(connection: Connection, topic: str) -> dict[str, int]:
+    """Return when the broker appended the first record of each transaction id, epoch ms."""
+    times: dict[str, int] = {}
+    async with log_reader(connection) as reader:
+        stretches = await reader.bounds(await reader.partitions(topic))
+        async for _, records in reader.read(stretches):
+            for record in records:
+                times.setdefault(_DECODER.decode(record.value).transaction_id, record.timestamp)
+    return times
+
+
+async def count_records(connection: Connection, topic: str) -> int:
+    """Return how many records a topic holds."""
+    async with log_reader(connection) as reader:
+        ends = await reader.bounds(await reader.partitions(topic))
+    return sum(len(stretch) for stretch in ends.values())
+
+
+async def wait_for_outputs(
+    connection: Connection, topic: str, expected: int, subject: Subject, timeout_s: float = 15.0
+) -> None:
+    """Wait until `topic` holds `expected` records, or a moment has passed."""
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until and await count_records(connection, topic) < expected:
+        subject.check()
+        await asyncio.sleep(0.2)
+
+
+def latency(sent: dict[str, int], written: dict[str, int], measured: set[str]) -> Latency:
+    """Return percentiles over the `measured` ids.
+
+    sent, written  append times of inputs and outputs, epoch ms
+    """
+    waits = np.array(
+        [written[name] - sent[name] for name in measured if name in written], np.float64
+    )
+    if len(waits) == 0:
+        return Latency(None, None, None, None, events=0, missing=len(measured))
+    p50, p99, p999, most = (float(each) for each in np.percentile(waits, [50, 99, 99.9, 100]))
+    return Latency(p50, p99, p999, most, len(waits), len(measured) - len(waits))

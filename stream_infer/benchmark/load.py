@@ -1,0 +1,116 @@
+"""Events and labels for a measurement, from the same generated world as the demo's.
+
+The one-stage load keeps the world's own times. In the two-stage load time is pressed
+together, for two reasons that a catch-up over a sparse history would hide: the alignment
+of partitions shall not bind (it holds a partition that runs an hour of event time ahead),
+and every transaction shall meet what it meets in steady operation, one label arriving for
+every transaction and terminals whose labelled past lies in the delayed windows::
+
+    first half of the transactions      second half, seven days later
+    |--- 4 h ---|  ...                  |--- 4 h ---|
+                                        |--- 4 h ---|  labels of the first half
+
+Only the second half is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stream_infer.benchmark.pipelines import labels_topic
+from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.sending import topic_sender
+from stream_infer.simulators.fraud import DAY_MS, Transactions, World, generate
+from stream_infer.simulators.records import label_records, transaction_records
+
+CUSTOMERS = 50_000
+TERMINALS = 20_000
+SEED = 11
+PRESSED_MS = 4 * 3_600_000
+LABEL_DELAY_MS = 7 * DAY_MS
+PIECE_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is written before a run.
+
+    transactions  in the order in which they are sent
+    labels        in the order in which they become known; may be empty
+    measured      share of the transactions after which measuring may begin
+    """
+
+    transactions: Transactions
+    labels: Transactions
+    measured: float
+
+    @property
+    def rows(self) -> int:
+        """Records to send."""
+        return len(self.transactions) + len(self.labels)
+
+
+def single_load(events: int, customers: int = CUSTOMERS) -> Load:
+    """Return `events` transactions of a world, two a day and customer."""
+    transactions = _transactions(events, customers)
+    return Load(transactions, transactions.take(slice(0, 0)), 0.2)
+
+
+def two_stage_load(events: int, customers: int = CUSTOMERS) -> Load:
+    """Return `events` transactions and the labels of their first half."""
+    rows = _transactions(events, customers)
+    half = len(rows) // 2
+    start_ms = int(rows.event_time[0])
+    first = _pressed(rows.take(slice(0, half)), start_ms)
+    second = _pressed(rows.take(slice(half, len(rows))), start_ms + LABEL_DELAY_MS)
+    both = replace(rows, event_time=np.concatenate([first.event_time, second.event_time]))
+    return Load(both, replace(first, label_time=first.event_time + LABEL_DELAY_MS), 0.6)
+
+
+def _transactions(events: int, customers: int) -> Transactions:
+    world = World(
+        seed=SEED,
+        customers=customers,
+        terminals=min(TERMINALS, 2 * customers),
+        days=0,
+        # Long past: an event ahead of its record would be a dead letter.
+        start_ms=1_735_689_600_000,
+    )
+    # Customers differ in pace, so a tenth more days than the mean asks for, and one.
+    world = replace(world, days=int(1.1 * events / (customers * world.pace)) + 1)
+    return generate(world).take(slice(0, events))
+
+
+def _pressed(rows: Transactions, start_ms: int) -> Transactions:
+    steps = np.arange(len(rows), dtype=np.int64)
+    return replace(rows, event_time=start_ms + steps * PRESSED_MS // max(1, len(rows)))
+
+
+async def send_load(
+    connection: Connection, topic: str, load: Load, show: Callable[[int], None]
+) -> None:
+    """Write a load to `topic` and its labels to their topic; call `show` with the count."""
+    done = 0
+    async with topic_sender(connection, topic) as sender:
+        for start in range(0, len(load.transactions), PIECE_ROWS):
+            piece = load.transactions.take(slice(start, start + PIECE_ROWS))
+            await sender.send(piece.customer_ids, transaction_records(piece).values)
+            done += len(piece)
+            show(done)
+    if len(load.labels) == 0:
+        return
+    async with topic_sender(connection, labels_topic(topic)) as sender:
+        for start in range(0, len(load.labels), PIECE_ROWS):
+            piece = load.labels.take(slice(start, start + PIECE_ROWS))
+            await sender.send(piece.ids, label_records(piece).values)
+            done += len(piece)
+            show(done)
+
+
+def live_rows(rows: Transactions, now_ms: int) -> Transactions:
+    """Return the rows as if they happened, and became known, now."""
+    now = np.full(len(rows), now_ms, np.int64)
+    return replace(rows, event_time=now, label_time=now)

@@ -1,0 +1,294 @@
+"""A session of measurements: one broker, prepared loads, runs of workers and baselines.
+
+In every repeat the worker and each baseline run one after the other over the same
+events, so that what else the machine does meets them alike. Each run is a consumer
+group and an output topic of its own, deleted afterwards.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stream_infer.benchmark import pipelines
+from stream_infer.benchmark.cores import Cores, pinned
+from stream_infer.benchmark.latency import (
+    WARM_S,
+    Latency,
+    PacedProducer,
+    append_times,
+    count_records,
+    latency,
+    wait_for_outputs,
+)
+from stream_infer.benchmark.load import Load, send_load, single_load, two_stage_load
+from stream_infer.benchmark.models import ModelKind, bench_model
+from stream_infer.benchmark.spread import Figure, collect
+from stream_infer.benchmark.subject import (
+    BASELINES,
+    Subject,
+    baseline_command,
+    help_command,
+    worker_command,
+)
+from stream_infer.benchmark.throughput import Throughput, throughput, watch_outputs
+from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.topics import administration, create_specs, pipeline_topics, read_topics
+from stream_infer.models.ready import ready_model_dir
+from stream_infer.pipeline import Pipeline
+
+PARTITIONS = 4
+HELP_RUNS = 10
+LATENCY_RATE = 2_000
+LATENCY_S = 20.0
+MEMORY_EVENTS_MIN = 1_000_000
+WORKER = "worker"
+LOOP = "aiokafka_loop"
+BASELINE_SECONDS_MAX = {LOOP: 60.0, "plain_faust": 12.0}
+"""A baseline's measured time: the slow ones are stopped before they have read everything."""
+
+Show = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """What is run: which pipeline with which model, and what people call it.
+
+    maker  name of a function of `benchmark.pipelines`
+    model  folder of the worker's model
+    loop   folder of the baselines' model: one stage with 15 features
+    """
+
+    name: str
+    maker: str
+    model: Path
+    loop: Path
+
+    def pipeline(self, run: str, source: str) -> Pipeline:
+        """Return the pipeline of a run."""
+        made: Pipeline = getattr(pipelines, self.maker)(run, source)
+        return made
+
+
+def single_scenario(kind: ModelKind) -> Scenario:
+    """Return the one-stage scenario with one kind of model."""
+    model = bench_model(kind)
+    return Scenario(name=f"single stage, {kind}", maker="single_stage", model=model, loop=model)
+
+
+def two_stage_scenario() -> Scenario:
+    """Return the fraud pipeline with the model that ships."""
+    return Scenario(
+        name="two stages",
+        maker="two_stage",
+        model=ready_model_dir("fraud"),
+        loop=bench_model("trees"),
+    )
+
+
+class Session:
+    """Measures on one Kafka.
+
+    connection  where Kafka is
+    cores       where the subjects run
+    folder      for pipeline files and logs of the subjects
+    repeat      runs of each figure
+    baselines   programs to run beside the worker, by name
+    show        called with what is done, how many, of how many
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        cores: Cores,
+        folder: Path,
+        *,
+        repeat: int,
+        baselines: Sequence[str],
+        show: Show,
+    ) -> None:
+        self._connection = connection
+        self._cores = cores
+        self._folder = folder
+        self._repeat = repeat
+        self._baselines = [name for name in baselines if (BASELINES / f"{name}.py").exists()]
+        self._show = show
+        self._runs = 0
+        # Groups and topics of two sessions on one broker must differ.
+        self._prefix = f"bench-{time.time_ns() // 1_000_000:x}"
+
+    # -- throughput and memory ------------------------------------------------------------
+
+    async def single(self, kind: ModelKind, events: int) -> list[Figure]:
+        """Measure the one-stage pipeline."""
+        return await self._throughput(single_scenario(kind), single_load(events))
+
+    async def two_stage(self, events: int) -> list[Figure]:
+        """Measure the fraud pipeline; the baselines beside it are of one stage, as a yardstick."""
+        return await self._throughput(two_stage_scenario(), two_stage_load(events))
+
+    async def _throughput(self, scenario: Scenario, load: Load) -> list[Figure]:
+        runs: dict[str, list[Throughput]] = {name: [] for name in (WORKER, *self._baselines)}
+        async with self._source(scenario) as source:
+            await send_load(
+                self._connection,
+                source,
+                load,
+                lambda done: self._show("events written", done, load.rows),
+            )
+            for _ in range(self._repeat):
+                for name, done in runs.items():
+                    done.append(await self._run(name, scenario, source, load))
+        return _throughput_figures(scenario.name, runs, len(load.transactions))
+
+    async def _run(self, name: str, scenario: Scenario, source: str, load: Load) -> Throughput:
+        expected = len(load.transactions)
+        async with self._subject(name, scenario, source) as (subject, output):
+            samples = await watch_outputs(
+                self._connection,
+                output,
+                expected,
+                subject,
+                seconds_max=BASELINE_SECONDS_MAX.get(name, 120.0),
+                show=lambda done: self._show(f"{scenario.name}: {name}", done, expected),
+            )
+        # A baseline of one stage needs no first half: it is warm as soon as it runs.
+        return throughput(samples, load.measured if name == WORKER else min(0.2, load.measured))
+
+    # -- latency ----------------------------------------------------------------------------
+
+    async def latency(self, scenario: Scenario, seconds: float = LATENCY_S) -> list[Figure]:
+        """Measure at `LATENCY_RATE` events a second."""
+        # A one-stage loop beside two stages would compare a wait with half of it.
+        others = self._baselines if scenario.maker == "single_stage" else []
+        names = [WORKER, *(name for name in others if name == LOOP)]
+        runs: dict[str, list[Latency]] = {name: [] for name in names}
+        for _ in range(self._repeat):
+            for name, done in runs.items():
+                done.append(await self._paced(name, scenario, seconds))
+        return [
+            collect(
+                f"{scenario.name}, {LATENCY_RATE:,}/s, {label}",
+                "ms",
+                [getattr(run, field) for run in runs[WORKER]],
+                {name: [getattr(run, field) for run in runs[name]] for name in names[1:]},
+            )
+            for label, field in (("p50", "p50_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"))
+        ]
+
+    async def _paced(self, name: str, scenario: Scenario, seconds: float) -> Latency:
+        rows = single_load(int(seconds * LATENCY_RATE) + 1_000).transactions
+        self._show(f"{scenario.name}, {LATENCY_RATE:,}/s: {name}", 0, None)
+        async with (
+            self._source(scenario) as source,
+            self._subject(name, scenario, source) as (subject, output),
+        ):
+
+            async def ready() -> bool:
+                subject.check()
+                return await count_records(self._connection, output) > 0
+
+            producer = PacedProducer(self._connection, source, labels=scenario.maker == "two_stage")
+            paced = await producer.run(rows, LATENCY_RATE, ready)
+            await wait_for_outputs(self._connection, output, len(rows), subject)
+            sent = await append_times(self._connection, source)
+            written = await append_times(self._connection, output)
+        warm = len(rows) - paced + int(min(WARM_S * LATENCY_RATE, paced / 4))
+        return latency(sent, written, set(rows.ids[warm:]))
+
+    # -- start ---------------------------------------------------------------------------------
+
+    def help_time(self) -> list[Figure]:
+        """Time ``stream-infer --help``: the median of `HELP_RUNS` processes, each repeat."""
+        medians: list[float | None] = []
+        for _ in range(self._repeat):
+            self._show("--help", 0, None)
+            times = []
+            for _ in range(HELP_RUNS):
+                started = time.perf_counter()
+                with pinned(self._cores.subject):
+                    subprocess.run(help_command(), check=True, capture_output=True)  # noqa: S603
+                times.append((time.perf_counter() - started) * 1000)
+            medians.append(statistics.median(times))
+        return [collect("--help", "ms", medians)]
+
+    # -- topics and processes ----------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _source(self, scenario: Scenario) -> AsyncIterator[str]:
+        """Make an input topic, and the labels' where the pipeline has them."""
+        self._runs += 1
+        source = f"{self._prefix}-input-{self._runs}"
+        names = await self._create(scenario.pipeline("unused", source), {"input", "labels"})
+        try:
+            yield source
+        finally:
+            await self._delete(names)
+
+    @asynccontextmanager
+    async def _subject(
+        self, name: str, scenario: Scenario, source: str
+    ) -> AsyncIterator[tuple[Subject, str]]:
+        """Make a run's topics and start its process; yields it and its output topic."""
+        self._runs += 1
+        run = f"{self._prefix}-{self._runs}"
+        pipeline = scenario.pipeline(run, source)
+        names = await self._create(pipeline, {"internal", "scored", "dead-letters", "late-events"})
+        bootstrap = self._connection.bootstrap
+        if name == WORKER:
+            file = pipelines.write_pipeline_file(self._folder, scenario.maker, run, source)
+            command = worker_command(file, scenario.model, bootstrap)
+        else:
+            command = baseline_command(
+                f"{name}.py", source, pipeline.scored, run, scenario.loop, bootstrap
+            )
+        try:
+            with Subject(
+                name, command, self._cores.subject, self._folder / f"{run}.log"
+            ) as subject:
+                yield subject, pipeline.scored
+        finally:
+            await self._delete([topic for topic in names if topic.startswith(run)])
+
+    async def _create(self, pipeline: Pipeline, roles: set[str]) -> list[str]:
+        """Create the pipeline's topics of these roles; their records carry append times."""
+        specs = [spec for spec in pipeline_topics(pipeline, PARTITIONS) if spec.role in roles]
+        existing = await read_topics(self._connection, [spec.name for spec in specs])
+        append_time = {"message.timestamp.type": "LogAppendTime"}
+        missing = [
+            replace(spec, config=spec.config | append_time)
+            for spec in specs
+            if spec.name not in existing
+        ]
+        await create_specs(self._connection, missing)
+        return [spec.name for spec in missing]
+
+    async def _delete(self, names: list[str]) -> None:
+        if names:
+            async with administration(self._connection) as client:
+                await client.delete_topics(names)
+
+
+def _throughput_figures(name: str, runs: dict[str, list[Throughput]], events: int) -> list[Figure]:
+    def figure(label: str, unit: str, field: str, scale: float = 1.0) -> Figure:
+        values = {
+            subject: [
+                None if getattr(run, field) is None else getattr(run, field) * scale for run in done
+            ]
+            for subject, done in runs.items()
+        }
+        worker = values.pop(WORKER)
+        return collect(f"{name}{label}", unit, worker, values)
+
+    figures = [
+        figure("", "events/s", "events_per_s"),
+        figure(", processor time", "µs/event", "processor_us"),
+    ]
+    if events >= MEMORY_EVENTS_MIN:
+        figures.append(figure(f", most memory after {events:,}", "MiB", "rss_bytes_max", 2**-20))
+    return figures

@@ -1,0 +1,203 @@
+"""``stream-infer bench``: figures of this machine, each beside a baseline's of the same run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stream_infer.cli.options import json_option
+from stream_infer.cli.output import print_json, print_table, remark
+
+if TYPE_CHECKING:
+    from stream_infer.benchmark.session import Session
+    from stream_infer.benchmark.spread import Figure
+
+WHAT = ("single", "two-stage", "latency", "memory", "help", "all")
+EVENTS_DEFAULT = 1_200_000
+
+
+@click.command(name="bench")
+@click.argument("what", type=click.Choice(WHAT), default="all")
+@click.option(
+    "--model",
+    "kinds",
+    type=click.Choice(["trees", "mlp"]),
+    multiple=True,
+    help="Model of the single stage; give it twice for both.  [default: both]",
+)
+@click.option(
+    "--events",
+    type=click.IntRange(min=1_000),
+    default=EVENTS_DEFAULT,
+    show_default=True,
+    help="Events of a throughput run.",
+)
+@click.option(
+    "--repeat", type=click.IntRange(1, 100), default=3, show_default=True, help="Runs of each."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=20.0,
+    show_default=True,
+    help="Length of a latency run.",
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    type=click.Choice(["aiokafka_loop", "plain_faust", "none"]),
+    multiple=True,
+    default=("aiokafka_loop",),
+    show_default=True,
+    help="What runs beside the worker; may be given several times.",
+)
+@click.option(
+    "--bootstrap", metavar="HOST:PORT", help="Measure on this Kafka instead of an embedded one."
+)
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help="Keep the logs of the processes here."
+)
+@json_option
+def command(
+    *,
+    what: str,
+    kinds: tuple[str, ...],
+    events: int,
+    repeat: int,
+    seconds: float,
+    baselines: tuple[str, ...],
+    bootstrap: str | None,
+    keep: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure throughput, latency and memory on this machine.
+
+    The process under measurement has a core of its own; Kafka and the load have the others.
+    Throughput counts outputs that Kafka holds, after a warm-up; latency is from the append of
+    an event to the append of its output. Close other programs first.
+    """
+    from stream_infer.benchmark.cores import choose_cores, describe_machine, pinned
+    from stream_infer.benchmark.session import Session
+    from stream_infer.cli.output import run_client
+    from stream_infer.kafka.connection import Connection
+
+    cores = choose_cores()
+    machine = describe_machine(cores)
+    line = _Line()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(pinned(cores.others))
+        address = bootstrap or stack.enter_context(_embedded())
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        session = Session(
+            Connection(bootstrap=address),
+            cores,
+            folder,
+            repeat=repeat,
+            baselines=[name for name in baselines if name != "none"],
+            show=line.show,
+        )
+        chosen = kinds or ("trees", "mlp")
+        figures = run_client(_measure(session, what, chosen, events, seconds))
+        line.finish()
+    _report(machine, figures, as_json=as_json)
+
+
+async def _measure(
+    session: Session, what: str, kinds: tuple[str, ...], events: int, seconds: float
+) -> list[Figure]:
+    from stream_infer.benchmark.models import MODEL_KINDS
+    from stream_infer.benchmark.session import (
+        MEMORY_EVENTS_MIN,
+        single_scenario,
+        two_stage_scenario,
+    )
+
+    models = [kind for kind in MODEL_KINDS if kind in kinds]
+    figures: list[Figure] = []
+    if what in ("single", "memory", "all"):
+        rows = max(events, MEMORY_EVENTS_MIN) if what == "memory" else events
+        for kind in models:
+            figures += await session.single(kind, rows)
+    if what in ("two-stage", "all"):
+        figures += await session.two_stage(events)
+    if what in ("latency", "all"):
+        figures += await session.latency(single_scenario(models[0]), seconds)
+        figures += await session.latency(two_stage_scenario(), seconds)
+    if what in ("help", "all"):
+        figures += await asyncio.to_thread(session.help_time)
+    if what == "memory":
+        figures = [figure for figure in figures if figure.unit == "MiB"]
+    return figures
+
+
+@contextlib.contextmanager
+def _embedded() -> Iterator[str]:
+    from stream_infer.broker import EmbeddedBroker
+
+    # Deleted logs would stay for a minute, and a few runs are gigabytes.
+    config = {"log.segment.delete.delay.ms": "1000"}
+    with EmbeddedBroker(config=config) as broker:
+        yield broker.bootstrap
+
+
+def _report(machine: dict[str, Any], figures: list[Figure], *, as_json: bool) -> None:
+    from stream_infer.benchmark.spread import text_of
+
+    if as_json:
+        invoked = shlex.join(["stream-infer", *sys.argv[1:]])
+        described = [figure.describe() for figure in figures]
+        print_json({"command": invoked, "machine": machine, "figures": described})
+        return
+    names = sorted({name for figure in figures for name in figure.baselines})
+    remark(
+        f"{machine['processor']}, {machine['cores']} cores, load {machine['load_average'][0]}, "
+        f"Python {machine['python']}, {machine['date']}"
+    )
+    rows = []
+    for figure in figures:
+        row = [figure.name, figure.unit, text_of(figure.worker)]
+        for name in names:
+            baseline = figure.baselines.get(name)
+            ratio = figure.ratio(name) if baseline else None
+            row += [
+                "-" if baseline is None else text_of(baseline),
+                "-" if ratio is None else f"{ratio:.2f}",
+            ]
+        rows.append(row)
+    columns = [cell for name in names for cell in (name, "ratio")]
+    print_table(["figure", "unit", "worker", *columns], rows)
+
+
+class _Line:
+    """One line on stderr, rewritten in place; silent unless stderr is a terminal."""
+
+    interval_s = 0.2
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._next = 0.0
+        self._what = ""
+
+    def show(self, what: str, done: int, total: int | None) -> None:
+        """Show what is under way, at most a few times a second."""
+        now = time.monotonic()
+        if not self._shown or (what == self._what and now < self._next):
+            return
+        self._what, self._next = what, now + self.interval_s
+        share = f": {done:,} of {total:,}" if total is not None else ""
+        click.echo(f"\r{what}{share}\x1b[K", err=True, nl=False)
+
+    def finish(self) -> None:
+        """Remove the line."""
+        if self._shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
