@@ -1,0 +1,238 @@
+"""A worker to put to the test: inside this process, or as one that can be killed.
+
+Nothing here waits for a time to pass: `until` and `settle` wait for conditions, and
+fail when the worker ends instead of reaching them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.topics import create_topics, pipeline_topics
+from stream_infer.pipeline import Pipeline
+from stream_infer.settings.worker import WorkerSettings
+from stream_infer.worker import Worker
+
+PATIENCE_S = 120.0
+"""Longer than anything here takes on a busy machine; only a test that fails waits so long."""
+
+TESTED = WorkerSettings(publish_features=True, align_wait_max_ms=None, commit_interval_ms=100)
+"""Features are published to be compared; a slow machine must not breach the alignment."""
+
+COMMAND = (sys.executable, "-c", "from stream_infer.cli import main; main()")
+
+
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]],
+    *,
+    alive: Callable[[], None] = lambda: None,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Wait for a condition; `alive` is called each time and raises what makes it hopeless."""
+    async with asyncio.timeout(patience_s):
+        while True:
+            met = condition()
+            if not isinstance(met, bool):
+                met = await met
+            if met:
+                return
+            alive()
+            await asyncio.sleep(0.05)
+
+
+class GroupProgress:
+    """What a pipeline's group has committed, beside the ends of the logs that it reads.
+
+    The committed offsets are read before the ends: when they are equal, everything that was
+    made of the input was already in the internal logs whose ends come after.
+    """
+
+    def __init__(self, bootstrap: str, pipeline: Pipeline) -> None:
+        self._group = pipeline.name
+        roles = ("input", "labels", "internal")
+        specs = pipeline_topics(pipeline)
+        self._topics = [spec.name for spec in specs if spec.role in roles]
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        self._reader = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+
+    async def __aenter__(self) -> Self:
+        await self._admin.start()
+        await self._reader.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._reader.stop()
+        await self._admin.close()
+
+    async def committed(self) -> dict[TopicPartition, int]:
+        """Return what the group has committed; nothing while Kafka cannot say."""
+        try:
+            found = await self._admin.list_consumer_group_offsets(self._group)
+        except KafkaError:
+            return {}
+        return {tp: entry.offset for tp, entry in found.items() if entry.offset >= 0}
+
+    async def caught_up(self) -> bool:
+        """Say whether everything that is in the logs has been done and committed."""
+        committed = await self.committed()
+        try:
+            metadata = await self._reader._client.fetch_all_metadata()
+            wanted = [
+                TopicPartition(topic, partition)
+                for topic in self._topics
+                for partition in metadata.partitions_for_topic(topic) or ()
+            ]
+            ends = await self._reader.end_offsets(wanted)
+        except KafkaError:
+            return False
+        return bool(wanted) and all(committed.get(tp) == ends[tp] for tp in wanted)
+
+    async def committed_of(self, topic: str) -> int:
+        """Return the sum of the committed offsets of a topic's partitions."""
+        return sum(offset for tp, offset in (await self.committed()).items() if tp.topic == topic)
+
+
+async def settle(bootstrap: str, pipeline: Pipeline, alive: Callable[[], None]) -> None:
+    """Wait until everything that is in the logs has been done and committed."""
+    async with GroupProgress(bootstrap, pipeline) as progress:
+        await until(progress.caught_up, alive=alive)
+
+
+class Serving:
+    """A worker inside this process."""
+
+    def __init__(self, bootstrap: str, worker: Worker) -> None:
+        self.bootstrap = bootstrap
+        self.worker = worker
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(worker.run(self._stop))
+
+    def alive(self) -> None:
+        """Raise what ended the worker, if it has ended."""
+        if self._task.done():
+            self._task.result()
+            raise AssertionError("the worker has ended without being asked to")
+
+    async def settle(self) -> None:
+        """Wait until everything that is in the logs has been done and committed."""
+        await settle(self.bootstrap, self.worker.pipeline, self.alive)
+
+    async def stop(self) -> None:
+        """Stop it cleanly."""
+        self._stop.set()
+        await asyncio.wait_for(self._task, timeout=PATIENCE_S)
+
+    async def ended(self) -> None:
+        """Wait for it to end by itself; raises what ended it."""
+        await asyncio.wait_for(self._task, timeout=PATIENCE_S)
+
+
+@asynccontextmanager
+async def serving(
+    bootstrap: str, pipeline: Pipeline, settings: WorkerSettings = TESTED
+) -> AsyncIterator[Serving]:
+    """Run a worker in this process, and stop it cleanly at the end."""
+    running = Serving(bootstrap, Worker(pipeline, Connection(bootstrap=bootstrap), settings))
+    try:
+        yield running
+    finally:
+        if not running._task.done():
+            await running.stop()
+
+
+async def work_off(bootstrap: str, pipeline: Pipeline, settings: WorkerSettings = TESTED) -> None:
+    """Let one worker do all that is in the logs."""
+    async with serving(bootstrap, pipeline, settings) as worker:
+        await worker.settle()
+
+
+async def make_topics(bootstrap: str, pipeline: Pipeline, partitions: int) -> None:
+    """Create the pipeline's topics as ``stream-infer topics create`` does.
+
+    The side topics are shared by all pipelines of a Kafka, so they may exist already.
+    """
+    await create_topics(Connection(bootstrap=bootstrap), pipeline, partitions=partitions)
+
+
+class WorkerProcess:
+    """``stream-infer worker`` as a process of its own; its log stands in a file.
+
+    reference  file of the pipeline
+    options    further words of the command line
+    settings   keys of section ``[worker]`` and their values
+    """
+
+    def __init__(
+        self,
+        reference: Path,
+        bootstrap: str,
+        *options: str,
+        log: Path | None = None,
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        self.log_path = log or reference.with_suffix(".log")
+        variables = {f"STREAM_INFER_WORKER__{k.upper()}": v for k, v in (settings or {}).items()}
+        with self.log_path.open("ab") as output:
+            self._log_start = output.tell()
+            self._process = subprocess.Popen(
+                [*COMMAND, "worker", str(reference), "--bootstrap", bootstrap, *options],
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **variables},
+            )
+
+    @property
+    def log(self) -> str:
+        """All that it has said; a worker before it may have written into the same file."""
+        return self.log_path.read_bytes()[self._log_start :].decode(errors="replace")
+
+    def alive(self) -> None:
+        """Fail if it has ended."""
+        code = self._process.poll()
+        if code is not None:
+            raise AssertionError(f"the worker ended with {code}:\n{self.log[-4000:]}")
+
+    async def says(self, word: str, times: int = 1) -> None:
+        """Wait until `word` stands in the log so many times."""
+        await until(lambda: self.log.count(word) >= times, alive=self.alive)
+
+    def kill(self) -> None:
+        """End it with SIGKILL: it can finish nothing."""
+        self._process.kill()
+        self._process.wait()
+
+    async def stop(self) -> int:
+        """End it with SIGTERM and return its exit code."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        return await self.exit_code()
+
+    async def exit_code(self) -> int:
+        """Wait for its end and return its exit code."""
+        await until(lambda: self._process.poll() is not None)
+        return self._process.wait()
+
+
+@asynccontextmanager
+async def worker_process(
+    reference: Path, bootstrap: str, *options: str, settings: dict[str, str] | None = None
+) -> AsyncIterator[WorkerProcess]:
+    """Start a worker process; at the end it is killed if it still runs."""
+    process = WorkerProcess(reference, bootstrap, *options, settings=settings)
+    try:
+        yield process
+    finally:
+        process.kill()
