@@ -109,6 +109,6 @@ $(PACKAGE_STAMP): $(VENV_STAMP) pyproject.toml
 
 # Kernels compile here, once, and not in the first second of the first run.
 $(KERNELS_STAMP): $(PACKAGE_STAMP) $(KERNEL_SOURCES)
-	@if [ -f stream_infer/windows/precompile.py ]; then \
-		echo "Compiling kernels"; $(PY) -m stream_infer.windows.precompile; fi
+	@echo "Compiling kernels"
+	@$(PY) -m stream_infer.windows.precompile
 	@touch $@

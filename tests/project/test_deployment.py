@@ -66,6 +66,15 @@ def test_the_image_runs_as_a_user_without_rights_on_a_python_that_we_support() -
     assert users[-1] not in {"0", "root"}
 
 
+def test_the_image_compiles_kernels_by_a_module_that_exists_where_its_user_may_write() -> None:
+    module = re.search(r"^RUN python -m (\S+)$", DOCKERFILE, re.MULTILINE)
+    assert module
+    assert fault_of(("python", "-m", module[1])) is None
+    folder = re.search(r"NUMBA_CACHE_DIR=(\S+)", DOCKERFILE)
+    assert folder
+    assert f"install -d -o streaminfer {folder[1]}" in DOCKERFILE
+
+
 def test_the_image_copies_only_files_that_exist() -> None:
     for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):
         *sources, _ = line.split()
