@@ -1,9 +1,12 @@
-"""Blocks of power-of-two size in the arena: a buddy allocator in numba.
+"""Blocks of rows in the arena: a buddy allocator in numba.
 
 A block of 2**c rows starts at a multiple of 2**c. Freed blocks merge with their buddy
 (the neighbour they were once split from), so that keys which grow leave no holes that
 only small keys could use. Free blocks are doubly linked through their first row:
 `times` holds the next one's start, `hashes` the previous one's.
+
+A block may also be three quarters of such a block, the last quarter being free for
+others: with powers of two alone 50,000 customers of 59 entries took a third more.
 
 Source  Knowlton (1965), A Fast Storage Allocator, CACM 8(10)
 """
@@ -21,7 +24,7 @@ _NIL = -1
 
 
 @part
-def size_class(size: Int64) -> Int64:
+def _size_class(size: Int64) -> Int64:
     """Return c such that the block has 2**c rows."""
     c = 0
     while (1 << c) < size:
@@ -55,9 +58,43 @@ def _unlink(state: State, start: Int64, c: Int64) -> None:
 
 
 @part
+def block_size(rows: Int64) -> Int64:
+    """Return the size of the smallest block that holds so many rows: 4, 8, 12, 16, 24, 32, ..."""
+    size = np.int64(BLOCK_MIN)
+    while size < rows:
+        if size > BLOCK_MIN and size + (size >> 1) >= rows:
+            return size + (size >> 1)
+        size *= 2
+    return size
+
+
+@part
 def free_block(state: State, start: Int64, size: Int64) -> None:
-    """Give a block back and merge it with its free buddies."""
-    c = size_class(size)
+    """Give a block back."""
+    if size & (size - 1) == 0:
+        _free(state, start, size)
+    else:
+        half = size // 3 * 2
+        _free(state, start, half)
+        _free(state, start + half, size - half)
+
+
+@part
+def take_block(state: State, size: Int64) -> Int64:
+    """Return the start of a block of `size` rows, or -1 when the arena has no room for it."""
+    if size & (size - 1) == 0:
+        return _take(state, size)
+    quarter = size // 3
+    start = _take(state, 4 * quarter)
+    if start >= 0:
+        _free(state, start + size, quarter)
+    return start
+
+
+@part
+def _free(state: State, start: Int64, size: Int64) -> None:
+    """Give a power-of-two block back and merge it with its free buddies."""
+    c = _size_class(size)
     while True:
         buddy = start ^ (1 << c)
         if buddy + (1 << c) > state.registers[BUMP] or state.tags[buddy // BLOCK_MIN] != c:
@@ -69,9 +106,9 @@ def free_block(state: State, start: Int64, size: Int64) -> None:
 
 
 @part
-def take_block(state: State, size: Int64) -> Int64:
-    """Return the start of a block of `size` rows, or -1 when the arena has no room for it."""
-    wanted = size_class(size)
+def _take(state: State, size: Int64) -> Int64:
+    """Return the start of a power-of-two block, or -1."""
+    wanted = _size_class(size)
     c = wanted
     while c < state.registers.shape[0] - HEADS and state.registers[HEADS + c] == _NIL:
         c += 1
@@ -97,7 +134,7 @@ def _extend(state: State, size: Int64) -> Int64:
         gap = bump & -bump
         state.registers[BUMP] = bump + gap
         state.tags[bump // BLOCK_MIN] = _NIL
-        free_block(state, bump, gap)
+        _free(state, bump, gap)
         bump += gap
     state.registers[BUMP] = start + size
     state.tags[start // BLOCK_MIN : (start + size) // BLOCK_MIN] = _NIL

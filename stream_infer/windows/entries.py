@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_infer.windows.arena import BLOCK_MIN, free_block, take_block
+from stream_infer.windows.arena import block_size, free_block, take_block
 from stream_infer.windows.compiled import part
 from stream_infer.windows.state import (
     CAPACITY,
@@ -61,8 +61,13 @@ def _place(state: State, start: Int64, end: Int64, time: Int64, identity: Int64)
 @part
 def _filter_bits(identity: Int64, capacity: Int64) -> tuple[Int64, Int64, Int64]:
     """Return the three bits of an id in a filter of 16 bits an entry."""
-    mask = capacity * 16 - 1
-    return identity & mask, (identity >> 20) & mask, (identity >> 40) & mask
+    bits = capacity * 16
+    # 31 bits of the hash as a fraction of the filter's length, which is no power of two.
+    return (
+        ((identity & 0x7FFFFFFF) * bits) >> 31,
+        (((identity >> 16) & 0x7FFFFFFF) * bits) >> 31,
+        (((identity >> 33) & 0x7FFFFFFF) * bits) >> 31,
+    )
 
 
 @part
@@ -219,8 +224,8 @@ def _move(
 def make_room(state: State, rules: Rules, s: Int64) -> bool:
     """Make sure that one entry fits; return False when the arena must grow first.
 
-    A full block first loses its invisible entries, if they are an eighth of it or more (so a
-    move is paid for by at least that many inserts); only then does it double.
+    A full block loses its invisible entries first, and moves only if what is left needs a block
+    of another size. A sixteenth of the block is free afterwards, which pays for the move.
     """
     row = state.slots[s]
     start, capacity, end = row[START], row[CAPACITY], row[END]
@@ -228,12 +233,10 @@ def make_room(state: State, rules: Rules, s: Int64) -> bool:
         return True
     dead = upper_bound(state.times, start, 0, end, row[NEWEST] - rules.horizon)
     live = end - dead
-    if capacity > 0 and dead * 8 >= capacity and live * 4 > capacity:
+    size = block_size(live + max(1, live >> 4))
+    if size == capacity:
         _move(state, rules, s, dead, start, capacity)
         return True
-    size = BLOCK_MIN
-    while size <= live + (live >> 3):
-        size *= 2
     target = take_block(state, size)
     if target < 0:
         return False

@@ -28,7 +28,7 @@ NONE = np.int64(-(2**62))
 START = 0
 """First arena row of the key's block."""
 CAPACITY = 1
-"""Rows of the block, a power of two; 0 when the key has none."""
+"""Rows of the block; 0 when the key has none."""
 END = 2
 """Entries in the block."""
 NEWEST = 3

@@ -37,7 +37,8 @@ from stream_infer.windows.state import (
 
 _ROWS_FIRST = 256
 _SLOTS_FIRST = 64
-_GROWTH = 1.25
+_GROWTH = 1.125
+"""Growing is cheap (pages are remapped, not copied), and what is not used yet is memory too."""
 _ALIGN = 64
 
 
