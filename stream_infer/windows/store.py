@@ -116,6 +116,8 @@ class EntryStore:
         self.records = list(records)
         self.rules = _rules(layout)
         self.state = _empty_state(layout)
+        for record in self.records:
+            record.resize(len(self.state.slots), refcheck=False)
         self._cuts = np.empty(len(layout.boundaries), np.int64)
         self._forget_after_ms_max = max(self.forget_after_ms, default=0)
         self._swept_clock = NONE
