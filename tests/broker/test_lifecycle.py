@@ -79,10 +79,12 @@ def test_a_data_folder_is_kept_and_used_again(tmp_path: Path) -> None:
     with EmbeddedBroker(folder) as broker:
         assert (broker.port, broker.cluster_id) == first
         assert values(broker, topic) == {value for _, value, _, _ in MESSAGES}
+        marker = (folder / layout.MARKER).read_text()
         with pytest.raises(ConflictError) as refused:
             EmbeddedBroker(folder).start()
         assert refused.value.code == "data_dir_in_use"
-        assert values(broker, topic)  # the refused one touched nothing
+        assert (folder / layout.MARKER).read_text() == marker
+        assert values(broker, topic)
         other = broker.port + 1
     with EmbeddedBroker(folder, port=other) as broker:
         assert broker.bootstrap == f"127.0.0.1:{other}"

@@ -48,7 +48,9 @@ def owner(body: str, folder: Path) -> tuple[subprocess.Popen[str], list[int]]:
         "print(process.supervisor_pid, process.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
-    running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     assert running.stdout is not None
     return running, [int(word) for word in running.stdout.readline().split()]
 
@@ -170,6 +172,17 @@ def test_a_detached_child_outlives_its_owner(folder: Path) -> None:
     os.kill(supervisor_pid, signal.SIGTERM)
     wait_until(lambda: is_gone(pid) and is_gone(supervisor_pid))
     assert not folder.exists()
+
+
+def test_ctrl_c_reaches_the_owner_alone(folder: Path) -> None:
+    # A terminal sends SIGINT to its whole process group.
+    ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    running, (supervisor_pid, pid) = owner(ignore, folder)
+    os.killpg(running.pid, signal.SIGINT)
+    time.sleep(0.3)
+    assert not is_gone(pid)
+    killed(running)
+    wait_until(lambda: is_gone(pid) and is_gone(supervisor_pid))
 
 
 def test_the_lock_is_held_until_the_supervisor_ends(folder: Path) -> None:
