@@ -23,6 +23,7 @@ from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.replay import replay_log
 from stream_infer.dataplane.sender import BATCH_BYTES_MAX, PartitionSender
 from stream_infer.dataplane.transport import BatchConsumer, BatchTransport, RecordBatchSchema
+from stream_infer.dataplane.watch import watch_broker
 from stream_infer.errors import ConfigError
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.features.plan import Plan, compile_plan
@@ -162,6 +163,7 @@ class StreamApp(faust.App):
         self.plane.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
         self.plane.highwater = self._highwater
         self.add_future(self.plane.commit_forever())
+        self.add_future(watch_broker(self.connection))
 
     def _empty_plane(self, settings: WorkerSettings) -> DataPlane:
         return DataPlane(

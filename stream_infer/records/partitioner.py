@@ -16,8 +16,8 @@ _SEED = 0x9747B28C
 _M = 0x5BD1E995
 _MASK = 0xFFFFFFFF
 
-KEYS_REMEMBERED_MAX = 2_000_000
-"""Keys whose place is remembered; about 150 bytes each. Beyond it the memory starts afresh."""
+KEYS_REMEMBERED_MAX = 500_000
+"""Keys whose place is remembered; about 200 bytes each. Beyond it the memory starts afresh."""
 
 
 def murmur2(data: bytes) -> int:
