@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
@@ -33,6 +33,14 @@ TESTED = WorkerSettings(publish_features=True, align_wait_max_ms=None, commit_in
 """Features are published to be compared; a slow machine must not breach the alignment."""
 
 COMMAND = (sys.executable, "-c", "from stream_infer.cli import main; main()")
+
+KILLABLE = (
+    sys.executable,
+    "-c",
+    "from stream_infer import app, cli; app.FAUST_DEFAULTS.update("
+    "broker_session_timeout=3.0, broker_heartbeat_interval=0.5); cli.main()",
+)
+"""The same command, but Kafka notices within three seconds instead of 15 that it was killed."""
 
 
 async def until(
@@ -173,6 +181,7 @@ class WorkerProcess:
     reference  file of the pipeline
     options    further words of the command line
     settings   keys of section ``[worker]`` and their values
+    command    how ``stream-infer`` is called
     """
 
     def __init__(
@@ -182,13 +191,14 @@ class WorkerProcess:
         *options: str,
         log: Path | None = None,
         settings: dict[str, str] | None = None,
+        command: Sequence[str] = KILLABLE,
     ) -> None:
         self.log_path = log or reference.with_suffix(".log")
         variables = {f"STREAM_INFER_WORKER__{k.upper()}": v for k, v in (settings or {}).items()}
         with self.log_path.open("ab") as output:
             self._log_start = output.tell()
             self._process = subprocess.Popen(
-                [*COMMAND, "worker", str(reference), "--bootstrap", bootstrap, *options],
+                [*command, "worker", str(reference), "--bootstrap", bootstrap, *options],
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **variables},
