@@ -34,12 +34,12 @@ TESTED = WorkerSettings(publish_features=True, align_wait_max_ms=None, commit_in
 
 COMMAND = (sys.executable, "-c", "from stream_infer.cli import main; main()")
 
-KILLABLE = (
-    sys.executable,
-    "-c",
-    "from stream_infer import app, cli; app.FAUST_DEFAULTS.update("
-    "broker_session_timeout=3.0, broker_heartbeat_interval=0.5); cli.main()",
-)
+_SHORT_SESSION = """
+from stream_infer import app, cli
+app.FAUST_DEFAULTS.update(broker_session_timeout=3.0, broker_heartbeat_interval=0.5)
+cli.main()
+"""
+KILLABLE = (sys.executable, "-c", _SHORT_SESSION)
 """The same command, but Kafka notices within three seconds instead of 15 that it was killed."""
 
 
