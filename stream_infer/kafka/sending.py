@@ -26,6 +26,8 @@ from stream_infer.records.partitioner import KeyPartitioner
 BATCH_BYTES_MAX = 256 * 1024
 """Large enough that a batch's fixed cost vanishes, a quarter of what a topic takes by default."""
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
+ANSWER_S_MAX = 30.0
+"""The client repeats a batch for ever; after so long without an answer we ask why there is none."""
 BATCHES_IN_FLIGHT_MAX = 64
 """Bounds memory to 16 MiB; four partitions keep a local broker busy with far fewer."""
 
@@ -82,8 +84,12 @@ class TopicSender:
             await self._settle_one()
 
     async def _settle_one(self) -> None:
+        answer = self._unanswered[0]
         try:
-            await self._unanswered.popleft()
+            async with asyncio.timeout(ANSWER_S_MAX):
+                # Shielded: a timeout must leave the batch to the client, which still repeats it.
+                await asyncio.shield(answer)
+            self._unanswered.popleft()
         except (
             kafka_errors.MessageSizeTooLargeError,
             kafka_errors.RecordListTooLargeError,
@@ -95,8 +101,13 @@ class TopicSender:
                 topic=self._topic,
             ) from error
 
-    def abandon(self) -> None:
-        """Forget unanswered batches after a failure: one error is reported, not all that follow."""
+    async def abandon(self) -> None:
+        """Give unanswered batches up after a failure: one error is reported, not all that follow.
+
+        An idempotent producer repeats a batch for as long as it lives, and its `stop` waits for
+        all of them, so what sends them is stopped first.
+        """
+        await self._producer._sender.close()  # noqa: SLF001 - nothing public stops without waiting
         for future in self._unanswered:
             future.cancel()
         self._unanswered.clear()
@@ -128,7 +139,7 @@ async def topic_sender(
             yield sender
             await sender.flush()
         except BaseException:
-            sender.abandon()
+            await sender.abandon()
             raise
         finally:
             await producer.stop()
