@@ -197,7 +197,7 @@ def _check_kafka(
     if not present:
         checklist.add("partitioning", "skipped", "The input topic could not be read.")
         return
-    _check_partitioning(checklist, connection, pipeline, mapping)
+    _check_partitioning(checklist, settings, pipeline, mapping)
 
 
 def _reach(connection: Connection) -> tuple[str, list[str]]:
@@ -226,7 +226,7 @@ def _topics(checklist: Checklist, connection: Connection, pipeline: Pipeline) ->
 
 def _check_partitioning(
     checklist: Checklist,
-    connection: Connection,
+    settings: Settings,
     pipeline: Pipeline,
     mapping: FieldMapping | None,
 ) -> None:
@@ -235,7 +235,9 @@ def _check_partitioning(
 
     name = "partitioning"
     try:
-        found = run_client(sample_placement(connection, pipeline, mapping, SAMPLE_RECORDS_MAX))
+        found = run_client(
+            sample_placement(settings.connection(), pipeline, mapping, SAMPLE_RECORDS_MAX)
+        )
     except StreamInferError as error:
         checklist.add(name, "failed", error.message, error.fix)
         return
@@ -251,13 +253,17 @@ def _check_partitioning(
             "Map the fields of your events with --fields or [fields] of the configuration.",
         )
     elif found.misplaced:
+        rekeyed = settings.worker.partitioning == "rekey"
         checklist.add(
             name,
-            "failed",
+            # A worker that re-keys mends this by itself.
+            "ok" if rekeyed else "failed",
             f"{found.misplaced} of the newest {found.readable} records of {topic} lie in another"
             f" partition than the hash (murmur2) of their {key}.",
-            f"Key the producer by {key} with Kafka's default partitioner, or run the worker with"
-            " partitioning = rekey.",
+            ""
+            if rekeyed
+            else f"Key the producer by {key} with Kafka's default partitioner, or run the worker"
+            " with partitioning = rekey.",
         )
     else:
         unreadable = found.records - found.readable

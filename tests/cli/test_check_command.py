@@ -86,6 +86,16 @@ def test_records_in_another_partition_than_their_entity_s_fail(subject: Subject)
     assert "rekey" in checked.fix["partitioning"]
 
 
+def test_misplaced_records_are_no_matter_to_a_worker_that_re_keys(
+    subject: Subject, tmp_path: Path
+) -> None:
+    subject.create()
+    subject.send(GOOD, (PLACE_OF_C + 1) % 4)
+    config = tmp_path / "rekey.toml"
+    config.write_text('[worker]\npartitioning = "rekey"\n')
+    assert subject.check("--config", str(config)).status["partitioning"] == "ok"
+
+
 def test_records_that_none_can_be_decoded_fail_and_point_at_the_mapping(subject: Subject) -> None:
     subject.create()
     subject.send(b'{"txn":1}', 0)
