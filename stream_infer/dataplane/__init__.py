@@ -1,1 +1,1 @@
-"""TODO-docstring."""
+"""Runs a pipeline's stages on record batches, inside a Faust app."""

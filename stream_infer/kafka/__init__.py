@@ -1,1 +1,1 @@
-"""TODO-docstring."""
+"""What talks to Kafka besides the data plane: connection, topics, reading and sending."""

@@ -1,1 +1,1 @@
-"""TODO-docstring."""
+"""Pipelines that the package brings; a pipeline of one's own is loaded by `loading`."""
