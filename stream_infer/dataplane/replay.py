@@ -33,8 +33,8 @@ async def replay_log(
     """
     tp = TopicPartition(*source)
     consumer = make_consumer()
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign([tp])
         consumer.seek(tp, start)
         position, waited_s, reported = start, 0, start

@@ -70,19 +70,35 @@ class PartitionSender:
             try:
                 await producer.start()
             except kafka_errors.KafkaError as error:
-                log.warning("waiting_for_broker", source=str(self.source), cause=str(error))
-                with suppress(kafka_errors.KafkaError):
-                    await producer.stop()
+                log.debug("producer_not_started", source=str(self.source), cause=str(error))
+                await producer.stop()
                 await asyncio.sleep(RETRY_SECONDS)
+            except asyncio.CancelledError:
+                # Revoked before it was up: without this its connections stay open.
+                await asyncio.shield(producer.stop())
+                raise
             else:
                 self._producer = producer
 
     async def stop(self) -> None:
-        """Stop the producer. What was not acknowledged may or may not be written."""
+        """Stop the producer, all of whose batches were answered."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            with suppress(kafka_errors.KafkaError, asyncio.TimeoutError):
-                await asyncio.wait_for(producer.stop(), timeout=5)
+            await producer.stop()
+
+    async def abandon(self) -> None:
+        """Stop without waiting for answers: what is under way may or may not be written.
+
+        An idempotent producer repeats a batch for as long as it lives, and its `stop` waits
+        for that, so what sends is closed first.
+        """
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        with suppress(kafka_errors.KafkaError, TimeoutError):
+            await asyncio.wait_for(producer._sender.close(), timeout=1)  # noqa: SLF001 - see above
+        with suppress(kafka_errors.KafkaError, TimeoutError):
+            await asyncio.wait_for(producer.stop(), timeout=1)
 
     async def deliver(self, outputs: Outputs) -> list[tuple[Partition, Writes, str]]:
         """Write everything; return what the broker refused, record by record.

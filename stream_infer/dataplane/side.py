@@ -38,23 +38,15 @@ class SideOutputs:
     dead_letters: SideTopic
     late_events: SideTopic
 
-    def dead_letter(
-        self, outputs: Outputs, batch: RecordBatch, bad: BadRow, stage: str, *, stub: bool = False
-    ) -> None:
-        """Add a dead letter: key, value and headers as they came, ours behind them.
+    def owns(self, topic: str) -> bool:
+        """Say whether a topic is one of the side topics."""
+        return topic in (self.dead_letters.name, self.late_events.name)
 
-        stub  the whole record was refused: keep its first bytes, its size and its hash
-        """
+    def dead_letter(self, outputs: Outputs, batch: RecordBatch, bad: BadRow, stage: str) -> None:
+        """Add a dead letter: key, value and headers as they came, ours behind them."""
         record = batch.records[bad.row]
-        headers = self._headers(batch, bad, stage)
-        key, value = record.key, record.value
-        if stub:
-            whole = value or b""
-            value = stub_value(whole)
-            # The key and the record's own headers may be what makes it too large.
-            headers = [*headers[len(record.headers) :], *stub_headers(whole)]
-            key = None if key is None else stub_value(key)
-        outputs.add(self.dead_letters.for_batch(batch), key, value, headers, bad.row)
+        headers = [*record.headers, *self._headers(batch, bad, stage)]
+        outputs.add(self.dead_letters.for_batch(batch), record.key, record.value, headers, bad.row)
 
     def copy_late(
         self, outputs: Outputs, batch: RecordBatch, rows: NDArray[np.int64], stage: str
@@ -62,14 +54,35 @@ class SideOutputs:
         """Add a copy of each late event, as it came; return how many there were."""
         for row in rows.tolist():
             record = batch.records[row]
-            headers = self._headers(batch, BadRow(row, LATE, LATE_MESSAGE), stage)
+            headers = [*record.headers, *self._headers(batch, _late(row), stage)]
             outputs.add(self.late_events.for_batch(batch), record.key, record.value, headers, row)
         return len(rows)
+
+    def stub(
+        self,
+        outputs: Outputs,
+        batch: RecordBatch,
+        bad: BadRow | None,
+        row: int,
+        topic: str,
+        stage: str,
+    ) -> None:
+        """Add what stands for a record that a side topic refused whole.
+
+        bad  why the record is there, None for a late copy. Its first bytes, size and hash are
+        kept; its own headers and a long key are not, for they may be what makes it too large.
+        """
+        record = batch.records[row]
+        whole = record.value or b""
+        headers = [*self._headers(batch, bad or _late(row), stage), *stub_headers(whole)]
+        key = None if record.key is None else stub_value(record.key)
+        side = self.dead_letters if topic == self.dead_letters.name else self.late_events
+        outputs.add(side.for_batch(batch), key, stub_value(whole), headers, row)
 
     def _headers(self, batch: RecordBatch, bad: BadRow, stage: str) -> Headers:
         record = batch.records[bad.row]
         return dead_letter_headers(
-            record.headers,
+            (),
             topic=batch.source.topic,
             partition=batch.source.partition,
             offset=record.offset,
@@ -80,3 +93,7 @@ class SideOutputs:
             message=bad.message,
             stage=stage,
         )
+
+
+def _late(row: int) -> BadRow:
+    return BadRow(row, LATE, LATE_MESSAGE)

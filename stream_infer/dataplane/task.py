@@ -32,6 +32,8 @@ from stream_infer.dataplane.stage import ReadBatch, Stage, StepResult
 from stream_infer.errors import BrokerError
 from stream_infer.features.fold import StageFold
 
+OUTPUT_REFUSED = "output_refused"
+
 
 class Phase(Enum):
     """Where a task is in its life; it only ever moves down this list."""
@@ -193,7 +195,7 @@ class PartitionTask:
             self._sending.cancel()
             await asyncio.wait([self._sending])
         self.state = None
-        await self._sender.stop()
+        await self._sender.abandon()
 
     def drop_queued(self) -> None:
         """Give back the room of batches that were delivered and not worked on."""
@@ -254,7 +256,7 @@ class PartitionTask:
             if last:
                 self._reading = None
                 self._position = batch.last + 1
-            self._begin_sending(result, batch, head, last=last)
+            self._begin_sending(result, batch, part.bad, head, last=last)
             if last:
                 return
             # The rest of the batch waits for others; let this step's acknowledgement
@@ -262,14 +264,20 @@ class PartitionTask:
             await self._finish_sending()
 
     def _begin_sending(
-        self, result: StepResult, batch: RecordBatch, head: int | None, *, last: bool
+        self,
+        result: StepResult,
+        batch: RecordBatch,
+        bad: list[BadRow],
+        head: int | None,
+        *,
+        last: bool,
     ) -> None:
         if not result.outputs:
             self._acknowledged(batch, last=last)
             return
         self._sending_head = head
         self._sending = asyncio.create_task(
-            self._send(result.outputs, batch, last=last), name=f"send-{self.source}"
+            self._send(result.outputs, batch, bad, last=last), name=f"send-{self.source}"
         )
         self._sending.add_done_callback(self._note_failure)
 
@@ -279,27 +287,33 @@ class PartitionTask:
             self._failure = sending.exception()
             self._arrived.set()
 
-    async def _send(self, outputs: Outputs, batch: RecordBatch, *, last: bool) -> None:
-        await self._deliver(outputs, batch)
+    async def _send(
+        self, outputs: Outputs, batch: RecordBatch, bad: list[BadRow], *, last: bool
+    ) -> None:
+        await self._deliver(outputs, batch, bad)
         self._sending_head = None
         self._acknowledged(batch, last=last)
 
-    async def _deliver(self, outputs: Outputs, batch: RecordBatch) -> None:
-        """Write outputs; a record that is refused for good becomes a dead letter, then a stub."""
-        for stub in (False, True):
-            refused = await self._sender.deliver(outputs)
-            if not refused:
-                return
+    async def _deliver(self, outputs: Outputs, batch: RecordBatch, bad: list[BadRow]) -> None:
+        """Write outputs; what is refused for good goes to a side topic, at last as a stub."""
+        causes = {row.row: row for row in bad}
+        stubs: set[tuple[str, int]] = set()
+        side, stage = self.stage.side, self.stage.name
+        while refused := await self._sender.deliver(outputs):
             outputs = Outputs()
-            for destination, writes, cause in refused:
+            for destination, writes, answer in refused:
                 for row in writes.rows:
-                    bad = BadRow(row, "output_refused", f"{destination.topic} refused it: {cause}")
-                    self.stage.side.dead_letter(outputs, batch, bad, self.stage.name, stub=stub)
-                    self.counters.dead_letters += 0 if stub else 1
-        refused = await self._sender.deliver(outputs)
-        if refused:
-            # Nothing is ever dropped unseen: without a place for the stub the worker stops.
-            raise _dead_letters_refused(self.source, refused[0][2])
+                    if (destination.topic, row) in stubs:
+                        # Nothing is ever dropped unseen: without a place for it the worker stops.
+                        raise _stub_refused(self.source, destination, answer)
+                    if side.owns(destination.topic):
+                        side.stub(outputs, batch, causes.get(row), row, destination.topic, stage)
+                        stubs.add((destination.topic, row))
+                        continue
+                    message = f"Topic {destination.topic} refused the output: {answer}."
+                    causes[row] = BadRow(row, OUTPUT_REFUSED, message)
+                    side.dead_letter(outputs, batch, causes[row], stage)
+                    self.counters.dead_letters += 1
 
     def _acknowledged(self, batch: RecordBatch, *, last: bool) -> None:
         self._steps_acknowledged += 1
@@ -385,12 +399,12 @@ class PartitionTask:
         return highwater is not None and self._position < highwater
 
 
-def _dead_letters_refused(source: Partition, cause: str) -> BrokerError:
+def _stub_refused(source: Partition, destination: Partition, answer: str) -> BrokerError:
     return BrokerError(
-        "dead_letter_refused",
-        f"Kafka refuses the dead letter of a record of {source}: {cause}.",
-        "Raise max.message.bytes of topic dead-letters to twice that of the input topic.",
-        topic=source.topic,
+        "stub_refused",
+        f"Topic {destination.topic} refuses even the stub of a record of {source}: {answer}.",
+        f"Raise max.message.bytes of {destination.topic} to twice that of the input topic.",
+        topic=destination.topic,
         partition=source.partition,
     )
 
