@@ -230,9 +230,9 @@ class WorkerProcess:
             self._process.send_signal(signal.SIGTERM)
         return await self.exit_code()
 
-    async def exit_code(self) -> int:
+    async def exit_code(self, patience_s: float = PATIENCE_S) -> int:
         """Wait for its end and return its exit code."""
-        await until(lambda: self._process.poll() is not None)
+        await until(lambda: self._process.poll() is not None, patience_s=patience_s)
         return self._process.wait()
 
 
