@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 from pathlib import Path
@@ -20,7 +19,15 @@ from support.bad import payment
 from support.kafka import acreate_topics, aproduce
 from support.load import START_MS, make_load, send_transactions
 from support.pipelines import own_pipeline, written
-from support.worker import COMMAND, WorkerProcess, make_topics, settle, work_off, worker_process
+from support.worker import (
+    COMMAND,
+    WorkerProcess,
+    make_topics,
+    settle,
+    until,
+    work_off,
+    worker_process,
+)
 
 pytestmark = pytest.mark.kafka
 
@@ -158,8 +165,11 @@ async def test_an_input_that_was_deleted_and_made_anew(kafka: str, tmp_path: Pat
     await admin.start()
     try:
         await admin.delete_topics([pipeline.events.topic])
-        while pipeline.events.topic in await admin.list_topics():
-            await asyncio.sleep(0.05)
+
+        async def gone() -> bool:
+            return pipeline.events.topic not in await admin.list_topics()
+
+        await until(gone)
     finally:
         await admin.close()
     await make_topics(kafka, pipeline, 1)
