@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages, stage_topics
+from stream_infer.dataplane.made_anew import refuse_inputs_made_anew
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.replay import replay_log
 from stream_infer.dataplane.sender import BATCH_BYTES_MAX, PartitionSender
@@ -121,6 +122,7 @@ class StreamApp(faust.App):
                 "topics belong together.",
             )
         settings = settings or WorkerSettings()
+        pipeline = pipeline.with_partitioning(settings.partitioning)
         plan = compile_plan(pipeline)
         scorer = None if model is None else Scorer(model, plan.feature_names, plan.fingerprint)
         self._pipeline = pipeline
@@ -128,8 +130,8 @@ class StreamApp(faust.App):
         self._make_parts = lambda partitions: Parts(
             plan, scorer, partitions, settings, fields, label_fields
         )
-        topics = stage_topics(plan, settings)
-        topics += [pipeline.events.topic] if pipeline.events.topic not in topics else []
+        topics = stage_topics(plan)
+        topics += [pipeline.events.topic] if pipeline.rekeys else []
         topics += [pipeline.labels.topic] if pipeline.labels is not None else []
         for topic in topics:
             self._add_stage_agent(topic)
@@ -158,8 +160,10 @@ class StreamApp(faust.App):
         facts = await read_topics(self.connection, names)
         if self._make_parts is None:
             raise ConfigError("no_pipeline", "The app serves no pipeline.", "Call `serve` first.")
-        parts = self._make_parts({name: fact.partitions for name, fact in facts.items()})
-        self.plane.open_stages(build_stages(parts))
+        partitions = {name: fact.partitions for name, fact in facts.items()}
+        stages = build_stages(self._make_parts(partitions))
+        await refuse_inputs_made_anew(self.connection, self.conf.id, stages, partitions)
+        self.plane.open_stages(stages)
         self.plane.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
         self.plane.highwater = self._highwater
         self.add_future(self.plane.commit_forever())

@@ -26,6 +26,7 @@ def configure_logs(*, quiet: bool = False) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(message)s")
     # The client reports each failed attempt as an error; the worker says once that it waits.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    # Faust repeats as errors what the data plane's own log says with cause and fix.
-    for name in ("faust", "mode"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # What stops a worker is raised, and said once with cause and fix by whoever runs it. Faust
+    # says it too, with a traceback, in the name of the module that defines the service.
+    for name in ("faust", "mode", "stream_infer"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)

@@ -6,12 +6,14 @@ the file runner and the topic administration each read what they need from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import msgspec
 
 from stream_infer.features.spec import Feature
+
+Partitioning = Literal["checked", "trusted", "rekey"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,8 @@ class Events:
     key       the entity that the input topic is keyed and partitioned by
     entities  every entity field, `key` first
     decimals  value field -> decimals it is declared with: values are int64 fixed point inside
+    partitioning  ``checked``: a record must lie in the partition of its key's hash;
+                  ``trusted``: it is not looked at; ``rekey``: a stage in front puts it there
     """
 
     topic: str
@@ -34,6 +38,7 @@ class Events:
     key: str
     entities: tuple[str, ...]
     decimals: dict[str, int] = field(default_factory=dict)
+    partitioning: Partitioning = "checked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,22 @@ class Pipeline:
     lateness: str = "1d"
     future_max: str = "1h"
     duplicates: bool = True
+
+    @property
+    def rekeys(self) -> bool:
+        """Whether a stage without state stands in front of the first one.
+
+        Also where the first stage folds labels: events and labels must meet in one log, and
+        the input topic is not ours to write labels to.
+        """
+        folds_first = self.labels is not None and self.labels.by == self.events.key
+        return self.events.partitioning == "rekey" or folds_first
+
+    def with_partitioning(self, partitioning: Partitioning | None) -> Pipeline:
+        """Return the pipeline with another partitioning of its input; None changes nothing."""
+        if partitioning is None:
+            return self
+        return replace(self, events=replace(self.events, partitioning=partitioning))
 
     def describe(self) -> dict[str, Any]:
         """Return the facts about the pipeline that people ask for."""

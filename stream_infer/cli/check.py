@@ -92,6 +92,8 @@ def command(
     settings = checklist.make("configuration", lambda: _configuration(config, bootstrap))
     declared = checklist.make("pipeline", lambda: _pipeline(pipeline))
     loaded, plan = declared if declared is not None else (None, None)
+    if loaded is not None and settings is not None:
+        loaded = settings.applied_to(loaded)
     mapping = None
     if loaded is not None and settings is not None:
         mapping = checklist.make("fields", lambda: _fields(loaded, settings, fields))
@@ -253,7 +255,7 @@ def _check_partitioning(
             "Map the fields of your events with --fields or [fields] of the configuration.",
         )
     elif found.misplaced:
-        rekeyed = settings.worker.partitioning == "rekey"
+        rekeyed = pipeline.rekeys
         checklist.add(
             name,
             # A worker that re-keys mends this by itself.

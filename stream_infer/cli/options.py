@@ -67,8 +67,19 @@ class Duration(click.ParamType):
             self.fail(f"{error.message} {error.fix}", param, ctx)
 
 
+partitioning_option = click.option(
+    "--partitioning",
+    type=click.Choice(["checked", "trusted", "rekey"]),
+    help="Whether input records lie in the partition of their key's hash. [default: as declared]",
+)
+"""Stands above `settings_options`, which takes it in."""
+
+
 def settings_options(function: Function) -> Function:
-    """Add ``--bootstrap`` and ``--config``; the command receives `settings`."""
+    """Add ``--bootstrap`` and ``--config``; the command receives `settings`.
+
+    Its pipeline, if it has one, is as the settings want it.
+    """
 
     @click.option(
         "--bootstrap",
@@ -84,7 +95,13 @@ def settings_options(function: Function) -> Function:
     def with_settings(*args: Any, bootstrap: str | None, config: Path | None, **kwargs: Any) -> Any:
         from stream_infer.settings.loading import load_settings
 
-        overrides = {"kafka": {"bootstrap": bootstrap}}
-        return function(*args, settings=load_settings(config, overrides), **kwargs)
+        overrides = {
+            "kafka": {"bootstrap": bootstrap},
+            "worker": {"partitioning": kwargs.pop("partitioning", None)},
+        }
+        settings = load_settings(config, overrides)
+        if "pipeline" in kwargs:
+            kwargs["pipeline"] = settings.applied_to(kwargs["pipeline"])
+        return function(*args, settings=settings, **kwargs)
 
     return with_settings

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stream_infer.cli.options import json_option, pipeline_argument, settings_options
+from stream_infer.cli.options import (
+    json_option,
+    partitioning_option,
+    pipeline_argument,
+    settings_options,
+)
 from stream_infer.cli.output import (
     print_json,
     print_table,
@@ -33,6 +38,7 @@ def command() -> None:
     "--partitions", type=click.IntRange(1, 10_000), default=4, show_default=True, help="Of each."
 )
 @click.option("--replication-factor", type=click.IntRange(1, 32_767), default=1, show_default=True)
+@partitioning_option
 @settings_options
 @json_option
 def create(

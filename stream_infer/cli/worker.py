@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stream_infer.cli.options import Mapping, pipeline_argument, settings_options
+from stream_infer.cli.options import (
+    Mapping,
+    partitioning_option,
+    pipeline_argument,
+    settings_options,
+)
 from stream_infer.cli.output import remark
 
 if TYPE_CHECKING:
@@ -29,11 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--fields", type=Mapping(), help="field=path[:unit], separated by commas.")
 @click.option("--publish-features", is_flag=True, help="Add the features to every scored event.")
-@click.option(
-    "--partitioning",
-    type=click.Choice(["checked", "trusted", "rekey"]),
-    help="What is done about records in another partition than their entity's.",
-)
+@partitioning_option
 @click.option(
     "--start", type=click.Choice(["earliest", "latest"]), help="Where a new group begins."
 )
@@ -49,7 +50,6 @@ def command(
     model: Path | None,
     fields: FieldMapping | None,
     publish_features: bool,
-    partitioning: str | None,
     start: str | None,
     when_offset_lost: str | None,
     settings: Settings,
@@ -61,7 +61,6 @@ def command(
     configure_logs()
     given: dict[str, Any] = {
         "publish_features": publish_features or None,
-        "partitioning": partitioning,
         "start": start,
         "when_offset_lost": when_offset_lost,
     }

@@ -63,7 +63,7 @@ def build_stages(parts: Parts) -> list[Stage]:
         late_events=SideTopic(LATE_EVENTS, parts.partitions[LATE_EVENTS]),
     )
     stages = []
-    if parts.settings.partitioning == "rekey":
+    if parts.pipeline.rekeys:
         stages.append(_rekey_stage(parts, side))
     stages += [_fold_stage(parts, side, index) for index in range(len(parts.plan.stages))]
     if parts.pipeline.labels is not None:
@@ -71,19 +71,19 @@ def build_stages(parts: Parts) -> list[Stage]:
     return stages
 
 
-def stage_topics(plan: Plan, settings: WorkerSettings) -> list[str]:
+def stage_topics(plan: Plan) -> list[str]:
     """Return the topic that each folding stage reads."""
     entities = [stage.entity for stage in plan.stages]
     internal = [internal_topic(plan.pipeline, entity) for entity in entities]
-    first = internal[0] if settings.partitioning == "rekey" else plan.pipeline.events.topic
+    first = internal[0] if plan.pipeline.rekeys else plan.pipeline.events.topic
     return [first, *internal[1:]]
 
 
 def _fold_stage(parts: Parts, side: SideOutputs, index: int) -> Stage:
-    plan, topics = parts.plan, stage_topics(parts.plan, parts.settings)
+    plan, topics = parts.plan, stage_topics(parts.plan)
     stage_plan = plan.stages[index]
     last = index == len(plan.stages) - 1
-    from_users = index == 0 and parts.settings.partitioning != "rekey"
+    from_users = index == 0 and not parts.pipeline.rekeys
     emitter: Emitter
     if last:
         emitter = ScoreEmitter(
@@ -107,7 +107,7 @@ def _fold_stage(parts: Parts, side: SideOutputs, index: int) -> Stage:
 
 def _event_reader(parts: Parts) -> InputReader:
     events = parts.pipeline.events
-    checked = parts.settings.partitioning == "checked"
+    checked = events.partitioning == "checked" and not parts.pipeline.rekeys
     return InputReader(
         EventDecoder(events, parts.mapping, parts.settings.unknown_fields),
         future_max_ms=parse_duration(parts.pipeline.future_max),
@@ -145,7 +145,7 @@ def _label_stage(parts: Parts, side: SideOutputs) -> Stage:
         raise ValueError("the pipeline has no labels")
     entities = [stage.entity for stage in parts.plan.stages]
     index = entities.index(labels.by)
-    topic = stage_topics(parts.plan, parts.settings)[index]
+    topic = stage_topics(parts.plan)[index]
     return Stage(
         name=LABEL_STAGE,
         topic=labels.topic,

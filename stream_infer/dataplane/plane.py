@@ -174,11 +174,7 @@ class DataPlane:
             await task.run()
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001
-            # Handed on to whoever runs the app, who says cause and fix once; no traceback here.
-            log.error(  # noqa: TRY400
-                "stage_failed", source=str(task.source), stage=task.stage.name, cause=str(error)
-            )
+        except Exception as error:  # noqa: BLE001 - handed on to whoever runs the app
             await self._on_failure(error)
 
     async def revoke(self) -> None:

@@ -69,8 +69,8 @@ class PartitionCheck:
                     f"{self.topic}-{partition} do not belong there: the producer does not "
                     f"partition by murmur2 of {self.entity}, as Kafka's Java producer does.",
                     f"Key the records by {self.entity} with partitioner murmur2 "
-                    "(librdkafka: partitioner=murmur2_random), or run the worker with "
-                    "--partitioning rekey.",
+                    "(librdkafka: partitioner=murmur2_random), or create the topics and run "
+                    "the worker with --partitioning rekey.",
                     topic=self.topic,
                     partition=partition,
                 )

@@ -13,8 +13,8 @@ from stream_infer.events.scored import scored_type
 from stream_infer.events.topic_names import (
     DEAD_LETTERS,
     LATE_EVENTS,
+    internal_entities,
     internal_topic,
-    stage_entities,
 )
 from stream_infer.pipeline import Pipeline
 
@@ -57,7 +57,7 @@ def topic_schemas(
     schemas = {events.topic: _schema(event_type, f"Key: {events.key}.")}
     if pipeline.labels is not None:
         schemas[pipeline.labels.topic] = _schema(pipeline.labels.type, f"Key: {events.id}.")
-    for entity in stage_entities(pipeline)[1:]:
+    for entity in internal_entities(pipeline):
         note = f"Written between stages; key: {entity}."
         schema = _schema(internal_type(events), note)
         schemas[internal_topic(pipeline, entity)] = _with_positions(schema, pipeline)

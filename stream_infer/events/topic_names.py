@@ -17,6 +17,12 @@ def stage_entities(pipeline: Pipeline) -> tuple[str, ...]:
     return tuple(dict.fromkeys([pipeline.events.key, *used]))
 
 
+def internal_entities(pipeline: Pipeline) -> tuple[str, ...]:
+    """Return the entities whose stage reads an internal topic, in log order."""
+    entities = stage_entities(pipeline)
+    return entities if pipeline.rekeys else entities[1:]
+
+
 def internal_topic(pipeline: Pipeline, entity: str) -> str:
     """Return the name of the topic in front of the stage that is keyed by `entity`.
 

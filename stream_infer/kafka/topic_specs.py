@@ -26,6 +26,7 @@ from stream_infer.errors import ConflictError, NotFoundError, StreamInferError
 from stream_infer.events.topic_names import (
     DEAD_LETTERS,
     LATE_EVENTS,
+    internal_entities,
     internal_topic,
     stage_entities,
 )
@@ -137,7 +138,7 @@ def pipeline_topics(
         topics.append((pipeline.labels.topic, "labels", kept))
     topics += [
         (internal_topic(pipeline, entity), "internal", kept | twice)
-        for entity in stage_entities(pipeline)[1:]
+        for entity in internal_entities(pipeline)
     ]
     topics += [
         (pipeline.scored, "scored", twice),

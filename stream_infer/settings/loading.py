@@ -36,9 +36,9 @@ from stream_infer.durations import parse_duration
 from stream_infer.errors import ConfigError, NotFoundError
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.kafka.connection import DEFAULT_BOOTSTRAP, Connection
+from stream_infer.pipeline import Partitioning, Pipeline
 from stream_infer.settings.worker import (
     Delivery,
-    Partitioning,
     Start,
     UnknownFields,
     WhenOffsetLost,
@@ -85,7 +85,7 @@ class WorkerSection(_Section):
     align_skew: DurationMs = _DEFAULTS.align_skew_ms
     align_wait_max: DurationMs | None = _DEFAULTS.align_wait_max_ms
     commit_interval_ms: Annotated[int, Field(ge=1)] = _DEFAULTS.commit_interval_ms
-    partitioning: Partitioning = _DEFAULTS.partitioning
+    partitioning: Partitioning | None = _DEFAULTS.partitioning
     unknown_fields: UnknownFields = _DEFAULTS.unknown_fields
     publish_features: bool = _DEFAULTS.publish_features
     start: Start = _DEFAULTS.start
@@ -120,6 +120,10 @@ class Settings(BaseSettings):
     def field_mapping(self) -> FieldMapping | None:
         """Return where the fields stand in the user's JSON, None for the contract's own form."""
         return FieldMapping.from_config(self.fields) if self.fields else None
+
+    def applied_to(self, pipeline: Pipeline) -> Pipeline:
+        """Return the pipeline with what the settings say in place of its declaration."""
+        return pipeline.with_partitioning(self.worker.partitioning)
 
     def worker_settings(self) -> WorkerSettings:
         """Return what the data plane needs."""

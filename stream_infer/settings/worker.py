@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from stream_infer.pipeline import Partitioning
+
 Delivery = Literal["at_least_once"]
-Partitioning = Literal["checked", "trusted", "rekey"]
 UnknownFields = Literal["ignore", "keep", "refuse"]
 Start = Literal["earliest", "latest"]
 WhenOffsetLost = Literal["fail", "earliest"]
@@ -22,8 +23,7 @@ class WorkerSettings:
     align_skew_ms        in catch-up, how far ahead in event time one partition may run
     align_wait_max_ms    live, how long a record may be held for alignment; None: no limit
     commit_interval_ms   how often finished offsets are committed
-    partitioning         ``checked``: a record must lie in the partition of its entity's hash;
-                         ``trusted``: it is not looked at; ``rekey``: a stage in front mends it
+    partitioning         in place of what the pipeline declares for its input; None: as declared
     unknown_fields       what happens to fields that the event type does not have
     publish_features     whether scored events carry the features
     start                where a partition without a committed offset begins
@@ -36,7 +36,7 @@ class WorkerSettings:
     align_skew_ms: int = 3_600_000
     align_wait_max_ms: int | None = 5_000
     commit_interval_ms: int = 500
-    partitioning: Partitioning = "checked"
+    partitioning: Partitioning | None = None
     unknown_fields: UnknownFields = "ignore"
     publish_features: bool = False
     start: Start = "earliest"

@@ -89,7 +89,8 @@ def test_records_in_another_partition_than_their_entity_s_fail(subject: Subject)
 def test_misplaced_records_are_no_matter_to_a_worker_that_re_keys(
     subject: Subject, tmp_path: Path
 ) -> None:
-    subject.create()
+    rekeyed = subject.pipeline.with_partitioning("rekey")
+    asyncio.run(create_topics(Connection(bootstrap=subject.bootstrap), rekeyed))
     subject.send(GOOD, (PLACE_OF_C + 1) % 4)
     config = tmp_path / "rekey.toml"
     config.write_text('[worker]\npartitioning = "rekey"\n')
