@@ -52,6 +52,8 @@ async def refuse_inputs_made_anew(
     for stage in stages:
         if stage.feeds is not None:
             feeds.setdefault(stage.feeds, []).append(stage.topic)
+    if not feeds:
+        return
     lost = await _lost(connection, group, feeds, partitions)
     if lost:
         await asyncio.sleep(PATIENCE_SECONDS)

@@ -109,6 +109,8 @@ async def log_reader(
         )
         try:
             await consumer.start()
+            # Stopped before its background task ever ran, aiokafka raises CancelledError.
+            await asyncio.sleep(0)
             yield LogReader(consumer, connection)
         finally:
             await consumer.stop()

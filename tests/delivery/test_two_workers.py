@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ async def test_a_worker_that_joins_and_leaves_loses_nothing_and_changes_no_featu
             for _ in range(count):
                 goal = await progress.committed_of(pipeline.events.topic) + len(pieces[0]) // 2
                 await send_transactions(kafka, pipeline, pieces.pop(0))
-                await until(lambda goal=goal: moved_on(goal), alive=stays.alive)
+                await until(partial(moved_on, goal), alive=stays.alive)
 
         async with worker_process(file, kafka, "--publish-features", settings=SETTINGS) as stays:
             await stays.says("assigned")
