@@ -1,0 +1,112 @@
+"""The fraud pipeline's first stage on fakes: no Kafka, no clock, every answer under control."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from stream_infer.dataplane.batch import Partition, RecordBatch
+from stream_infer.dataplane.build import Parts, build_stages
+from stream_infer.dataplane.plane import DataPlane
+from stream_infer.dataplane.stage import Stage
+from stream_infer.dataplane.task import Surroundings
+from stream_infer.features.plan import compile_plan
+from stream_infer.kafka.topics import pipeline_topics
+from stream_infer.pipelines.fraud import pipeline as fraud
+from stream_infer.settings.worker import WorkerSettings
+from support.bad import payment
+from support.fake_kafka import FakeSender
+from support.load import START_MS
+
+PIPELINE = dataclasses.replace(fraud, model=None)
+SETTINGS = WorkerSettings(partitioning="trusted")
+SOURCE = Partition(PIPELINE.events.topic, 0)
+NEXT = f"{PIPELINE.name}.by-terminal"
+
+
+def stages() -> list[Stage]:
+    """Return the stages of the fraud pipeline, without a model, one partition a topic."""
+    partitions = {spec.name: 1 for spec in pipeline_topics(PIPELINE)}
+    return build_stages(Parts(compile_plan(PIPELINE), None, partitions, SETTINGS))
+
+
+def customer_stage() -> Stage:
+    """Return the stage that reads the input and feeds the internal topic."""
+    return next(stage for stage in stages() if stage.topic == SOURCE.topic)
+
+
+def record(offset: int, value: bytes | None = None, **fields: Any) -> Any:
+    """Return a record as a client would have fetched it; one payment a minute."""
+    time = START_MS + 60_000 * offset
+    made = payment(**({"transaction_id": f"t{offset}", "event_time": time} | fields))
+    return SimpleNamespace(
+        offset=offset,
+        timestamp=time,
+        timestamp_type=0,
+        key=b"c0",
+        value=made if value is None else value,
+        headers=(),
+    )
+
+
+class FakeLog:
+    """The log of the source: what a silent replay reads."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.replayed: list[tuple[int, int]] = []
+
+    async def replay(
+        self, source: Partition, start: int, end: int, on_batch: Callable[[RecordBatch], None]
+    ) -> None:
+        self.replayed.append((start, end))
+        for at in range(start, end, 3):
+            on_batch(RecordBatch(source, [record(o) for o in range(at, min(at + 3, end))]))
+            await asyncio.sleep(0)
+
+
+class Around:
+    """What a task needs from outside, with the sizes that it gave back."""
+
+    def __init__(self, log: FakeLog | None = None) -> None:
+        self.log = log or FakeLog(0)
+        self.released: list[int] = []
+        self.surroundings = Surroundings(
+            replay=self.log.replay,
+            on_release=lambda _source, size: self.released.append(size),
+            on_progress=lambda: None,
+            wait_progress=lambda: asyncio.sleep(0),
+            seconds=lambda: 0.0,
+            highwater=lambda _source: None,
+            is_restoring=lambda: False,
+        )
+
+
+class PlaneOnFakes:
+    """A data plane with one assigned partition at a time, and what it committed."""
+
+    def __init__(self, log: FakeLog) -> None:
+        self.log = log
+        self.sender = FakeSender()
+        self.failures: list[BaseException] = []
+        self.committed = 0
+        self.refuse_commits: Exception | None = None
+        self.plane = DataPlane(
+            SETTINGS,
+            replay=log.replay,
+            make_sender=lambda _source: self.sender,  # type: ignore[arg-type,return-value]
+            on_failure=self._failed,
+        )
+        self.plane.open_stages([customer_stage()])
+        self.plane.commit_positions = self._commit
+
+    async def _failed(self, error: BaseException) -> None:
+        self.failures.append(error)
+
+    async def _commit(self, offsets: Any) -> None:
+        if self.refuse_commits is not None:
+            raise self.refuse_commits
+        self.committed = offsets[SOURCE][0]
