@@ -19,7 +19,7 @@ SOURCE = Partition("in", 0)
 LONG, SHORT = Partition("by-terminal", 2), Partition("dead-letters", 0)
 VALUES = {LONG: [f"{i:02d}".encode() for i in range(10)], SHORT: [b"00", b"01", b"02", b"03"]}
 SENDS = 6
-"""Calls of `send_batch` without a fault: three records a batch, so 4 for one and 2 for the other."""
+"""Calls of `send_batch` without a fault: three records a batch, so 4 and 2."""
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def given_back(
 async def test_without_a_fault_everything_is_written_once_in_order() -> None:
     kafka = FakeKafka()
     sender = PartitionSender(SOURCE, kafka.producer)
-    assert await sender.deliver(outputs_of(dict(VALUES))) == []
+    assert await sender.deliver(outputs_of(VALUES)) == []
     await sender.stop()
     assert kafka.logs == VALUES
     assert (kafka.sends, kafka.running) == (SENDS, 0)
@@ -58,7 +58,7 @@ async def test_one_fault_at_any_step_neither_loses_nor_reorders(fault: Fault, at
     kafka = FakeKafka(faults={at: fault})
     sender = PartitionSender(SOURCE, kafka.producer)
     # A record that is refused when it is alone is given back: its place is the caller's matter.
-    gone = given_back(await sender.deliver(outputs_of(dict(VALUES))))
+    gone = given_back(await sender.deliver(outputs_of(VALUES)))
     await sender.stop()
     assert not kafka.faults
     assert len(gone) <= (fault == "refused")
@@ -77,7 +77,7 @@ async def test_a_fault_on_the_way_out_of_a_fault_neither_loses_nor_reorders(
     for at in range(SENDS):
         kafka = FakeKafka(faults={at: first, at + 1: second, at + 3: first}, start_faults=2)
         sender = PartitionSender(SOURCE, kafka.producer)
-        gone = given_back(await sender.deliver(outputs_of(dict(VALUES))))
+        gone = given_back(await sender.deliver(outputs_of(VALUES)))
         for destination, values in VALUES.items():
             folded = as_folded(kafka.logs[destination])
             # One that was written without an answer may be refused when it is sent again.

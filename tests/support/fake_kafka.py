@@ -7,7 +7,7 @@ same producer must not write a later one there, since its sequence numbers have 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -26,7 +26,7 @@ FAULTS: tuple[Fault, ...] = (
     "no leader",
     "refused",  # this very batch is refused, whatever is in it
 )
-_ERRORS: dict[Fault, Callable[[], Exception]] = {
+_ERRORS: dict[Fault, type[Exception]] = {
     "not sent": kafka_errors.KafkaConnectionError,
     "not answered": kafka_errors.RequestTimedOutError,
     "lost": kafka_errors.KafkaConnectionError,
@@ -114,12 +114,12 @@ class FakeProducer:
             return answer
         self._holes.add(destination)
         if fault == "not sent":
-            raise _ERRORS[fault]()
+            raise _ERRORS[fault]
         answer.set_exception(_ERRORS[fault]())
         return answer
 
 
-def outputs_of(values: dict[Partition, Sequence[bytes]]) -> Outputs:
+def outputs_of(values: Mapping[Partition, Sequence[bytes]]) -> Outputs:
     """Return outputs with these values; row i of the input is the i-th of each destination."""
     outputs = Outputs()
     for destination, each in values.items():
