@@ -223,10 +223,10 @@ class DataPlane:
 
     def open(self, source: Partition, records: Sequence[Any]) -> Iterable[RecordBatch]:
         """Register fetched records and yield them as batches, skipping what was taken before."""
-        if source not in self.tasks:
-            return  # Revoked while the fetch was under way; the next owner reads it.
-        ranges = self._ranges[source]
+        ranges = self._ranges.get(source)
         for start in range(0, len(records), BATCH_ROWS_MAX):
+            if ranges is None or not self._is_current(source, ranges):
+                return  # Revoked in the meantime; whoever owns it next reads it.
             part = records[start : start + BATCH_ROWS_MAX]
             if part[0].offset < ranges.position:
                 part = [record for record in part if record.offset >= ranges.position]
@@ -237,10 +237,18 @@ class DataPlane:
                 yield batch
 
     def accept(self, batch: RecordBatch) -> None:
-        """Take a batch from its stage's agent."""
+        """Take a batch from its stage's agent, unless it is of an assignment that has ended.
+
+        A partition that comes back is read again from its committed offset, so a batch that
+        was opened before would be folded twice.
+        """
         task = self.tasks.get(batch.source)
-        if task is not None and task.phase is not Phase.CLOSED:
+        current = all(self._is_current(batch.source, opened.owner) for opened in batch.ranges)
+        if task is not None and current and task.phase is not Phase.CLOSED:
             task.put(batch)
+
+    def _is_current(self, source: Partition, ranges: PartitionRanges) -> bool:
+        return source in self.tasks and self._ranges.get(source) is ranges
 
     def positions(self) -> dict[Partition, int]:
         """Return the next offset to deliver of each partition."""

@@ -13,11 +13,15 @@ from collections import deque
 
 
 class Range:
-    """Offsets ``first..last`` of one delivery; `complete` is the only way to finish it."""
+    """Offsets ``first..last`` of one delivery; `complete` is the only way to finish it.
 
-    __slots__ = ("done", "first", "last")
+    owner  the assignment that it was opened in
+    """
 
-    def __init__(self, first: int, last: int) -> None:
+    __slots__ = ("done", "first", "last", "owner")
+
+    def __init__(self, owner: PartitionRanges, first: int, last: int) -> None:
+        self.owner = owner
         self.first = first
         self.last = last
         self.done = False
@@ -47,7 +51,7 @@ class PartitionRanges:
         """
         if first < self.position or last < first:
             raise ValueError(f"offsets {first}..{last} do not follow position {self.position}")
-        opened = Range(first, last)
+        opened = Range(self, first, last)
         self._open.append(opened)
         self.position = last + 1
         return opened
