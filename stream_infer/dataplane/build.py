@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stream_infer.dataplane.emitters import ForwardEmitter, ScoreEmitter
 from stream_infer.dataplane.readers import InputReader, InternalReader, PartitionCheck
@@ -44,6 +44,7 @@ class Parts:
     settings: WorkerSettings
     mapping: FieldMapping | None = None
     labels: FieldMapping | None = None
+    _partitioners: dict[int, KeyPartitioner] = field(default_factory=dict)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -52,7 +53,9 @@ class Parts:
 
     def partitioner(self, topic: str) -> KeyPartitioner:
         """Return a partitioner with the topic's number of partitions."""
-        return KeyPartitioner(self.partitions[topic])
+        # Topics with as many partitions share one: it remembers every key that it has placed.
+        count = self.partitions[topic]
+        return self._partitioners.setdefault(count, KeyPartitioner(count))
 
 
 def build_stages(parts: Parts) -> list[Stage]:
