@@ -70,6 +70,8 @@ async def _lost(
 ) -> list[Partition]:
     # In this order: whoever wrote to an internal topic had committed its start before.
     written = await _written(connection, feeds)
+    if not written:
+        return []
     offsets = await committed_offsets(connection, group)
     committed = {Partition(tp.topic, tp.partition) for tp in offsets}
     return inputs_made_anew(feeds, partitions, committed, written)

@@ -7,8 +7,9 @@ only what talks to Kafka.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Literal
 
 from aiokafka import TopicPartition
@@ -45,6 +46,10 @@ __all__ = [
 
 VISIBLE_S_MAX = 30.0
 """A created topic shows within milliseconds; so long only a cluster in trouble takes."""
+
+
+COORDINATOR_TRIES = 40
+COORDINATOR_RETRY_SECONDS = 0.25
 
 
 @asynccontextmanager
@@ -203,5 +208,18 @@ async def check_topics(connection: Connection, pipeline: Pipeline) -> list[Topic
 async def committed_offsets(connection: Connection, group: str) -> dict[TopicPartition, int]:
     """Return the offsets that a consumer group has committed, all its topics."""
     async with administration(connection) as client:
-        found = await client.list_consumer_group_offsets(group)
+        found = await _until_coordinated(partial(client.list_consumer_group_offsets, group))
     return {tp: entry.offset for tp, entry in found.items() if entry.offset >= 0}
+
+
+async def _until_coordinated(ask: Callable[[], Awaitable[Any]]) -> Any:
+    """Ask again while the group has no coordinator: a fresh Kafka makes one when first asked."""
+    for _ in range(COORDINATOR_TRIES):
+        try:
+            return await ask()
+        except (
+            kafka_errors.GroupCoordinatorNotAvailableError,
+            kafka_errors.GroupLoadInProgressError,
+        ):
+            await asyncio.sleep(COORDINATOR_RETRY_SECONDS)
+    return await ask()
