@@ -113,10 +113,15 @@ class GroupProgress:
         return sum(offset for tp, offset in (await self.committed()).items() if tp.topic == topic)
 
 
-async def settle(bootstrap: str, pipeline: Pipeline, alive: Callable[[], None]) -> None:
+async def settle(
+    bootstrap: str,
+    pipeline: Pipeline,
+    alive: Callable[[], None],
+    patience_s: float = PATIENCE_S,
+) -> None:
     """Wait until everything that is in the logs has been done and committed."""
     async with GroupProgress(bootstrap, pipeline) as progress:
-        await until(progress.caught_up, alive=alive)
+        await until(progress.caught_up, alive=alive, patience_s=patience_s)
 
 
 class Serving:
