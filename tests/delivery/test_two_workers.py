@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -102,3 +104,32 @@ async def test_a_worker_that_joins_and_leaves_loses_nothing_and_changes_no_featu
     assert (report.records, report.lost, report.in_flight) == (len(whole), 0, 0)
     # A clean leave finishes and commits what it has read: nothing is done twice.
     assert report.scored_twice == 0
+
+
+async def test_workers_that_start_and_end_all_at_once_lose_nothing(
+    kafka: str, tmp_path: Path
+) -> None:
+    """Every start and every end interrupts the assignment that the one before it brought."""
+    pipeline = own_pipeline()
+    history, now = history_and_now()
+    await make_topics(kafka, pipeline, partitions=4)
+    await send_transactions(kafka, pipeline, history.transactions)
+    await send_labels(kafka, pipeline, history.labels)
+    await work_off(kafka, pipeline)
+    await send_transactions(kafka, pipeline, now.transactions)
+    async with AsyncExitStack() as ends:
+        workers = []
+        for number in range(4):
+            (tmp_path / str(number)).mkdir()
+            file = written(pipeline, tmp_path / str(number))
+            starting = worker_process(file, kafka, "--publish-features", settings=SETTINGS)
+            workers.append(await ends.enter_async_context(starting))
+        first, *others = workers
+        for worker in workers:
+            await worker.says("assigned")
+        codes = await asyncio.gather(*(worker.stop() for worker in others))
+        assert codes == [0, 0, 0], [worker.log for worker in others]
+        await settle(kafka, pipeline, first.alive)
+        assert await first.stop() == 0, first.log
+    whole = Load(concatenate([history.transactions, now.transactions]), history.labels)
+    await assert_features_equal(kafka, pipeline, table_features(pipeline, whole))
