@@ -13,8 +13,8 @@ from stream_infer.dataplane.ranges import Range
 BATCH_ROWS_MAX = 4096
 """Rows in one record batch: enough to spread per-batch costs, few enough for a short step."""
 
-RECORD_BYTES = 64
-"""What a record holds besides its value, roughly."""
+RECORD_BYTES = 300
+"""What a record takes in memory besides its value: the objects for it, its key and its columns."""
 
 
 class Partition(NamedTuple):

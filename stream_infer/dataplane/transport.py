@@ -15,6 +15,8 @@ ordinary topics. For the topics of our stages, four things differ:
 
 from __future__ import annotations
 
+import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -40,7 +42,12 @@ class HasPlane(Protocol):
 FETCH_MAX_WAIT_MS = 500
 """How long the broker may hold an empty fetch. Data ends the wait at once."""
 
-FETCH_PARTITION_BYTES = 4 * 1024 * 1024
+LEAVE_SECONDS_MAX = 10.0
+"""How long a stopping worker tries to leave its group. After that the session expires."""
+
+FETCH_PARTITION_BYTES = 1024 * 1024
+"""Of one partition in one fetch: some thousands of events. Larger fetches arrive later, and
+their records take memory while they wait."""
 
 
 class RecordBatchSchema(faust.Schema[Any, Any]):
@@ -54,6 +61,29 @@ class RecordBatchSchema(faust.Schema[Any, Any]):
             return create_event(None, message.value, None, message)
 
         return decode
+
+
+class LeanFetches(OrderedDict[TopicPartition, Any]):
+    """What aiokafka has fetched and nobody has taken, records of our stages left as parsed.
+
+    aiokafka wraps each parsed record in a dataclass of eleven fields when it is taken, which
+    costs more than parsing it (about 0.7 us of 1.2). Stages read six of those fields, and the
+    parsed record has them.
+    """
+
+    def __init__(self, consumer: BatchConsumer) -> None:
+        super().__init__()
+        self._consumer = consumer
+
+    def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
+        records = getattr(fetched, "_partition_records", None)
+        if records is not None and tp.topic in self._consumer.plane.topics:
+            records._consumer_record = _as_parsed
+        super().__setitem__(tp, fetched)
+
+
+def _as_parsed(_tp: TopicPartition, record: Any) -> Any:
+    return record
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
@@ -76,6 +106,21 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         fetcher = self._ensure_consumer()._fetcher
         fetcher._prefetch_backoff = 0.0
+        fetcher._records = LeanFetches(cast("BatchConsumer", self.consumer))
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group and close the client, within a bound.
+
+        A rebalance callback may be under way when the queues between the threads are
+        stopped; then nobody answers it, and aiokafka would wait for it for ever.
+        """
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS_MAX):
+                await super().on_thread_stop()
+        except (TimeoutError, asyncio.CancelledError):
+            consumer = self._consumer
+            if consumer is not None:
+                await consumer._client.close()
 
     async def commit_points(self, partitions: Iterable[TP]) -> dict[Partition, Committed | None]:
         """Return what the group has committed, with metadata."""
@@ -117,6 +162,10 @@ class BatchConsumer(driver.Consumer):
     """Faust's consumer, delivering record batches to the data plane."""
 
     _thread: BatchConsumerThread
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._opening = asyncio.Lock()
+        super().__init__(*args, **options)
 
     @property
     def plane(self) -> DataPlane:
@@ -210,14 +259,20 @@ class BatchConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Find every partition's start and open the stages, then let Faust resume."""
-        try:
-            await self._open_assignment(assigned)
-        except Exception as error:  # noqa: BLE001 - handed on to whoever runs the app
-            # aiokafka logs what a rebalance callback raises and goes on with no stage
-            # opened; a worker that cannot start its partitions must stop and say why.
-            await self.app.crash(error)
-            return
+        async with self._opening:
+            if self._is_leaving():
+                return
+            try:
+                await self._open_assignment(assigned)
+            except Exception as error:  # noqa: BLE001 - handed on to whoever runs the app
+                # aiokafka logs what a rebalance callback raises and goes on with no stage
+                # opened; a worker that cannot start its partitions must stop and say why.
+                await self.app.crash(error)
+                return
         await super().on_partitions_assigned(assigned, generation_id)
+
+    def _is_leaving(self) -> bool:
+        return bool(self.should_stop or self.app.should_stop)
 
     async def _open_assignment(self, assigned: set[TP]) -> None:
         readable = [tp for tp in assigned if not self._is_changelog_tp(tp)]
@@ -243,11 +298,18 @@ class BatchConsumer(driver.Consumer):
             await self.plane.revoke()
         except Exception as error:  # noqa: BLE001 - handed on to whoever runs the app
             await self.app.crash(error)
-        await super().on_partitions_revoked(revoked)
+        if not self._is_leaving():
+            await super().on_partitions_revoked(revoked)
 
     async def on_stop(self) -> None:
-        """Finish what is in flight and commit it before the client goes away."""
-        await self.plane.revoke()
+        """Finish what is in flight and commit it before the client goes away.
+
+        An assignment that is being opened is finished first: the thread that it asks for
+        offsets is stopped next, and a call that it cuts short would end aiokafka's
+        coordination task in a way that its `stop` does not survive.
+        """
+        async with self._opening:
+            await self.plane.revoke()
         await super().on_stop()
 
 
