@@ -60,14 +60,18 @@ class FakeKafka:
 
 
 class FakeBatch:
-    """Three records are a full batch."""
+    """Three records are a full batch; appended to as the client's compiled builder is."""
 
     def __init__(self) -> None:
         self.values: list[bytes | None] = []
+        self._builder = self
 
-    def append(self, *, timestamp: int, key: Any, value: bytes | None, headers: Any) -> Any:
+    def append(
+        self, offset: int, timestamp: int, key: Any, value: bytes | None, headers: Any
+    ) -> Any:
         if len(self.values) == 3:
             return None
+        assert offset == len(self.values)
         self.values.append(value)
         return True
 
