@@ -154,7 +154,7 @@ class InternalDecoder:
         self._events = events
         self._features_version = features_version
         self._features_count = features_count
-        self._lines = LinesDecoder(internal_type(events), outer="array", opening_min=4)
+        self._lines = LinesDecoder(internal_type(events), opening_min=4)
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Return the good records as columns, and the bad ones with their cause.

@@ -149,6 +149,17 @@ def test_a_deep_record_is_found_among_mapped_ones_that_hold_objects_themselves()
     assert [(refused.row, refused.code) for refused in decoded.bad] == [(40, "too_deep")]
 
 
+def test_a_deep_record_is_found_beside_records_without_any_bracket() -> None:
+    values = [b"5", b"6", deep(DEPTH_MAX), b"7"]
+    decoded = assert_same_as_one_by_one(EventDecoder(EVENTS), values)
+    assert [refused.code for refused in decoded.bad] == [
+        "not_an_object",
+        "not_an_object",
+        "too_deep",
+        "not_an_object",
+    ]
+
+
 def test_a_record_at_the_depth_limit_is_good_wherever_the_stack_stands() -> None:
     def at_depth(frames: int, call: Callable[[], int]) -> int:
         return at_depth(frames - 1, call) if frames else call()
