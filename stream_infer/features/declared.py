@@ -114,6 +114,7 @@ def check_features(pipeline: Pipeline) -> None:
         _check_labels(feature, pipeline)
         _check_custom(feature)
     _check_names(pipeline)
+    _check_label_stage(pipeline)
 
 
 def _check_entity(feature: Feature, pipeline: Pipeline) -> None:
@@ -186,11 +187,38 @@ def _check_custom(feature: Feature) -> None:
     if not isinstance(feature, Custom):
         return
     positive_duration(feature.forget_after, f"`forget_after` of {feature.names}")
+    if not hasattr(feature.step, "py_func"):
+        # numba itself says this at the first batch, in a page of text about types.
+        raise ConfigError(
+            "step_not_compiled",
+            f"The step of {feature.names} is no compiled numba function.",
+            "Decorate it with @numba.njit.",
+        )
     if feature.state.names is None or feature.state.hasobject:
         raise ConfigError(
             "bad_state_record",
             f"The state of {feature.names} is no record of plain numbers.",
             'Declare it by np.dtype([("mean", np.float64), ...]).',
+        )
+
+
+def _check_label_stage(pipeline: Pipeline) -> None:
+    """Labels are folded by a stage, and an entity has one when a feature is kept by it."""
+    if pipeline.labels is None:
+        return
+    by = pipeline.labels.by
+    if by not in pipeline.events.entities:
+        raise ConfigError(
+            "unknown_entity",
+            f"Labels are folded by {by!r}, which is no entity of the events.",
+            _closest(by, pipeline.events.entities),
+        )
+    keyed = {getattr(feature, "by", None) for feature in pipeline.features}
+    if by not in keyed | {pipeline.events.key}:
+        raise ConfigError(
+            "labels_without_stage",
+            f"Labels are folded by {by!r}, but no feature is kept by it.",
+            f"Declare a Rate by {by!r}, or leave `labels` out.",
         )
 
 

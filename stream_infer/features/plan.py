@@ -104,6 +104,12 @@ class StagePlan:
         """How far behind its key's newest event an entry can still matter."""
         return self.layout.horizon_ms
 
+    @property
+    def look_back_ms(self) -> int:
+        """How far back its log must reach for its state to be rebuilt."""
+        forgets = [parse_duration(custom.forget_after) for _, custom in self.customs]
+        return max(self.horizon_ms, max(forgets, default=0) + self.layout.lateness_ms)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
@@ -259,7 +265,8 @@ def _feature_facts(feature: Feature) -> dict[str, Any]:
     facts = {name: getattr(feature, name) for name in _field_names(feature)}
     if isinstance(feature, Custom):
         facts["state"] = str(np.dtype(feature.state).descr)
-        facts["step"] = f"{feature.step.__module__}.{feature.step.__qualname__}"
+        # Not the module: its name depends on how the user's file is loaded.
+        facts["step"] = feature.step.__qualname__
     return {"kind": type(feature).__name__} | facts
 
 

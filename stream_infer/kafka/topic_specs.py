@@ -12,7 +12,7 @@ Everything here is decided from the pipeline's declaration and facts already rea
     late-events   late-events                 as it came     asked for
 
 An internal topic is a log that state is rebuilt from, so its retention covers all
-that a window may look back on, and a week for the operator to notice.
+that a feature may look back on, and a week for the operator to notice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from stream_infer.events.topic_names import (
     internal_topic,
     stage_entities,
 )
-from stream_infer.features.spec import Custom, Windowed
+from stream_infer.features.plan import compile_plan
 from stream_infer.pipeline import Pipeline
 
 __all__ = [
@@ -104,15 +104,11 @@ class TopicFinding:
 
 
 def look_back_ms(pipeline: Pipeline) -> int:
-    """Return how far behind an event anything of the pipeline may look, in ms."""
-    reaches = [0]
-    for item in pipeline.features:
-        if isinstance(item, Windowed):
-            longest = max(parse_duration(window) for window in item.over)
-            reaches.append(longest + parse_duration(item.delay))
-        elif isinstance(item, Custom):
-            reaches.append(parse_duration(item.forget_after))
-    return max(reaches) + parse_duration(pipeline.lateness)
+    """Return how far behind an event anything of the pipeline may look, in ms.
+
+    Raises     `ConfigError` when a declaration is wrong
+    """
+    return max(stage.look_back_ms for stage in compile_plan(pipeline).stages)
 
 
 def retention_ms_min(pipeline: Pipeline) -> int:

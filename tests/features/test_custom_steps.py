@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -16,6 +17,7 @@ from stream_infer.events.columns import EVENT
 from stream_infer.features.fold import StageFold
 from stream_infer.features.plan import StagePlan, compile_plan
 from stream_infer.features.spec import Count, Custom
+from stream_infer.pipelines.loading import load_pipeline
 from stream_infer.windows.twins import TwinFold
 from support.columns import Row, columns_of
 from support.logs import ENTITIES, VALUES, cuts, logs, pipeline
@@ -64,7 +66,9 @@ def stage(*, windows: bool = True, duplicates: bool = True) -> StagePlan:
         forget_after="40ms",
     )
     count = (Count(by="card", over=("9ms",), name="count"),) if windows else ()
-    own = replace(pipeline(duplicates=duplicates), features=(robust, *count, counted))
+    own = replace(
+        pipeline(duplicates=duplicates, labels_by="card"), features=(robust, *count, counted)
+    )
     return compile_plan(own).stages[0]
 
 
@@ -156,8 +160,19 @@ def test_steps_do_not_depend_on_batches_snapshots_or_sweeps(data: st.DataObject)
 def test_raising_a_step_s_version_changes_the_fingerprint() -> None:
     first = stage()
     steps = [replace(custom, version=2) for _, custom in first.customs]
-    second = compile_plan(replace(pipeline(), features=tuple(steps))).stages[0]
+    second = compile_plan(replace(pipeline(labels_by="card"), features=tuple(steps))).stages[0]
     same = compile_plan(
-        replace(pipeline(), features=tuple(custom for _, custom in first.customs))
+        replace(pipeline(labels_by="card"), features=tuple(custom for _, custom in first.customs))
     ).stages[0]
     assert second.features_version != same.features_version
+
+
+def test_a_step_s_fingerprint_does_not_depend_on_the_name_of_its_file(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "custom_step.py"
+    renamed = tmp_path / "habits.py"
+    renamed.write_text(example.read_text())
+    plans = [compile_plan(load_pipeline(str(path))) for path in (example, renamed)]
+    assert plans[0].pipeline.features[-1].step.__module__ != (  # type: ignore[union-attr]
+        plans[1].pipeline.features[-1].step.__module__  # type: ignore[union-attr]
+    )
+    assert plans[0].fingerprint == plans[1].fingerprint

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
 
@@ -27,11 +28,14 @@ from support.logs import pipeline
 
 
 def with_features(*features: Feature) -> Pipeline:
-    return replace(pipeline(), features=features)
+    return replace(pipeline(labels_by="card"), features=features)
 
 
-def step(record: object, event_time: int, values: object, out: object) -> None:
+def plain_step(record: object, event_time: int, values: object, out: object) -> None:
     """Never run."""
+
+
+step = numba.njit()(plain_step)
 
 
 RECORD = np.dtype([("n", np.int64)])
@@ -47,7 +51,7 @@ WRONG = {
     "bad_window": (Count(by="card", over=("0s",), name="n"),),
     "bad_duration": (Count(by="card", over=("1w",), name="n"),),
     "current_with_delay": (Count(by="card", over=("1d",), delay="1d", current=False, name="n"),),
-    "rate_by_other_entity": (Rate(by="card", over=("1d",), name="r"),),
+    "rate_by_other_entity": (Rate(by="shop", over=("1d",), name="r"),),
     "no_names": (
         Custom(by="card", names=(), state=RECORD, step=step, of=(), version=1, forget_after="1d"),
     ),
@@ -57,6 +61,17 @@ WRONG = {
             names=("c",),
             state=np.dtype(np.float64),
             step=step,
+            of=(),
+            version=1,
+            forget_after="1d",
+        ),
+    ),
+    "step_not_compiled": (
+        Custom(
+            by="card",
+            names=("c",),
+            state=RECORD,
+            step=plain_step,
             of=(),
             version=1,
             forget_after="1d",
@@ -85,6 +100,25 @@ def test_a_rate_needs_labels() -> None:
     with pytest.raises(ConfigError) as caught:
         compile_plan(replace(with_features(rate), labels=None))
     assert caught.value.code == "rate_without_labels"
+
+
+def test_labels_need_a_feature_of_the_entity_that_folds_them() -> None:
+    by_card = (Count(by="card", over=("1d",), name="n"),)
+    with pytest.raises(ConfigError) as caught:
+        compile_plan(replace(pipeline(labels_by="shop"), features=by_card))
+    assert caught.value.code == "labels_without_stage"
+    assert "'shop'" in caught.value.message
+    by_shop = (Count(by="shop", over=("1d",), name="n"),)
+    compile_plan(replace(pipeline(labels_by="shop"), features=by_shop))
+    # The key has a stage with or without features.
+    compile_plan(replace(pipeline(labels_by="card"), features=by_shop))
+
+
+def test_labels_by_a_misspelt_entity_are_answered_with_the_one_that_was_meant() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compile_plan(pipeline(labels_by="shpo"))
+    assert caught.value.code == "unknown_entity"
+    assert "'shop'" in caught.value.fix
 
 
 def test_names_stand_in_declared_order_with_windows_inside_a_declaration() -> None:
@@ -157,4 +191,4 @@ def test_the_fingerprint_changes_with_everything_that_changes_values(what: str) 
 def test_the_fingerprint_is_the_same_in_every_process_and_for_other_topics() -> None:
     plain = compile_plan(with_features(*BASE))
     elsewhere = replace(with_features(*BASE), scored="other", name="other")
-    assert compile_plan(elsewhere).fingerprint == plain.fingerprint == "64caee54876d8d01"
+    assert compile_plan(elsewhere).fingerprint == plain.fingerprint == "140711845fb92b9e"

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import numba
+import numpy as np
 import pytest
 
 from stream_infer.durations import parse_duration
 from stream_infer.errors import BrokerError, ConflictError, NotFoundError
 from stream_infer.events.topic_names import stage_entities
 from stream_infer.features.plan import compile_plan
-from stream_infer.features.spec import Count
+from stream_infer.features.spec import Count, Custom, Feature, KeyFeature, Last, Since, Value
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.topic_specs import (
     TopicFacts,
@@ -72,6 +74,35 @@ def test_internal_topics_keep_window_delay_lateness_and_a_week() -> None:
     assert retention_ms_min(fraud) == parse_duration("45d")
     internal = {spec.role: spec for spec in pipeline_topics(fraud)}["internal"]
     assert internal.config["retention.ms"] == str(parse_duration("45d"))
+
+
+@pytest.mark.parametrize(
+    ("feature", "reach"),
+    [
+        (Count(by="customer_id", over=("2d",), delay="3d", name="n"), "5d"),
+        (Last(by="customer_id", of="amount", name="last", within="20d"), "20d"),
+        (Since(by="terminal_id", name="since"), "30d"),
+        (Value(of="amount", name="amount"), "0d"),
+        (
+            Custom(
+                by="customer_id",
+                names=("c",),
+                state=np.dtype([("n", np.int64)]),
+                step=numba.njit(lambda record, event_time, values, out: None),
+                of=(),
+                version=1,
+                forget_after="40d",
+            ),
+            "40d",
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, KeyFeature | Value) else value,
+)
+def test_topics_keep_all_that_a_feature_of_any_kind_may_look_back_on(
+    feature: Feature, reach: str
+) -> None:
+    one = dataclasses.replace(fraud, labels=None, features=(feature,), lateness="1d")
+    assert look_back_ms(one) == parse_duration(reach) + parse_duration("1d")
 
 
 def test_dead_letters_take_twice_the_input_s_largest_record() -> None:
