@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import CommitFailedError
 
 from stream_infer.dataplane import plane as planes
-from stream_infer.dataplane.batch import RecordBatch
+from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.offsets import StartPoint
 from support.dataplane import SOURCE, FakeLog, PlaneOnFakes, record
 from support.worker import until
@@ -174,6 +174,23 @@ async def test_a_fetch_that_goes_on_after_the_partition_was_given_up_yields_noth
         assert list(fetched) == []
         assert fakes.plane.budget.held == 0
         assert fakes.plane.positions() == {SOURCE: 0}
+
+
+async def test_a_task_that_is_held_ends_even_if_others_move_on_at_that_very_moment() -> None:
+    """`asyncio.wait_for` of Python 3.11 takes no cancellation when what it waits for is done."""
+    async with assigned() as fakes:
+        await fakes.plane.revoke()
+        unread = StartPoint(0, 0, 0, must_commit=False, end=5)
+        other = Partition(SOURCE.topic, 1)
+        await fakes.plane.assign({SOURCE: unread, other: unread})
+        deliver(fakes, 0, 3)
+        held = fakes.plane.tasks[SOURCE]
+        await until(lambda: held.counters.align_waits > 0)
+        async with asyncio.timeout(20):
+            fakes.plane._progress.set()
+            await fakes.plane.revoke()
+        assert held.settled() is None
+        assert fakes.committed == 0
 
 
 async def test_a_partition_without_a_task_has_no_room() -> None:
