@@ -21,6 +21,7 @@ from enum import Enum
 from typing import Protocol
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from stream_infer.dataplane.alignment import NO_LIMIT, AlignmentGroup
@@ -32,7 +33,10 @@ from stream_infer.dataplane.stage import ReadBatch, Stage, StepResult
 from stream_infer.errors import BrokerError
 from stream_infer.features.fold import StageFold
 
+log = structlog.get_logger("stream_infer.dataplane")
+
 OUTPUT_REFUSED = "output_refused"
+BREACH_LOG_INTERVAL_S = 60.0
 
 
 class Phase(Enum):
@@ -148,6 +152,7 @@ class PartitionTask:
         self._failure: BaseException | None = None
         self._steps_folded = 0
         self._steps_acknowledged = 0
+        self._breach_told_at: float | None = None
 
     # -- what comes in ------------------------------------------------------------
 
@@ -356,8 +361,16 @@ class PartitionTask:
                 stalled_since = self._around.seconds()
             if patience is not None and self._around.seconds() - stalled_since > patience:
                 self.counters.align_breaches += 1
+                self._tell_breach(holder)
                 return rows
             await self._around.wait_progress()
+
+    def _tell_breach(self, holder: Partition | None) -> None:
+        """Log that rows are folded out of step; at most once a minute, for each batch may do so."""
+        now, told = self._around.seconds(), self._breach_told_at
+        if told is None or now - told >= BREACH_LOG_INTERVAL_S:
+            self._breach_told_at = now
+            log.warning("alignment_breached", source=str(self.source), held_by=str(holder))
 
     def _is_worth_a_step(self, read: ReadBatch, limit: int | None) -> bool:
         """Say whether the rows up to `limit` are worth a step of their own.

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+import structlog
 
 from stream_infer.dataplane.alignment import AlignmentGroup
 from stream_infer.dataplane.batch import Partition, RecordBatch
@@ -171,6 +172,37 @@ async def test_a_task_held_in_the_middle_of_a_batch_has_no_settled_state() -> No
         assert work.ranges.committable() is None
         work.task.drop_queued()
         assert work.around.released == work.given
+
+
+async def test_a_breach_of_the_alignment_is_told_at_most_once_a_minute() -> None:
+    """Each batch stands still for 6 s, a second more than the patience, and goes on."""
+    other = Partition(SOURCE.topic, 1)
+    group = AlignmentGroup(skew_ms=60_000)
+    group.assign([SOURCE, other])
+    group.set_head(other, 0)
+    now = 0.0
+
+    async def stand_still() -> None:
+        nonlocal now
+        now += 6.0
+        await asyncio.sleep(0)
+
+    with structlog.testing.capture_logs() as logs:
+        async with running(group=group) as work:
+            work.around.surroundings.seconds = lambda: now
+            work.around.surroundings.wait_progress = stand_still
+            for done in range(1, 12):
+                work.put(1)
+                await until(lambda: work.ranges.committable() == done)  # noqa: B023 - used at once
+            assert work.task.counters.align_breaches == 11  # at 6, 12, ... 66 s
+    assert logs == [
+        {
+            "event": "alignment_breached",
+            "log_level": "warning",
+            "source": str(SOURCE),
+            "held_by": str(other),
+        }
+    ] * 2
 
 
 async def test_what_may_not_be_written_ends_the_task_even_when_nothing_more_comes() -> None:
