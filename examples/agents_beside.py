@@ -31,4 +31,4 @@ async def watch(stream: faust.StreamT[dict[str, str]]) -> None:
     async for event in stream:
         if event["decision"] == "decline":
             declined.append(event["transaction_id"])
-            print("declined", event["transaction_id"])  # noqa: T201 - an example may print
+            print(f"declined {event['transaction_id']}")  # noqa: T201 - an example may print

@@ -9,8 +9,7 @@
     ├── GateFailedError              it ran, and the answer is "no" or "unproven"  6
     ├── BrokerError                  Kafka cannot be reached or refuses            1
     ├── EmbeddedBrokerError          the embedded Kafka cannot be run              1
-    ├── StateBudgetError             a partition's state outgrew its memory        1
-    └── PartitionLostError           another worker owns the partition now         1
+    └── StateBudgetError             a partition's state outgrew its memory        1
 
 The kind tells the reaction; the fields tell the operator. ``code`` is a stable
 word for machines, ``message`` names the cause, ``fix`` names what to do, and
@@ -99,7 +98,3 @@ class EmbeddedBrokerError(StreamInferError):
 
 class StateBudgetError(StreamInferError):
     """The state of one partition needs more memory than it may take."""
-
-
-class PartitionLostError(StreamInferError):
-    """This worker no longer owns a partition that it was working on."""

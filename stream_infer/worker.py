@@ -24,7 +24,9 @@ GARBAGE_THRESHOLD = 50_000
 class Worker:
     """Everything that `stream-infer worker` and the demo run.
 
-    model  a loaded model or its folder; by default the ready model named by the pipeline
+    model         a loaded model or its folder; by default the ready model named by the pipeline
+    fields        where the events' fields stand in the user's own JSON
+    label_fields  where the labels' fields stand
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Worker:
         *,
         model: Model | Path | None = None,
         fields: FieldMapping | None = None,
+        label_fields: FieldMapping | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.connection = connection
@@ -43,6 +46,7 @@ class Worker:
         if model is None and pipeline.model is not None:
             self.model = ready_model_dir(pipeline.model)
         self.fields = fields
+        self.label_fields = label_fields
         self.app: StreamApp | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -56,7 +60,11 @@ class Worker:
         with tempfile.TemporaryDirectory(prefix="stream-infer-") as folder:
             self.app = StreamApp(self.pipeline.name, connection=self.connection, datadir=folder)
             self.app.serve(
-                self.pipeline, model=self.model, settings=self.settings, fields=self.fields
+                self.pipeline,
+                model=self.model,
+                settings=self.settings,
+                fields=self.fields,
+                label_fields=self.label_fields,
             )
             async with translated(self.connection):
                 await run_until(self.app, stop)

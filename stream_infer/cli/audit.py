@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stream_infer.cli.options import json_option, pipeline_argument, settings_options
+from stream_infer.cli.options import (
+    json_option,
+    partitioning_option,
+    pipeline_argument,
+    settings_options,
+)
 from stream_infer.cli.output import Progress, print_json, print_table, remark, run_client
 
 if TYPE_CHECKING:
@@ -28,6 +33,7 @@ EXIT_GATE_FAILED = 6
     metavar="PARTITION:FIRST-LAST",
     help="Only these offsets of the input, both ends included. May be given for each partition.",
 )
+@partitioning_option
 @settings_options
 @json_option
 @click.pass_context

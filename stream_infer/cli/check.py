@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from stream_infer.cli.options import Mapping, json_option
+from stream_infer.cli.options import (
+    fields_option,
+    json_option,
+    label_fields_option,
+    partitioning_option,
+)
 from stream_infer.cli.output import print_json, run_client
 from stream_infer.errors import ConflictError, StreamInferError
 
@@ -69,7 +74,9 @@ class Checklist:
 @click.command(name="check")
 @click.argument("pipeline", default="fraud")
 @click.option("--model", type=click.Path(path_type=Path), help="Folder of the model to be served.")
-@click.option("--fields", type=Mapping(), help="field=path[:unit], separated by commas.")
+@fields_option
+@label_fields_option
+@partitioning_option
 @click.option("--bootstrap", metavar="HOST:PORT", help="Where Kafka is.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
 @json_option
@@ -80,6 +87,8 @@ def command(
     pipeline: str,
     model: Path | None,
     fields: FieldMapping | None,
+    label_fields: FieldMapping | None,
+    partitioning: str | None,
     bootstrap: str | None,
     config: Path | None,
     as_json: bool,
@@ -89,14 +98,15 @@ def command(
     Exit code 0 when nothing failed, 1 otherwise.
     """
     checklist = Checklist()
-    settings = checklist.make("configuration", lambda: _configuration(config, bootstrap))
+    flags = {"kafka": {"bootstrap": bootstrap}, "worker": {"partitioning": partitioning}}
+    settings = checklist.make("configuration", lambda: _configuration(config, flags))
     declared = checklist.make("pipeline", lambda: _pipeline(pipeline))
     loaded, plan = declared if declared is not None else (None, None)
     if loaded is not None and settings is not None:
         loaded = settings.applied_to(loaded)
     mapping = None
     if loaded is not None and settings is not None:
-        mapping = checklist.make("fields", lambda: _fields(loaded, settings, fields))
+        mapping = checklist.make("fields", lambda: _fields(loaded, settings, fields, label_fields))
     if loaded is not None and plan is not None:
         checklist.make("model", lambda: _model(loaded, plan, model))
     else:
@@ -123,10 +133,12 @@ def _show(checklist: Checklist) -> None:
     click.echo(told)
 
 
-def _configuration(config: Path | None, bootstrap: str | None) -> tuple[str, Settings]:
+def _configuration(
+    config: Path | None, flags: dict[str, dict[str, str | None]]
+) -> tuple[str, Settings]:
     from stream_infer.settings.loading import load_settings
 
-    settings = load_settings(config, {"kafka": {"bootstrap": bootstrap}})
+    settings = load_settings(config, flags)
     settings.connection()
     source = f"{config}, environment and flags" if config else "environment and flags"
     return f"Read from {source}.", settings
@@ -145,13 +157,22 @@ def _pipeline(reference: str) -> tuple[str, tuple[Pipeline, Plan]]:
 
 
 def _fields(
-    pipeline: Pipeline, settings: Settings, given: FieldMapping | None
+    pipeline: Pipeline,
+    settings: Settings,
+    given: FieldMapping | None,
+    given_labels: FieldMapping | None,
 ) -> tuple[str, FieldMapping | None]:
-    from stream_infer.events.decode import EventDecoder
+    """Judge both mappings; return that of the events."""
+    from stream_infer.events.decode import EventDecoder, LabelDecoder
 
     mapping = given or settings.field_mapping()
+    label_mapping = given_labels or settings.label_field_mapping()
     EventDecoder(pipeline.events, mapping)
     named = f"{len(mapping.sources)} fields mapped" if mapping else "the contract's own names"
+    if pipeline.labels is not None:
+        LabelDecoder(pipeline.labels, pipeline.events, label_mapping)
+        if label_mapping:
+            named += f"; of labels, {len(label_mapping.sources)} fields mapped"
     return f"{named}.", mapping
 
 
@@ -265,7 +286,7 @@ def _check_partitioning(
             ""
             if rekeyed
             else f"Key the producer by {key} with Kafka's default partitioner, or run the worker"
-            " with partitioning = rekey.",
+            " with --partitioning rekey.",
         )
     else:
         unreadable = found.records - found.readable

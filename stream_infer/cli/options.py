@@ -72,7 +72,14 @@ partitioning_option = click.option(
     type=click.Choice(["checked", "trusted", "rekey"]),
     help="Whether input records lie in the partition of their key's hash. [default: as declared]",
 )
-"""Stands above `settings_options`, which takes it in."""
+"""Stands above `settings_options` or `config_option`, which take it in."""
+
+fields_option = click.option(
+    "--fields", type=Mapping(), help="field=path[:unit], separated by commas."
+)
+label_fields_option = click.option(
+    "--label-fields", type=Mapping(), help="The same for labels that stand in a form of their own."
+)
 
 
 def settings_options(function: Function) -> Function:
@@ -80,23 +87,28 @@ def settings_options(function: Function) -> Function:
 
     Its pipeline, if it has one, is as the settings want it.
     """
-
-    @click.option(
+    bootstrap_option = click.option(
         "--bootstrap",
         metavar="HOST:PORT",
         help="Where Kafka is. [default: 127.0.0.1:9092; env: STREAM_INFER_BOOTSTRAP]",
     )
+    return bootstrap_option(config_option(function))
+
+
+def config_option(function: Function) -> Function:
+    """Add ``--config`` alone, for a command without Kafka; otherwise as `settings_options`."""
+
     @click.option(
         "--config",
         type=click.Path(path_type=Path),
         help="TOML file with settings.",
     )
     @functools.wraps(function)
-    def with_settings(*args: Any, bootstrap: str | None, config: Path | None, **kwargs: Any) -> Any:
+    def with_settings(*args: Any, config: Path | None, **kwargs: Any) -> Any:
         from stream_infer.settings.loading import load_settings
 
         overrides = {
-            "kafka": {"bootstrap": bootstrap},
+            "kafka": {"bootstrap": kwargs.pop("bootstrap", None)},
             "worker": {"partitioning": kwargs.pop("partitioning", None)},
         }
         settings = load_settings(config, overrides)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stream_infer.cli.options import (
+    config_option,
     json_option,
     partitioning_option,
     pipeline_argument,
@@ -68,6 +69,7 @@ def create(
 
 @command.command()
 @pipeline_argument
+@partitioning_option
 @settings_options
 @json_option
 @click.pass_context
@@ -120,11 +122,23 @@ def _finding_row(finding: TopicFinding) -> dict[str, Any]:
 @command.command()
 @pipeline_argument
 @click.option("--topic", help="Only this topic.")
-def schema(pipeline: Pipeline, topic: str | None) -> None:
+@click.option("--publish-features", is_flag=True, help="As of a worker with this flag.")
+@partitioning_option
+@config_option
+def schema(
+    *, pipeline: Pipeline, topic: str | None, publish_features: bool, settings: Settings
+) -> None:
     """Print the JSON Schema of each of PIPELINE's topics, as one JSON object by topic."""
     from stream_infer.events.schema import topic_schemas
+    from stream_infer.features.plan import compile_plan
 
-    schemas = topic_schemas(pipeline)
+    schemas = topic_schemas(
+        pipeline,
+        settings.field_mapping(),
+        label_mapping=settings.label_field_mapping(),
+        publish_features=publish_features or settings.worker.publish_features,
+        feature_names=compile_plan(pipeline).feature_names,
+    )
     if topic is not None and topic not in schemas:
         raise NotFoundError(
             "topic_unknown",

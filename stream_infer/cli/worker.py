@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stream_infer.cli.options import (
-    Mapping,
+    fields_option,
+    label_fields_option,
     partitioning_option,
     pipeline_argument,
     settings_options,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of the model. [default: the one that the package brings]",
 )
-@click.option("--fields", type=Mapping(), help="field=path[:unit], separated by commas.")
+@fields_option
+@label_fields_option
 @click.option("--publish-features", is_flag=True, help="Add the features to every scored event.")
 @partitioning_option
 @click.option(
@@ -49,6 +51,7 @@ def command(
     pipeline: Pipeline,
     model: Path | None,
     fields: FieldMapping | None,
+    label_fields: FieldMapping | None,
     publish_features: bool,
     start: str | None,
     when_offset_lost: str | None,
@@ -73,6 +76,7 @@ def command(
         ),
         model=model,
         fields=fields or settings.field_mapping(),
+        label_fields=label_fields or settings.label_field_mapping(),
     )
     remark(f"{pipeline.name}: reading from {settings.connection().bootstrap}; Ctrl-C stops cleanly")
     asyncio.run(_until_signal(worker))

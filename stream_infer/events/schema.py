@@ -20,7 +20,7 @@ from stream_infer.pipeline import Pipeline
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-_DEAD_LETTER_HEADERS: dict[str, tuple[str, str]] = {
+_SIDE_HEADERS: dict[str, tuple[str, str]] = {
     f"{SPRING}original-topic": ("text", "where the record stood"),
     f"{SPRING}original-partition": ("int32, big endian", ""),
     f"{SPRING}original-offset": ("int64, big endian", ""),
@@ -42,13 +42,16 @@ def topic_schemas(
     pipeline: Pipeline,
     mapping: FieldMapping | None = None,
     *,
+    label_mapping: FieldMapping | None = None,
     publish_features: bool = False,
     feature_names: tuple[str, ...] = (),
 ) -> dict[str, dict[str, Any]]:
     """Return topic -> JSON Schema of its record values, in the order in which data passes them.
 
     mapping           of the input's fields: then the schema is that of the user's own JSON
-    publish_features  whether scored events carry their features, named by `feature_names`
+    label_mapping     of the labels' fields, likewise
+    publish_features  whether scored events carry their features; without a model they always do
+    feature_names     of the pipeline's plan; needed where features are published
     """
     events = pipeline.events
     event_type = wire_type(
@@ -56,21 +59,28 @@ def topic_schemas(
     ).type
     schemas = {events.topic: _schema(event_type, f"Key: {events.key}.")}
     if pipeline.labels is not None:
-        schemas[pipeline.labels.topic] = _schema(pipeline.labels.type, f"Key: {events.id}.")
+        label_type = wire_type(
+            pipeline.labels.type,
+            label_mapping,
+            times=(events.time, pipeline.labels.time),
+            ids=(events.id, *events.entities),
+        ).type
+        schemas[pipeline.labels.topic] = _schema(label_type, f"Key: {events.id}.")
     for entity in internal_entities(pipeline):
         note = f"Written between stages; key: {entity}."
         schema = _schema(internal_type(events), note)
         schemas[internal_topic(pipeline, entity)] = _with_positions(schema, pipeline)
-    scored = scored_type(pipeline, feature_names, publish_features=publish_features)
+    publishes = publish_features or pipeline.model is None
+    scored = scored_type(pipeline, feature_names, publish_features=publishes)
     schemas[pipeline.scored] = _schema(scored, f"Key: {events.key}.")
     schemas[DEAD_LETTERS] = _opaque(
         "Key and value as they came, whatever they are; the headers say where from and why.",
-        _DEAD_LETTER_HEADERS,
+        _SIDE_HEADERS,
     )
     schemas[LATE_EVENTS] = _opaque(
-        "Copies of records whose events came later than the allowed lateness; "
-        "key, value and headers as they came.",
-        {},
+        "Copies of records whose events came later than the allowed lateness: key and value as "
+        "they came; the headers say where from, and si-error-code is late.",
+        _SIDE_HEADERS,
     )
     return schemas
 
@@ -107,5 +117,5 @@ def _opaque(description: str, headers: dict[str, tuple[str, str]]) -> dict[str, 
         "$schema": DIALECT,
         "description": description,
         "contentMediaType": "application/octet-stream",
-        **({"x-headers": described} if described else {}),
+        "x-headers": described,
     }

@@ -10,9 +10,13 @@
     event_time = {path = "payment.created_at", unit = "s"}
     amount = "payment.amount"
 
+    [label_fields]
+    is_fraud = "verdict.fraud"
+
 The environment names the same keys as ``STREAM_INFER_<SECTION>__<KEY>``, and
 ``STREAM_INFER_BOOTSTRAP`` is short for ``STREAM_INFER_KAFKA__BOOTSTRAP``. A key that
-nobody knows is an error with the nearest known one, wherever it stands.
+nobody knows is an error with the nearest known one, wherever it stands; so is a variable
+``STREAM_INFER_...`` that nobody reads.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ from stream_infer.errors import ConfigError, NotFoundError
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.kafka.connection import DEFAULT_BOOTSTRAP, Connection
 from stream_infer.pipeline import Partitioning, Pipeline
+from stream_infer.settings.environment import BOOTSTRAP_VARIABLE, PREFIX, check_environment
 from stream_infer.settings.worker import (
     Delivery,
     Start,
@@ -45,8 +50,7 @@ from stream_infer.settings.worker import (
     WorkerSettings,
 )
 
-ENVIRONMENT_PREFIX = "STREAM_INFER_"
-BOOTSTRAP_VARIABLE = "STREAM_INFER_BOOTSTRAP"
+_NO_LIMIT = "none"
 _DEFAULTS = WorkerSettings()
 
 
@@ -60,6 +64,12 @@ def _duration_ms(value: object) -> object:
         raise ValueError(error.message) from error
 
 
+def _no_limit(value: object) -> object:
+    """Take the word for no limit; TOML has no null, and the environment has text only."""
+    return None if isinstance(value, str) and value.lower() == _NO_LIMIT else value
+
+
+NoLimit = BeforeValidator(_no_limit)
 DurationMs = Annotated[int, BeforeValidator(_duration_ms), Field(ge=0)]
 """Milliseconds, written as a duration such as ``5s`` or as a number of milliseconds."""
 
@@ -83,14 +93,19 @@ class WorkerSection(_Section):
     delivery: Delivery = _DEFAULTS.delivery
     in_flight_bytes_max: Annotated[int, Field(ge=1_048_576)] = _DEFAULTS.in_flight_bytes_max
     align_skew: DurationMs = _DEFAULTS.align_skew_ms
-    align_wait_max: DurationMs | None = _DEFAULTS.align_wait_max_ms
+    align_wait_max: Annotated[DurationMs | None, NoLimit] = _DEFAULTS.align_wait_max_ms
     commit_interval_ms: Annotated[int, Field(ge=1)] = _DEFAULTS.commit_interval_ms
     partitioning: Partitioning | None = _DEFAULTS.partitioning
     unknown_fields: UnknownFields = _DEFAULTS.unknown_fields
     publish_features: bool = _DEFAULTS.publish_features
     start: Start = _DEFAULTS.start
     when_offset_lost: WhenOffsetLost = _DEFAULTS.when_offset_lost
-    state_bytes_max: Annotated[int, Field(ge=1)] | None = _DEFAULTS.state_bytes_max
+    state_bytes_max: Annotated[Annotated[int, Field(ge=1)] | None, NoLimit] = (
+        _DEFAULTS.state_bytes_max
+    )
+
+
+_SECTIONS: dict[str, type[_Section]] = {"kafka": KafkaSection, "worker": WorkerSection}
 
 
 class Settings(BaseSettings):
@@ -99,7 +114,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         extra="forbid",
         frozen=True,
-        env_prefix=ENVIRONMENT_PREFIX,
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
     )
 
@@ -107,6 +122,7 @@ class Settings(BaseSettings):
     worker: WorkerSection = WorkerSection()
     # What a field's place looks like is the field mapping's own business.
     fields: dict[str, Any] = {}
+    label_fields: dict[str, Any] = {}
 
     def connection(self) -> Connection:
         """Return what the Kafka clients need."""
@@ -120,6 +136,10 @@ class Settings(BaseSettings):
     def field_mapping(self) -> FieldMapping | None:
         """Return where the fields stand in the user's JSON, None for the contract's own form."""
         return FieldMapping.from_config(self.fields) if self.fields else None
+
+    def label_field_mapping(self) -> FieldMapping | None:
+        """Return where the labels' fields stand, None for the contract's own form."""
+        return FieldMapping.from_config(self.label_fields) if self.label_fields else None
 
     def applied_to(self, pipeline: Pipeline) -> Pipeline:
         """Return the pipeline with what the settings say in place of its declaration."""
@@ -152,6 +172,7 @@ def load_settings(
     overrides  section -> key -> value from a command's flags; None values are not set
     Raises     `NotFoundError` when the file is missing, `ConfigError` for everything else
     """
+    check_environment(os.environ, {name: _known_keys([name]) for name in Settings.model_fields})
     in_file = _read_toml(path) if path else {}
     flags = {
         section: {key: value for key, value in keys.items() if value is not None}
@@ -233,5 +254,8 @@ def _invalid(error: ValidationError, path: Path | None) -> ConfigError:
 
 
 def _known_keys(section: list[str]) -> list[str]:
-    models: dict[str, type[BaseModel]] = {"kafka": KafkaSection, "worker": WorkerSection}
-    return sorted((models[section[0]] if section else Settings).model_fields)
+    """Return the keys of a section, none for a section of free keys; or the sections."""
+    if not section:
+        return sorted(Settings.model_fields)
+    model = _SECTIONS.get(section[0])
+    return sorted(model.model_fields) if model else []

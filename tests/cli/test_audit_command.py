@@ -167,6 +167,19 @@ def test_what_waits_between_two_stages_is_in_flight_and_not_lost(scene: Scene) -
     assert (ran.code, ran.json["records"], ran.json["in_flight"]) == (0, 18, 2)
 
 
+def test_what_waits_behind_a_stage_that_re_keys_is_in_flight_and_not_lost(scene: Scene) -> None:
+    rekeyed = scene.pipeline.with_partitioning("rekey")
+    asyncio.run(create_topics(Connection(bootstrap=scene.bootstrap), rekeyed, partitions=1))
+    inside = internal_topic(scene.pipeline, "customer_id")
+    values = [internal_record(scene.pipeline, offset) for offset in (18, 19)]
+    produce(scene.bootstrap, inside, [(b"c", value, 0, ()) for value in values])
+    scene.score(range(18))
+    scene.commit(scene.topic, 20)
+    assert scene.audit("--json").json["lost"] == 2
+    ran = scene.audit("--json", "--partitioning", "rekey")
+    assert (ran.code, ran.json["lost"], ran.json["in_flight"]) == (0, 0, 2)
+
+
 def test_what_a_later_stage_has_committed_and_not_published_is_lost(scene: Scene) -> None:
     scene.score(range(18))
     scene.hand_on([18, 19])

@@ -86,15 +86,17 @@ def test_records_in_another_partition_than_their_entity_s_fail(subject: Subject)
     assert "rekey" in checked.fix["partitioning"]
 
 
+@pytest.mark.parametrize("by", ["setting", "flag"])
 def test_misplaced_records_are_no_matter_to_a_worker_that_re_keys(
-    subject: Subject, tmp_path: Path
+    subject: Subject, tmp_path: Path, by: str
 ) -> None:
     rekeyed = subject.pipeline.with_partitioning("rekey")
     asyncio.run(create_topics(Connection(bootstrap=subject.bootstrap), rekeyed))
     subject.send(GOOD, (PLACE_OF_C + 1) % 4)
     config = tmp_path / "rekey.toml"
     config.write_text('[worker]\npartitioning = "rekey"\n')
-    assert subject.check("--config", str(config)).status["partitioning"] == "ok"
+    options = {"setting": ("--config", str(config)), "flag": ("--partitioning", "rekey")}
+    assert subject.check(*options[by]).status["partitioning"] == "ok"
 
 
 def test_records_that_none_can_be_decoded_fail_and_point_at_the_mapping(subject: Subject) -> None:
@@ -103,6 +105,16 @@ def test_records_that_none_can_be_decoded_fail_and_point_at_the_mapping(subject:
     checked = subject.check()
     assert checked.status["partitioning"] == "failed"
     assert "--fields" in checked.fix["partitioning"]
+
+
+def test_a_mapping_of_the_labels_that_fits_nothing_fails(subject: Subject, tmp_path: Path) -> None:
+    kafka_down = ("--bootstrap", "127.0.0.1:1")
+    assert subject.check("--label-fields", "is_fraud=verdict", *kafka_down).status["fields"] == "ok"
+    for by in (("--label-fields", "is_frod=verdict"), ("--config", tmp_path / "labels.toml")):
+        (tmp_path / "labels.toml").write_text('[label_fields]\nis_frod = "verdict"\n')
+        checked = subject.check(*map(str, by), *kafka_down)
+        assert checked.status["fields"] == "failed"
+        assert "is_fraud" in checked.fix["fields"]
 
 
 def test_a_few_bad_records_are_a_warning(subject: Subject) -> None:

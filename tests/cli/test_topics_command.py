@@ -87,6 +87,37 @@ def test_schema_needs_no_kafka_and_covers_every_topic() -> None:
     assert run_command("topics", "schema", "fraud", "--topic", "nope").code == 3
 
 
+def test_the_topics_of_a_re_keyed_input_are_described_with_the_flag_that_made_them(
+    topics: Topics, pipeline: Pipeline
+) -> None:
+    topics("create", "--partitioning", "rekey")
+    ran = topics("describe", "--partitioning", "rekey", "--json")
+    assert ran.code == 0
+    assert f"{pipeline.name}.by-customer" in {item["topic"] for item in ran.json["topics"]}
+
+
+def test_schemas_are_of_what_a_worker_told_the_same_reads_and_writes(tmp_path: Path) -> None:
+    def scored(*options: object) -> dict[str, object]:
+        schema = run_command("topics", "schema", *options).json
+        return dict(schema["$defs"][schema["$ref"].removeprefix("#/$defs/")]["properties"])
+
+    of_fraud = ("fraud", "--topic", "scored-transactions")
+    assert "features" not in scored(*of_fraud)
+    assert "features" in scored(*of_fraud, "--publish-features")
+    config = tmp_path / "worker.toml"
+    config.write_text("[worker]\npublish_features = true\n[fields]\namount = 'payment.amount'\n")
+    assert "features" in scored(*of_fraud, "--config", config)
+    assert "payment" in scored("fraud", "--topic", "transactions", "--config", config)
+    rekeyed = run_command("topics", "schema", "fraud", "--partitioning", "rekey").json
+    assert "fraud.by-customer" in rekeyed
+
+
+def test_the_scored_events_of_a_pipeline_without_a_model_name_its_features() -> None:
+    machines = Path(__file__).parents[2] / "examples" / "machines.py"
+    schema = run_command("topics", "schema", machines, "--topic", "machine-features").json
+    assert "seconds_since_last" in schema["$defs"]["Features"]["properties"]
+
+
 def test_an_unreachable_kafka_exits_1_without_a_traceback() -> None:
     for command in (["topics", "create", "fraud"], ["topics", "describe", "fraud"]):
         ran = run_command(*command, "--bootstrap", "127.0.0.1:1")

@@ -195,14 +195,18 @@ async def test_a_breach_of_the_alignment_is_told_at_most_once_a_minute() -> None
                 work.put(1)
                 await until(lambda: work.ranges.committable() == done)  # noqa: B023 - used at once
             assert work.task.counters.align_breaches == 11  # at 6, 12, ... 66 s
-    assert logs == [
-        {
-            "event": "alignment_breached",
-            "log_level": "warning",
-            "source": str(SOURCE),
-            "held_by": str(other),
-        }
-    ] * 2
+    assert (
+        logs
+        == [
+            {
+                "event": "alignment_breached",
+                "log_level": "warning",
+                "source": str(SOURCE),
+                "held_by": str(other),
+            }
+        ]
+        * 2
+    )
 
 
 async def test_what_may_not_be_written_ends_the_task_even_when_nothing_more_comes() -> None:

@@ -61,6 +61,20 @@ def test_published_features_are_part_of_the_scored_events_schema() -> None:
     assert list(features["properties"]) == ["TX_AMOUNT"]
 
 
+def test_without_a_model_scored_events_always_carry_their_features() -> None:
+    schemas = topic_schemas(replace(pipeline, model=None), feature_names=("TX_AMOUNT",))
+    scored = schemas["scored-transactions"]
+    assert "features" in definition(scored)["properties"]
+    assert list(scored["$defs"]["Features"]["properties"]) == ["TX_AMOUNT"]
+
+
+def test_mapped_labels_are_described_in_the_users_own_form() -> None:
+    mapping = FieldMapping.parse("is_fraud=verdict.fraud")
+    schema = topic_schemas(pipeline, label_mapping=mapping)["fraud-labels"]
+    assert "verdict" in definition(schema)["properties"]
+    assert "is_fraud" not in definition(schema)["properties"]
+
+
 def test_the_headers_of_a_dead_letter_are_those_that_are_written() -> None:
     written = dead_letter_headers(
         [],
@@ -73,8 +87,11 @@ def test_the_headers_of_a_dead_letter_are_those_that_are_written() -> None:
         message="m",
         stage="s",
     )
-    described = topic_schemas(pipeline)["dead-letters"]["x-headers"]
-    assert list(described) == [name for name, _ in [*written, *stub_headers(b"")]]
+    names = [name for name, _ in [*written, *stub_headers(b"")]]
+    schemas = topic_schemas(pipeline)
+    assert list(schemas["dead-letters"]["x-headers"]) == names
+    # `SideOutputs` writes a late copy's by the same function.
+    assert list(schemas["late-events"]["x-headers"]) == names
 
 
 def test_a_pipeline_without_labels_and_second_entity_has_fewer_topics() -> None:

@@ -61,6 +61,20 @@ def test_fields_become_the_mapping_of_the_events(tmp_path: Path) -> None:
     assert mapping.source("event_time").unit == "s"
 
 
+def test_label_fields_become_the_mapping_of_the_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_settings().label_field_mapping() is None
+    path = file_with(tmp_path, '[label_fields]\nis_fraud = "verdict.fraud"\n')
+    mapping = load_settings(path).label_field_mapping()
+    assert mapping is not None
+    assert mapping.source("is_fraud").path == ("verdict", "fraud")
+    monkeypatch.setenv("STREAM_INFER_LABEL_FIELDS__IS_FRAUD", "fraud")
+    mapping = load_settings(path).label_field_mapping()
+    assert mapping is not None
+    assert mapping.source("is_fraud").path == ("fraud",)
+
+
 @pytest.mark.parametrize(
     ("text", "key", "suggestion"),
     [
@@ -89,8 +103,69 @@ def test_an_unknown_key_in_the_environment_is_an_error_too(
 
 
 @pytest.mark.parametrize(
+    ("variable", "suggestion"),
+    [
+        ("STREAM_INFER_WROKER__START", "STREAM_INFER_WORKER__START"),
+        ("STREAM_INFER_WORKER_START", "STREAM_INFER_WORKER__START"),
+        ("STREAM_INFER_FEILDS__AMOUNT", "STREAM_INFER_FIELDS__AMOUNT"),
+        ("STREAM_INFER_BOOTSRAP", "STREAM_INFER_BOOTSTRAP"),
+    ],
+)
+def test_a_misspelt_variable_is_an_error_that_suggests_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, variable: str, suggestion: str
+) -> None:
+    monkeypatch.setenv(variable, "latest")
+    with pytest.raises(ConfigError) as raised:
+        load_settings()
+    assert raised.value.code == "setting_unknown"
+    assert variable in raised.value.message
+    assert raised.value.fix == f"Did you mean {suggestion}?"
+
+
+def test_a_variable_like_no_setting_is_an_error_without_a_guess(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STREAM_INFER_PHASE_OF_THE_MOON", "full")
+    with pytest.raises(ConfigError) as raised:
+        load_settings()
+    assert "Did you mean" not in raised.value.fix
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "STREAM_INFER_CACHE",
+        "STREAM_INFER_STATE",
+        "STREAM_INFER_DATA",
+        "STREAM_INFER_TEST_BOOTSTRAP",
+        # Kubernetes' own, for services called stream-infer and stream-infer-web
+        "STREAM_INFER_SERVICE_HOST",
+        "STREAM_INFER_PORT_9092_TCP_ADDR",
+        "STREAM_INFER_WEB_SERVICE_PORT_HTTP",
+    ],
+)
+def test_variables_that_others_read_are_no_settings(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "something")
+    assert load_settings().worker_settings() == WorkerSettings()
+
+
+def test_no_limit_is_said_by_a_word_in_the_file_and_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file_with(tmp_path, '[worker]\nalign_wait_max = "none"\nstate_bytes_max = 1000\n')
+    assert load_settings(path).worker_settings().align_wait_max_ms is None
+    monkeypatch.setenv("STREAM_INFER_WORKER__ALIGN_WAIT_MAX", "None")
+    monkeypatch.setenv("STREAM_INFER_WORKER__STATE_BYTES_MAX", "none")
+    worker = load_settings(path).worker_settings()
+    assert (worker.align_wait_max_ms, worker.state_bytes_max) == (None, None)
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        '[worker]\nalign_skew = "none"',
         '[worker]\ndelivery = "exactly_never"',
         '[worker]\nalign_skew = "2 hours"',
         "[worker]\nalign_skew = -1",
