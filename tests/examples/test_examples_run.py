@@ -205,8 +205,8 @@ async def faust_worker(folder: Path, bootstrap: str, pipeline: Pipeline) -> Asyn
 
 
 def declined(log: Path) -> set[str]:
-    """Return the transactions that the example printed; Faust logs each word of a `print`."""
-    return set(re.findall(r"\] (t\d+)\s*$", log.read_text(encoding="utf-8"), re.MULTILINE))
+    """Return the transactions that the example printed, each on one line of Faust's log."""
+    return set(re.findall(r"\] declined (t\d+)\s*$", log.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 @pytest.mark.kafka
