@@ -187,9 +187,7 @@ class DataPlane:
         self.tasks, self._runners = {}, {}
         if not tasks:
             return
-        for runner in runners.values():
-            runner.cancel()
-        await asyncio.gather(*runners.values(), return_exceptions=True)
+        await _end(runners.values())
         closing = {asyncio.create_task(task.close()): task for task in tasks.values()}
         done, late = await asyncio.wait(closing, timeout=DRAIN_SECONDS)
         for unfinished in late:
@@ -198,8 +196,9 @@ class DataPlane:
             await closing[unfinished].abandon()
         for finished in done:
             finished.result()
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.commit(), timeout=DRAIN_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self.commit()
         for partition, task in tasks.items():
             settled = task.settled()
             if settled is not None and settled[0] == self._ranges[partition].committed:
@@ -218,8 +217,7 @@ class DataPlane:
     async def wait_for_room(self) -> None:
         """Wait until a batch is finished, or a moment has passed."""
         self._room.clear()
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._room.wait(), timeout=0.05)
+        await _moment(self._room, seconds=0.05)
 
     def open(self, source: Partition, records: Sequence[Any]) -> Iterable[RecordBatch]:
         """Register fetched records and yield them as batches, skipping what was taken before."""
@@ -292,10 +290,29 @@ class DataPlane:
         record of it passing through here.
         """
         self._progress.clear()
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._progress.wait(), timeout=0.02)
+        await _moment(self._progress, seconds=0.02)
         for task in self.tasks.values():
             task.refresh_head()
 
     def _is_restoring(self) -> bool:
         return any(task.phase in (Phase.ASSIGNED, Phase.RESTORING) for task in self.tasks.values())
+
+
+async def _moment(event: asyncio.Event, *, seconds: float) -> None:
+    """Wait for an event, or so long.
+
+    Not by `asyncio.wait_for`: before Python 3.12 it returns, instead of being cancelled, when
+    the event is set in the very turn of the cancellation (CPython issue 86296).
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+async def _end(runners: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: inside a Kafka client a cancellation may get lost."""
+    pending = set(runners)
+    while pending:
+        for runner in pending:
+            runner.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.5)

@@ -40,7 +40,10 @@ class HasPlane(Protocol):
 
 
 FETCH_MAX_WAIT_MS = 500
-"""How long the broker may hold an empty fetch. Data ends the wait at once."""
+"""How long the broker may hold an empty fetch of all partitions. Data ends the wait at once."""
+
+FETCH_PARTIAL_WAIT_MS = 3
+"""The same for a fetch that leaves partitions out, see `_pace_fetches`."""
 
 LEAVE_SECONDS_MAX = 10.0
 """How long a stopping worker tries to leave its group. After that the session expires."""
@@ -82,6 +85,23 @@ class LeanFetches(OrderedDict[TopicPartition, Any]):
         super().__setitem__(tp, fetched)
 
 
+def _pace_fetches(fetcher: Any) -> None:
+    """Let the broker hold a fetch for long only when it asks for every partition.
+
+    aiokafka has one fetch under way per broker and leaves out partitions whose last records
+    were not taken yet. A fetch for the others that waited for half a second would keep those
+    from being asked for that long, however much they have: p99 was ten times the median.
+    """
+    decide = fetcher._get_actions_per_node
+
+    def decide_with_wait(assignment: Any) -> Any:
+        is_partial = any(tp in fetcher._records for tp in assignment.tps)
+        fetcher._fetch_max_wait_ms = FETCH_PARTIAL_WAIT_MS if is_partial else FETCH_MAX_WAIT_MS
+        return decide(assignment)
+
+    fetcher._get_actions_per_node = decide_with_wait
+
+
 def _as_parsed(_tp: TopicPartition, record: Any) -> Any:
     return record
 
@@ -107,6 +127,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         fetcher = self._ensure_consumer()._fetcher
         fetcher._prefetch_backoff = 0.0
         fetcher._records = LeanFetches(cast("BatchConsumer", self.consumer))
+        _pace_fetches(fetcher)
 
     async def on_thread_stop(self) -> None:
         """Leave the group and close the client, within a bound.
