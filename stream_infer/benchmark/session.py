@@ -174,11 +174,16 @@ class Session:
         return [
             collect(
                 f"{scenario.name}, {LATENCY_RATE:,}/s, {label}",
-                "ms",
+                unit,
                 [getattr(run, field) for run in runs[WORKER]],
                 {name: [getattr(run, field) for run in runs[name]] for name in names[1:]},
             )
-            for label, field in (("p50", "p50_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"))
+            for label, unit, field in (
+                ("p50", "ms", "p50_ms"),
+                ("p99", "ms", "p99_ms"),
+                ("p99.9", "ms", "p999_ms"),
+                ("no output in time", "events", "missing"),
+            )
         ]
 
     async def _paced(self, name: str, scenario: Scenario, seconds: float) -> Latency:

@@ -47,6 +47,7 @@ def test_a_short_latency_run_finds_an_output_for_every_event_of_both_stages(
         waits = [found[f"{name}, 2,000/s, {p}"]["worker"]["median"] for p in ("p50", "p99")]
         assert None not in waits
         assert 0 <= waits[0] <= waits[1]
+        assert found[f"{name}, 2,000/s, no output in time"]["worker"]["values"] == [0]
 
 
 def test_a_process_that_ends_is_named_with_what_it_said(tmp_path: Path) -> None:
