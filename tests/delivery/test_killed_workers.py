@@ -27,7 +27,7 @@ SETTINGS = {"align_wait_max": "1h", "commit_interval_ms": "50"}
 KILLS = 5
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_a_worker_killed_at_random_moments_loses_nothing_and_doubles_no_state(
     kafka: str, tmp_path: Path, seed: int
 ) -> None:
