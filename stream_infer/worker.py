@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import sys
 import tempfile
@@ -19,6 +20,10 @@ from stream_infer.windows.precompile import precompile
 
 THREAD_SWITCH_SECONDS = 0.001
 GARBAGE_THRESHOLD = 50_000
+LARGE_BLOCK_BYTES = 1 << 20
+# mallopt(3): parameters by number.
+M_MMAP_THRESHOLD = -3
+M_ARENA_MAX = -8
 
 
 class Worker:
@@ -77,7 +82,22 @@ def _tune_interpreter() -> None:
     5 ms, each return from a system call may wait that long for the other thread.
     Records hold no cycles, so collecting after every 700 of them finds nothing.
     """
+    _keep_large_blocks_apart()
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
+
+
+def _keep_large_blocks_apart() -> None:
+    """Have glibc map large blocks one by one, so that growing and freeing them leaves no holes.
+
+    A state's arrays grow by doubling and fetched bytes come and go by the MiB. In the common
+    heap they leave gaps that nothing fits into. Elsewhere than on glibc nothing is done.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+    mallopt(M_ARENA_MAX, 1)

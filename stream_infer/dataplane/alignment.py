@@ -13,7 +13,9 @@ The rules, pure and without a clock of their own:
 - Only a partition with unread records holds others. One that is read to its end
   holds nobody; nothing is known about what it will bring next.
 - A partition with unread records whose head is not known yet (its first batch is
-  still being fetched, or its state is being restored) holds everybody.
+  still being fetched, or its state is being restored) holds everybody. Not so once it
+  was read to its end: what comes then is new, and holding all others until it is decoded
+  would cost each live event some milliseconds.
 - The partition with the lowest head is never held, so somebody always moves.
 """
 
@@ -32,6 +34,7 @@ NO_LIMIT = 2**63 - 1
 class _Progress:
     head: int | None = UNKNOWN_HEAD
     unread: bool = True
+    caught_up: bool = False
 
 
 class AlignmentGroup:
@@ -61,6 +64,7 @@ class AlignmentGroup:
         progress = self._progress[partition]
         changed = progress.unread
         progress.unread = False
+        progress.caught_up = True
         progress.head = UNKNOWN_HEAD
         return changed
 
@@ -82,6 +86,8 @@ class AlignmentGroup:
             if other == partition or not progress.unread:
                 continue
             if progress.head is UNKNOWN_HEAD:
+                if progress.caught_up:
+                    continue
                 return None
             lowest = min(lowest, progress.head)
         return lowest if lowest == NO_LIMIT else lowest + self.skew_ms

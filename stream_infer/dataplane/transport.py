@@ -45,6 +45,8 @@ FETCH_MAX_WAIT_MS = 500
 FETCH_PARTIAL_WAIT_MS = 3
 """The same for a fetch that leaves partitions out, see `_pace_fetches`."""
 
+FETCH_LOOK_AGAIN_SECONDS = 0.002
+
 LEAVE_SECONDS_MAX = 10.0
 """How long a stopping worker tries to leave its group. After that the session expires."""
 
@@ -97,7 +99,13 @@ def _pace_fetches(fetcher: Any) -> None:
     def decide_with_wait(assignment: Any) -> Any:
         is_partial = any(tp in fetcher._records for tp in assignment.tps)
         fetcher._fetch_max_wait_ms = FETCH_PARTIAL_WAIT_MS if is_partial else FETCH_MAX_WAIT_MS
-        return decide(assignment)
+        requests, resets, timeout, *others = decide(assignment)
+        ended = all(task.done() for task in fetcher._pending_tasks)
+        if not requests and not resets and fetcher._in_flight and ended:
+            # The last fetch is over, but the callback that says so has not run yet: aiokafka
+            # would look again only after 200 ms.
+            timeout = min(timeout, FETCH_LOOK_AGAIN_SECONDS)
+        return requests, resets, timeout, *others
 
     fetcher._get_actions_per_node = decide_with_wait
 

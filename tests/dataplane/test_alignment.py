@@ -50,12 +50,14 @@ def test_a_partition_that_is_read_to_its_end_holds_nobody() -> None:
     assert aligned.limit(A) == NO_LIMIT
 
 
-def test_new_records_of_unknown_time_hold_again() -> None:
+def test_new_records_of_a_partition_that_had_caught_up_hold_once_their_time_is_known() -> None:
     aligned = group(A, B)
     aligned.set_head(A, 50 * HOUR)
     aligned.set_read_to_end(B)
     assert aligned.set_unread(B)
-    assert aligned.limit(A) is None
+    assert aligned.limit(A) == NO_LIMIT
+    aligned.set_head(B, 40 * HOUR)
+    assert aligned.limit(A) == 41 * HOUR
 
 
 def test_unread_records_after_a_known_head_hold_from_that_head() -> None:
