@@ -25,6 +25,7 @@ from stream_infer.events import reasons
 from stream_infer.events.reasons import DEPTH_MAX, BadRecord
 
 _WHITE_SPACE = b" \t\r\n"
+SMALL_BYTES = 8192
 _BRACKET_CASE = 0x20
 """``[`` and ``{`` differ in this bit alone; set, it folds nothing else onto ``{``."""
 _OPENING = 0x7B
@@ -73,6 +74,9 @@ class LinesDecoder:
         The total alone tells, mostly: a record with fewer than `opening_min`, which would
         make room for a deep one, does not decode, and then each is looked at alone.
         """
+        # A few records have few brackets altogether, and numpy's calls cost more than counting.
+        if len(joined) < SMALL_BYTES and joined.count(b"{") + joined.count(b"[") <= DEPTH_MAX:
+            return True
         # Numpy counts a byte many times as quickly as `bytes.count` before Python 3.13.
         opening = (np.frombuffer(joined, np.uint8) | _BRACKET_CASE) == _OPENING
         if np.count_nonzero(opening) <= self._opening_min * (len(values) - 1) + DEPTH_MAX:

@@ -166,4 +166,7 @@ def _column(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     Without this a strided or read-only array would make numba compile a kernel again, for
     many seconds, in the middle of a stream.
     """
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.aligned and flags.writeable:
+        return array  # `np.require` finds the same, in 4 us: noticeable for a batch of two rows.
     return np.require(array, dtype, ("C", "A", "W"))
