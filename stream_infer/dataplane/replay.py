@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.errors import BrokerError
@@ -17,6 +19,7 @@ RECORDS_MAX = 4096
 """Rows folded at a time; between two such steps the event loop breathes."""
 
 STALL_SECONDS = 60
+RETRY_SECONDS = 0.5
 REPORT_EVERY_RECORDS = 500_000
 
 
@@ -32,9 +35,8 @@ async def replay_log(
     Raises BrokerError when the broker gives nothing for a minute.
     """
     tp = TopicPartition(*source)
-    consumer = make_consumer()
+    consumer = await _started(source, make_consumer)
     try:
-        await consumer.start()
         consumer.assign([tp])
         consumer.seek(tp, start)
         position, waited_s, reported = start, 0, start
@@ -56,6 +58,26 @@ async def replay_log(
                 log.info("restoring", source=str(source), at=position, until=end)
     finally:
         await consumer.stop()
+
+
+async def _started(
+    source: Partition, make_consumer: Callable[[], AIOKafkaConsumer]
+) -> AIOKafkaConsumer:
+    """Return a started consumer, waiting for the broker as long as it takes."""
+    while True:
+        consumer = make_consumer()
+        try:
+            await consumer.start()
+        except KafkaError as error:
+            log.debug("consumer_not_started", source=str(source), cause=str(error))
+            await consumer.stop()
+            await asyncio.sleep(RETRY_SECONDS)
+        except asyncio.CancelledError:
+            # Revoked before it was up: without this its connections stay open.
+            await asyncio.shield(consumer.stop())
+            raise
+        else:
+            return consumer
 
 
 def _stalled(source: Partition, position: int, end: int) -> BrokerError:

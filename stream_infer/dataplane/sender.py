@@ -168,7 +168,7 @@ class PartitionSender:
             ) from answer
         if isinstance(answer, REFUSED):
             return await self._isolate(destination, writes, taken, answer, refused)
-        if not isinstance(answer, kafka_errors.KafkaError):
+        if not isinstance(answer, kafka_errors.KafkaError | asyncio.CancelledError):
             raise answer
         log.warning(
             "output_not_acknowledged",
