@@ -16,10 +16,7 @@ ordinary topics. For the topics of our stages, four things differ:
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import faust
@@ -29,6 +26,11 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.fetching import (
+    FETCH_MAX_WAIT_MS,
+    FETCH_PARTITION_BYTES,
+    pace_fetches,
+)
 from stream_infer.dataplane.offsets import Committed, LogBounds
 
 if TYPE_CHECKING:
@@ -41,24 +43,8 @@ class HasPlane(Protocol):
     plane: DataPlane
 
 
-FETCH_MAX_WAIT_MS = 500
-"""How long the broker may hold an empty fetch of all partitions. Data ends the wait at once."""
-
-FETCH_PARTIAL_WAIT_MS = 3
-"""The same for a fetch that leaves partitions out, see `_pace_fetches`."""
-
-FETCH_LOOK_AGAIN_SECONDS = 0.002
-
-FETCH_GATHER_BYTES = 1 << 20
-FETCH_FLOWING_SECONDS = 0.05
-"""Data that came within this time means that more is on its way."""
-
 LEAVE_SECONDS_MAX = 10.0
 """How long a stopping worker tries to leave its group. After that the session expires."""
-
-FETCH_PARTITION_BYTES = 1024 * 1024
-"""Of one partition in one fetch: some thousands of events. Larger fetches arrive later, and
-their records take memory while they wait."""
 
 
 class RecordBatchSchema(faust.Schema[Any, Any]):
@@ -74,70 +60,6 @@ class RecordBatchSchema(faust.Schema[Any, Any]):
         return decode
 
 
-class LeanFetches(OrderedDict[TopicPartition, Any]):
-    """What aiokafka has fetched and nobody has taken, records of our stages left as parsed.
-
-    aiokafka wraps each parsed record in a dataclass of eleven fields when it is taken, which
-    costs more than parsing it (about 0.7 us of 1.2). Stages read six of those fields, and the
-    parsed record has them.
-    """
-
-    def __init__(self, consumer: BatchConsumer) -> None:
-        super().__init__()
-        self._consumer = consumer
-        self.on_data: Callable[[], None] = _nothing
-
-    def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
-        self.on_data()
-        records = getattr(fetched, "_partition_records", None)
-        if records is not None and tp.topic in self._consumer.plane.topics:
-            records._consumer_record = _as_parsed
-        super().__setitem__(tp, fetched)
-
-
-def _pace_fetches(fetcher: Any) -> None:
-    """Let the broker hold a fetch for long only when it asks for every partition.
-
-    aiokafka has one fetch under way per broker and leaves out partitions whose last records
-    were not taken yet. A fetch for the others that waited for half a second would keep those
-    from being asked for that long, however much they have: p99 was ten times the median.
-    """
-    decide = fetcher._get_actions_per_node
-    last_data = [0.0]
-
-    def decide_with_wait(assignment: Any) -> Any:
-        is_partial = any(tp in fetcher._records for tp in assignment.tps)
-        fetcher._fetch_max_wait_ms = FETCH_PARTIAL_WAIT_MS if is_partial else FETCH_MAX_WAIT_MS
-        # While data flows, the broker gathers it for a moment: a batch of two records costs
-        # nearly as much as one of fifty, and at 2,000 events a second they fill a core.
-        flowing = time.monotonic() - last_data[0] < FETCH_FLOWING_SECONDS
-        fetcher._fetch_min_bytes = FETCH_GATHER_BYTES if flowing else 1
-        if flowing:
-            fetcher._fetch_max_wait_ms = FETCH_PARTIAL_WAIT_MS
-        requests, resets, timeout, *others = decide(assignment)
-        ended = all(task.done() for task in fetcher._pending_tasks)
-        if not requests and not resets and fetcher._in_flight and ended:
-            # The last fetch is over, but the callback that says so has not run yet: aiokafka
-            # would look again only after 200 ms.
-            timeout = min(timeout, FETCH_LOOK_AGAIN_SECONDS)
-        return requests, resets, timeout, *others
-
-    fetcher._get_actions_per_node = decide_with_wait
-    fetcher._records.on_data = partial(_note_now, last_data)
-
-
-def _nothing() -> None:
-    pass
-
-
-def _note_now(last: list[float]) -> None:
-    last[0] = time.monotonic()
-
-
-def _as_parsed(_tp: TopicPartition, record: Any) -> Any:
-    return record
-
-
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread that owns the aiokafka consumer, with fetch settings of our own."""
 
@@ -150,16 +72,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start the consumer; then let a fetch go out while another partition still holds data.
-
-        aiokafka otherwise waits 100 ms for a partition whose records were not taken yet,
-        so one partition that is held back would slow every other one down.
-        """
+        """Start the consumer, and change how it fetches."""
         await super().on_start()
-        fetcher = self._ensure_consumer()._fetcher
-        fetcher._prefetch_backoff = 0.0
-        fetcher._records = LeanFetches(cast("BatchConsumer", self.consumer))
-        _pace_fetches(fetcher)
+        consumer = cast("BatchConsumer", self.consumer)
+        pace_fetches(self._ensure_consumer()._fetcher, lambda topic: topic in consumer.plane.topics)
 
     async def on_thread_stop(self) -> None:
         """Leave the group and close the client, within a bound.

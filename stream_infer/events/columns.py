@@ -7,7 +7,9 @@ it, encoders write it out. Nothing here knows Kafka.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,45 +86,33 @@ class EventColumns:
     def slice(self, start: int, end: int) -> EventColumns:
         """Return rows ``start..end-1`` (arrays are views)."""
         rows = slice(start, end)
-        return EventColumns(
-            kind=self.kind[rows],
-            event_time=self.event_time[rows],
-            ids=self.ids[rows],
-            entities={name: column[rows] for name, column in self.entities.items()},
-            values={name: column[rows] for name, column in self.values.items()},
-            features=self.features[rows],
-            source_topic=self.source_topic,
-            source_partition=self.source_partition[rows],
-            source_offset=self.source_offset[rows],
-            late=self.late[rows],
-            duplicate_of=self.duplicate_of[rows],
-            label=self.label[rows],
-            label_time=self.label_time[rows],
-            upstream=None if self.upstream is None else self.upstream[rows],
-            upstream_offset=None if self.upstream_offset is None else self.upstream_offset[rows],
-            upstreams=self.upstreams,
-            extra=None if self.extra is None else self.extra[rows],
-        )
+        return self._of(lambda array: array[rows], lambda texts: texts[rows])
 
     def take(self, rows: NDArray[np.int64]) -> EventColumns:
         """Return the given rows, in the given order (copies)."""
         indices = rows.tolist()
+        return self._of(lambda array: array[rows], lambda texts: [texts[i] for i in indices])
+
+    def _of(
+        self, array: Callable[[NDArray[Any]], NDArray[Any]], texts: Callable[[list[Any]], list[Any]]
+    ) -> EventColumns:
+        """Return the columns after `array` was applied to each array and `texts` to each list."""
         return EventColumns(
-            kind=self.kind[rows],
-            event_time=self.event_time[rows],
-            ids=[self.ids[i] for i in indices],
-            entities={name: [column[i] for i in indices] for name, column in self.entities.items()},
-            values={name: column[rows] for name, column in self.values.items()},
-            features=self.features[rows],
+            kind=array(self.kind),
+            event_time=array(self.event_time),
+            ids=texts(self.ids),
+            entities={name: texts(column) for name, column in self.entities.items()},
+            values={name: array(column) for name, column in self.values.items()},
+            features=array(self.features),
             source_topic=self.source_topic,
-            source_partition=self.source_partition[rows],
-            source_offset=self.source_offset[rows],
-            late=self.late[rows],
-            duplicate_of=self.duplicate_of[rows],
-            label=self.label[rows],
-            label_time=self.label_time[rows],
-            upstream=None if self.upstream is None else self.upstream[rows],
-            upstream_offset=None if self.upstream_offset is None else self.upstream_offset[rows],
+            source_partition=array(self.source_partition),
+            source_offset=array(self.source_offset),
+            late=array(self.late),
+            duplicate_of=array(self.duplicate_of),
+            label=array(self.label),
+            label_time=array(self.label_time),
+            upstream=None if self.upstream is None else array(self.upstream),
+            upstream_offset=None if self.upstream_offset is None else array(self.upstream_offset),
             upstreams=self.upstreams,
-            extra=None if self.extra is None else [self.extra[i] for i in indices],
+            extra=None if self.extra is None else texts(self.extra),
         )

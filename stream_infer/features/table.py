@@ -41,7 +41,7 @@ def compute_features(
         features = np.empty((len(rows), len(stage.names)), np.float64)
         for first in range(0, len(rows), ROWS_PER_BATCH):
             until = min(first + ROWS_PER_BATCH, len(rows))
-            folded = fold.fold(take_rows(rows, np.arange(first, until)))
+            folded = fold.fold(rows.slice(first, until))
             features[first:until] = folded.features
             if stage.first:
                 rows.late[first:until] = folded.late
@@ -62,34 +62,10 @@ def merge_labels(events: EventColumns, labels: EventColumns) -> EventColumns:
     by_time = np.argsort(labels.label_time, kind="stable")
     reached = np.maximum.accumulate(events.event_time)
     before = np.searchsorted(reached, labels.label_time[by_time], side="left")
-    joined = _concatenate(events, take_rows(labels, by_time))
+    joined = _concatenate(events, labels.take(by_time))
     # Stable by place: labels (first) in order of label time, then the event of that place.
     place = np.concatenate([np.arange(len(events)) * 2 + 1, before * 2])
-    return take_rows(joined, np.argsort(place, kind="stable"))
-
-
-def take_rows(columns: EventColumns, index: NDArray[np.int64]) -> EventColumns:
-    """Return the rows at `index`, copied."""
-    at = index.tolist()
-    upstream, upstream_offset = columns.upstream, columns.upstream_offset
-    return replace(
-        columns,
-        kind=columns.kind[index],
-        event_time=columns.event_time[index],
-        ids=[columns.ids[i] for i in at],
-        entities={name: [texts[i] for i in at] for name, texts in columns.entities.items()},
-        values={name: numbers[index] for name, numbers in columns.values.items()},
-        features=columns.features[index],
-        source_partition=columns.source_partition[index],
-        source_offset=columns.source_offset[index],
-        late=columns.late[index],
-        duplicate_of=columns.duplicate_of[index],
-        label=columns.label[index],
-        label_time=columns.label_time[index],
-        upstream=None if upstream is None else upstream[index],
-        upstream_offset=None if upstream_offset is None else upstream_offset[index],
-        extra=None if columns.extra is None else [columns.extra[i] for i in at],
-    )
+    return joined.take(np.argsort(place, kind="stable"))
 
 
 def _concatenate(events: EventColumns, labels: EventColumns) -> EventColumns:
