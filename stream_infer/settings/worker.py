@@ -19,7 +19,7 @@ class WorkerSettings:
 
     delivery             ``at_least_once``: an output may be doubled by a crash, state never
     in_flight_bytes_max  input in memory whose outputs Kafka has not acknowledged; above it no
-                         input is read. 32 MiB is about half a second at full speed
+                         input is read. 12 MiB is a quarter of a second at full speed
     align_skew_ms        in catch-up, how far ahead in event time one partition may run
     align_wait_max_ms    live, how long a record may be held for alignment; None: no limit
     commit_interval_ms   how often finished offsets are committed
@@ -32,7 +32,7 @@ class WorkerSettings:
     """
 
     delivery: Delivery = "at_least_once"
-    in_flight_bytes_max: int = 32 * 1024 * 1024
+    in_flight_bytes_max: int = 12 * 1024 * 1024
     align_skew_ms: int = 3_600_000
     align_wait_max_ms: int | None = 5_000
     commit_interval_ms: int = 500
