@@ -18,7 +18,6 @@ import numpy as np
 from stream_infer.events.columns import EVENT, NO_POSITION, EventColumns
 from stream_infer.features.fold import StageFold
 from stream_infer.features.plan import compile_plan
-from stream_infer.features.table import take_rows
 from stream_infer.pipelines.fraud import pipeline
 
 DAY_MS = 86_400_000
@@ -50,7 +49,7 @@ def _log(customers: int, events: int, seed: int) -> EventColumns:
 
 def _batches(log: EventColumns, rows: int) -> Iterator[EventColumns]:
     for first in range(0, len(log), rows):
-        yield take_rows(log, np.arange(first, min(first + rows, len(log))))
+        yield log.slice(first, min(first + rows, len(log)))
 
 
 def measure(customers: int, events: int, batch: int) -> None:

@@ -7,7 +7,7 @@ the file runner and the topic administration each read what they need from it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -99,13 +99,3 @@ class Pipeline:
         if partitioning is None:
             return self
         return replace(self, events=replace(self.events, partitioning=partitioning))
-
-    def describe(self) -> dict[str, Any]:
-        """Return the facts about the pipeline that people ask for."""
-        return {
-            "name": self.name,
-            "events": self.events.topic,
-            "labels": self.labels.topic if self.labels else None,
-            "scored": self.scored,
-            "model": self.model,
-        }

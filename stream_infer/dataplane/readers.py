@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stream_infer.dataplane.batch import BadRow, RecordBatch
 from stream_infer.dataplane.stage import ReadBatch
+from stream_infer.durations import format_duration
 from stream_infer.errors import ConflictError
 from stream_infer.events.columns import EventColumns
 from stream_infer.events.decode import Decoded
@@ -126,10 +127,17 @@ class InputReader:
         self, batch: RecordBatch, rows: NDArray[np.int64], columns: EventColumns
     ) -> list[tuple[str, str, NDArray[np.bool_]]]:
         written = _written_ms(batch)[rows]
+        allowed = format_duration(self._future_max_ms)
         ahead = screen_future(columns.event_time, written, self._future_max_ms)
         if self._by_label_time:
             ahead |= screen_future(columns.label_time, written, self._future_max_ms)
-        screens = [("future_event", "Its time is further ahead of its record than allowed.", ahead)]
+        screens = [
+            (
+                "future_event",
+                f"Its time is more than {allowed} ahead of its record's timestamp.",
+                ahead,
+            )
+        ]
         if self._check is not None:
             screens.append(
                 (
