@@ -8,7 +8,7 @@ from stream_infer.events.deadletter import dead_letter_headers, stub_headers, st
 from support.commands import Ran, run_command
 from support.kafka import create_topics, produce, unique
 
-SECRET = b'{"card":"4111-1111"'
+SECRET = b'{"card":"4111-visa"'
 
 
 def headers(offset: int, code: str, **more: bytes) -> Sequence[tuple[str, bytes]]:
@@ -34,7 +34,7 @@ def topic(kafka: str) -> str:
     connect = [("__connect.errors.topic", b"other"), ("__connect.errors.offset", b"9")]
     stub = [*headers(19, "too_large"), *map(_filled, stub_headers(whole))]
     for message in (
-        (b"c1", SECRET, 0, headers(17, "truncated")),
+        (b"holder-one", SECRET, 0, headers(17, "truncated")),
         (b"c2", b"{}", 1, headers(18, "missing_field")),
         (None, stub_value(whole), 0, stub),
         (None, b"?", 1, connect),
@@ -87,10 +87,10 @@ def test_personal_data_is_shown_only_when_it_is_asked_for(
     kafka: str, topic: str, form: tuple[str, ...]
 ) -> None:
     hidden = dlq(kafka, topic, "show", "card-events-3-17", *form)
-    for secret in ("4111", "secret-trace", "c1"):
+    for secret in ("4111-visa", "secret-trace", "holder-one"):
         assert secret not in hidden.out + hidden.err
     shown = dlq(kafka, topic, "show", "card-events-3-17", "--reveal", *form)
-    for secret in ("4111", "secret-trace", "c1"):
+    for secret in ("4111-visa", "secret-trace", "holder-one"):
         assert secret in shown.out
 
 
