@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from stream_infer import __version__
-from stream_infer.errors import StreamInferError
+from stream_infer.errors import StreamInferError, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     # name: (module that defines `command`, one line of help)
@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("stream_infer.cli.bench", "Measure throughput, latency and memory on this machine."),
     "broker": ("stream_infer.cli.broker", "Run a real Kafka on this machine, for tests and demos."),
     "check": ("stream_infer.cli.check", "Check configuration, topics and model before serving."),
+    "completion": ("stream_infer.cli.completion", "Print what makes a shell complete commands."),
     "demo": ("stream_infer.cli.demo", "Show everything at work, from Kafka to scored events."),
     "dlq": ("stream_infer.cli.dlq", "List and show dead letters."),
     "features": ("stream_infer.cli.features", "Compute a pipeline's features for a file."),
@@ -81,9 +82,19 @@ def main(argv: list[str] | None = None) -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        if "--json" in args:
+            _report(_usage_error(error), as_json=True)
+        else:
+            error.show()
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage_error(error: click.ClickException) -> UsageError:
+    """Return click's own error in the form of ours."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "stream-infer"
+    return UsageError("usage", error.format_message(), f"See: {path} --help.", command=path)
 
 
 def _report(error: StreamInferError, *, as_json: bool) -> None:
