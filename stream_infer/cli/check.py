@@ -20,6 +20,7 @@ from stream_infer.cli.options import (
     partitioning_option,
 )
 from stream_infer.cli.output import print_json, run_client
+from stream_infer.cli.serving import model_or_ready
 from stream_infer.errors import ConflictError, StreamInferError
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class Checklist:
 
 @click.command(name="check")
 @click.argument("pipeline", default="fraud")
-@click.option("--model", type=click.Path(path_type=Path), help="Folder of the model to be served.")
+@click.option(
+    "--model", type=click.Path(path_type=Path), help="Folder of a model, or an ONNX file."
+)
 @fields_option
 @label_fields_option
 @partitioning_option
@@ -98,7 +101,11 @@ def command(
     Exit code 0 when nothing failed, 1 otherwise.
     """
     checklist = Checklist()
-    flags = {"kafka": {"bootstrap": bootstrap}, "worker": {"partitioning": partitioning}}
+    flags: dict[str, dict[str, Any]] = {
+        "kafka": {"bootstrap": bootstrap},
+        "worker": {"partitioning": partitioning},
+        "model": {"path": model},
+    }
     settings = checklist.make("configuration", lambda: _configuration(config, flags))
     declared = checklist.make("pipeline", lambda: _pipeline(pipeline))
     loaded, plan = declared if declared is not None else (None, None)
@@ -107,10 +114,12 @@ def command(
     mapping = None
     if loaded is not None and settings is not None:
         mapping = checklist.make("fields", lambda: _fields(loaded, settings, fields, label_fields))
-    if loaded is not None and plan is not None:
-        checklist.make("model", lambda: _model(loaded, plan, model))
-    else:
+    if loaded is None or plan is None:
         checklist.add("model", "skipped", "The pipeline could not be loaded.")
+    elif settings is None:
+        checklist.add("model", "skipped", "The configuration could not be read.")
+    else:
+        checklist.make("model", lambda: judge_model(loaded, plan, settings))
     _check_kafka(checklist, settings, loaded, mapping)
     if as_json:
         print_json({"ok": checklist.ok, "checks": [asdict(check) for check in checklist.checks]})
@@ -133,9 +142,7 @@ def _show(checklist: Checklist) -> None:
     click.echo(told)
 
 
-def _configuration(
-    config: Path | None, flags: dict[str, dict[str, str | None]]
-) -> tuple[str, Settings]:
+def _configuration(config: Path | None, flags: dict[str, dict[str, Any]]) -> tuple[str, Settings]:
     from stream_infer.settings.loading import load_settings
 
     settings = load_settings(config, flags)
@@ -176,16 +183,15 @@ def _fields(
     return f"{named}.", mapping
 
 
-def _model(pipeline: Pipeline, plan: Plan, folder: Path | None) -> tuple[str, None]:
+def judge_model(pipeline: Pipeline, plan: Plan, settings: Settings) -> tuple[str, None]:
     """Load the model as a worker does and score one event of zeros."""
-    if pipeline.model is None and folder is None:
+    place = model_or_ready(pipeline, settings)
+    if place is None:
         return "The pipeline declares no model: features are published, nothing is scored.", None
     import numpy as np
 
-    from stream_infer.models.ready import ready_model_dir
     from stream_infer.scoring.session import Scorer
 
-    place = folder or ready_model_dir(str(pipeline.model))
     scorer = Scorer(place, plan.feature_names, plan.fingerprint)
     score = float(scorer.score(np.zeros((1, len(plan.feature_names))))[0])
     if not np.isfinite(score):

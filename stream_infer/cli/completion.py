@@ -26,7 +26,7 @@ INSTALL = {
 @click.argument("shell", type=click.Choice(sorted(INSTALL)), required=False)
 @json_option
 def command(*, shell: str | None, as_json: bool) -> None:
-    """Print the completion script for SHELL. [default: the shell of $SHELL]
+    """Print the completion script for SHELL, or for the shell that $SHELL names.
 
     It takes effect when the shell runs it, such as from its start-up file.
     """

@@ -82,6 +82,15 @@ label_fields_option = click.option(
 )
 
 
+model_option = click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder of a model, or an ONNX file. [default: [model] of the configuration, else the"
+    " one that the package brings]",
+)
+"""Stands above `settings_options` or `config_option`, which take it in."""
+
+
 def settings_options(function: Function) -> Function:
     """Add ``--bootstrap`` and ``--config``; the command receives `settings`.
 
@@ -110,6 +119,7 @@ def config_option(function: Function) -> Function:
         overrides = {
             "kafka": {"bootstrap": kwargs.pop("bootstrap", None)},
             "worker": {"partitioning": kwargs.pop("partitioning", None)},
+            "model": {"path": kwargs.pop("model", None)},
         }
         settings = load_settings(config, overrides)
         if "pipeline" in kwargs:

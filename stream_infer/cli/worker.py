@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,11 +12,13 @@ import click
 from stream_infer.cli.options import (
     fields_option,
     label_fields_option,
+    model_option,
     partitioning_option,
     pipeline_argument,
     settings_options,
 )
 from stream_infer.cli.output import remark
+from stream_infer.cli.serving import model_to_serve
 
 if TYPE_CHECKING:
     from stream_infer.events.mapping import FieldMapping
@@ -28,11 +29,7 @@ if TYPE_CHECKING:
 
 @click.command(name="worker")
 @pipeline_argument
-@click.option(
-    "--model",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the model. [default: the one that the package brings]",
-)
+@model_option
 @fields_option
 @label_fields_option
 @click.option("--publish-features", is_flag=True, help="Add the features to every scored event.")
@@ -49,7 +46,6 @@ if TYPE_CHECKING:
 def command(
     *,
     pipeline: Pipeline,
-    model: Path | None,
     fields: FieldMapping | None,
     label_fields: FieldMapping | None,
     publish_features: bool,
@@ -74,7 +70,7 @@ def command(
             settings.worker_settings(),
             **{name: value for name, value in given.items() if value is not None},
         ),
-        model=model,
+        model=model_to_serve(pipeline, settings),
         fields=fields or settings.field_mapping(),
         label_fields=label_fields or settings.label_field_mapping(),
     )

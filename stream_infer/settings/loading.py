@@ -6,6 +6,12 @@
     [worker]
     align_skew = "1h"
 
+    [pipeline]
+    file = "pipeline.py"                   # relative to this file
+
+    [model]
+    path = "model.onnx"                    # relative to this file; or a model's folder
+
     [fields]
     event_time = {path = "payment.created_at", unit = "s"}
     amount = "payment.amount"
@@ -21,6 +27,7 @@ nobody knows is an error with the nearest known one, wherever it stands; so is a
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import tomllib
@@ -41,6 +48,7 @@ from stream_infer.errors import ConfigError, NotFoundError
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.kafka.connection import DEFAULT_BOOTSTRAP, Connection
 from stream_infer.pipeline import Partitioning, Pipeline
+from stream_infer.scoring.manifest import Thresholds
 from stream_infer.settings.environment import BOOTSTRAP_VARIABLE, PREFIX, check_environment
 from stream_infer.settings.worker import (
     Delivery,
@@ -105,7 +113,30 @@ class WorkerSection(_Section):
     )
 
 
-_SECTIONS: dict[str, type[_Section]] = {"kafka": KafkaSection, "worker": WorkerSection}
+class PipelineSection(_Section):
+    """``[pipeline]``: which one, for commands that are not told."""
+
+    file: str | None = None
+
+
+class ModelSection(_Section):
+    """``[model]``: which one scores.
+
+    path             folder of a model, or one ONNX file without a manifest
+    review, decline  for a file without a manifest: where decisions change
+    """
+
+    path: Path | None = None
+    review: Annotated[float, Field(ge=0, le=1)] = 0.5
+    decline: Annotated[float, Field(ge=0, le=1)] = 0.9
+
+
+_SECTIONS: dict[str, type[_Section]] = {
+    "kafka": KafkaSection,
+    "model": ModelSection,
+    "pipeline": PipelineSection,
+    "worker": WorkerSection,
+}
 
 
 class Settings(BaseSettings):
@@ -120,6 +151,8 @@ class Settings(BaseSettings):
 
     kafka: KafkaSection = KafkaSection()
     worker: WorkerSection = WorkerSection()
+    pipeline: PipelineSection = PipelineSection()
+    model: ModelSection = ModelSection()
     # What a field's place looks like is the field mapping's own business.
     fields: dict[str, Any] = {}
     label_fields: dict[str, Any] = {}
@@ -143,7 +176,21 @@ class Settings(BaseSettings):
 
     def applied_to(self, pipeline: Pipeline) -> Pipeline:
         """Return the pipeline with what the settings say in place of its declaration."""
-        return pipeline.with_partitioning(self.worker.partitioning)
+        pipeline = pipeline.with_partitioning(self.worker.partitioning)
+        if self.model.path is not None and pipeline.model is None:
+            return dataclasses.replace(pipeline, model=self.model.path.stem)
+        return pipeline
+
+    def thresholds(self) -> Thresholds:
+        """Return where decisions change, for a model that has no manifest to say so."""
+        if self.model.review > self.model.decline:
+            raise ConfigError(
+                "setting_invalid",
+                "Setting 'model.review' is above 'model.decline'.",
+                "A score is reviewed from a lower threshold on than it is declined from.",
+                setting="model.review",
+            )
+        return Thresholds(review=self.model.review, decline=self.model.decline)
 
     def worker_settings(self) -> WorkerSettings:
         """Return what the data plane needs."""
@@ -173,7 +220,7 @@ def load_settings(
     Raises     `NotFoundError` when the file is missing, `ConfigError` for everything else
     """
     check_environment(os.environ, {name: _known_keys([name]) for name in Settings.model_fields})
-    in_file = _read_toml(path) if path else {}
+    in_file = read_config_file(path) if path else {}
     flags = {
         section: {key: value for key, value in keys.items() if value is not None}
         for section, keys in (overrides or {}).items()
@@ -209,6 +256,20 @@ def _sources(in_file: dict[str, Any]) -> type[Settings]:
             )
 
     return Sourced
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Return what the file holds; paths in it are relative to the file, not to whoever reads it."""
+    content = _read_toml(path)
+    for section, key in (("pipeline", "file"), ("model", "path")):
+        keys = content.get(section)
+        if not isinstance(keys, dict):
+            continue
+        place = keys.get(key)
+        # A built-in pipeline is a word, not a path.
+        if isinstance(place, str) and ("." in place or "/" in place):
+            keys[key] = str(path.parent / place)
+    return content
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A command line that cannot be read is one message, or one JSON object where JSON was asked for."""
+"""A command line that cannot be read is one message, or one JSON object where it was asked for."""
 
 from __future__ import annotations
 

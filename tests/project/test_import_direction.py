@@ -63,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
     "audit.reconcile": PURE | {"audit", "kafka"},
     "dataplane": INNER,
     # reads every part's settings from file, environment and flags
-    "settings": PURE | {"kafka"},
+    "settings": PURE | {"kafka", "scoring"},
     "logs": {"errors"},
     # the one place where parts are joined, and what runs it
     "app": INNER | {"dataplane", "models"},

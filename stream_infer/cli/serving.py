@@ -1,0 +1,38 @@
+"""Which model a command serves: the one that the settings name, else the pipeline's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stream_infer.pipeline import Pipeline
+    from stream_infer.scoring.model import Model
+    from stream_infer.settings.loading import Settings
+
+
+def model_to_serve(pipeline: Pipeline, settings: Settings) -> Model | Path | None:
+    """Return the model of the settings, None where they name none.
+
+    A folder is returned as it is; a file without a manifest is verified and loaded.
+    Raises  what `adopt_model` raises
+    """
+    path = settings.model.path
+    if path is None or not path.is_file():
+        return path
+    from stream_infer.models.adopt import adopt_model
+
+    return adopt_model(path, pipeline, settings.thresholds())
+
+
+def model_or_ready(pipeline: Pipeline, settings: Settings) -> Model | Path | None:
+    """Return the model that a worker of this pipeline serves; None for one without a model.
+
+    Raises  what `adopt_model` raises; NotFoundError when no model of that name ships
+    """
+    named = model_to_serve(pipeline, settings)
+    if named is not None or pipeline.model is None:
+        return named
+    from stream_infer.models.ready import ready_model_dir
+
+    return ready_model_dir(pipeline.model)
