@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("stream_infer.cli.demo", "Show everything at work, from Kafka to scored events."),
     "dlq": ("stream_infer.cli.dlq", "List and show dead letters."),
     "features": ("stream_infer.cli.features", "Compute a pipeline's features for a file."),
+    "init": ("stream_infer.cli.init", "Write a configuration and a pipeline of your own."),
     "replay": ("stream_infer.cli.replay", "Send a file's rows to a topic, keeping event time."),
     "tail": ("stream_infer.cli.tail", "Print records of a topic as they come."),
     "topics": ("stream_infer.cli.topics", "Create and describe topics, print their schemas."),

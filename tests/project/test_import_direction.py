@@ -33,7 +33,7 @@ WORDS = {
 }
 PURE = WORDS | {"records", "events", "windows", "features", "pipelines"}
 INNER = PURE | {"audit", "files", "kafka", "scoring", "settings"}
-EDGE = INNER | {"app", "dataplane", "logs", "models", "simulators", "worker"}
+EDGE = INNER | {"app", "dataplane", "logs", "models", "scaffold", "simulators", "worker"}
 
 # part -> the parts that it may import
 ALLOWED: dict[str, set[str]] = {
@@ -65,6 +65,8 @@ ALLOWED: dict[str, set[str]] = {
     # reads every part's settings from file, environment and flags
     "settings": PURE | {"kafka", "scoring"},
     "logs": {"errors"},
+    # files of a new pipeline, written once
+    "scaffold": {"errors"},
     # the one place where parts are joined, and what runs it
     "app": INNER | {"dataplane", "models"},
     "worker": INNER | {"app", "dataplane", "logs", "models"},

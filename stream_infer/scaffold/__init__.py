@@ -1,0 +1,1 @@
+"""What ``stream-infer init`` writes: a configuration, a pipeline and a few events to try them."""
