@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from stream_infer.events.known_keys import KnownKeys
 from stream_infer.features.spec import Feature
 
 Partitioning = Literal["checked", "trusted", "rekey"]
@@ -22,13 +23,18 @@ class Events:
 
     topic     the input topic
     type      msgspec type of one event; a field's constraint makes bad input a dead letter
-    id        field with the event's id
+    id        field with the event's id; the key itself where a key's events are told apart by
+              their time (a sensor sends one reading at a time)
     time      field with the event time (epoch ms, or RFC 3339 text)
     key       the entity that the input topic is keyed and partitioned by
     entities  every entity field, `key` first
     decimals  value field -> decimals it is declared with: values are int64 fixed point inside
     partitioning  ``checked``: a record must lie in the partition of its key's hash;
                   ``trusted``: it is not looked at; ``rekey``: a stage in front puts it there
+    measures  those of `decimals` that are measurements: each may be absent, but not all of
+              them, and they are rounded to their decimals instead of refused
+    known     the keys that there are, None when there may be any. An unknown key is a dead
+              letter, and the log is placed by `known.place` instead of by the key
     """
 
     topic: str
@@ -39,6 +45,13 @@ class Events:
     entities: tuple[str, ...]
     decimals: dict[str, int] = field(default_factory=dict)
     partitioning: Partitioning = "checked"
+    measures: tuple[str, ...] = ()
+    known: KnownKeys | None = None
+
+    @property
+    def time_is_id(self) -> bool:
+        """Whether a key's events are told apart by their time alone."""
+        return self.id == self.key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +73,29 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What is said about a reading: measured, judged and forecast.
+
+    horizons   how far ahead the model looks, such as ``("15m", "30m", "60m")``
+    anomaly    feature with the anomaly score, 0 to 1
+    level      feature with the level of service, 0 (A) to 5 (F), NaN where none can be told
+    base       feature with the present value as a share of the scale: the model answers with
+               differences to it
+    scale      feature with the scale, in the unit of `of`
+    of         the value that is forecast; absent values have no forecast
+
+    The model has three outputs a horizon: mean, low and high.
+    """
+
+    horizons: tuple[str, ...]
+    anomaly: str
+    level: str
+    base: str
+    scale: str
+    of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
     """A chain of stages from one input topic to one topic of scored events.
 
@@ -72,6 +108,8 @@ class Pipeline:
     lateness    an event this far behind its key's newest one is late
     future_max  an event this far ahead of its record's timestamp is a dead letter
     duplicates  whether an id seen before is published as `duplicate_of` and not folded again
+    conditions  what the model's outputs mean where it forecasts; None where it answers with the
+                probability of an event being positive
     """
 
     name: str
@@ -83,16 +121,19 @@ class Pipeline:
     lateness: str = "1d"
     future_max: str = "1h"
     duplicates: bool = True
+    conditions: Conditions | None = None
 
     @property
     def rekeys(self) -> bool:
         """Whether a stage without state stands in front of the first one.
 
         Also where the first stage folds labels: events and labels must meet in one log, and
-        the input topic is not ours to write labels to.
+        the input topic is not ours to write labels to. And where keys are placed by something
+        that only the table knows.
         """
         folds_first = self.labels is not None and self.labels.by == self.events.key
-        return self.events.partitioning == "rekey" or folds_first
+        placed = self.events.known is not None
+        return self.events.partitioning == "rekey" or folds_first or placed
 
     def with_partitioning(self, partitioning: Partitioning | None) -> Pipeline:
         """Return the pipeline with another partitioning of its input; None changes nothing."""

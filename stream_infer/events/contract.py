@@ -30,6 +30,24 @@ class Transaction(msgspec.Struct, gc=False):
     merchant_category: str | None = None
 
 
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class SensorReading(msgspec.Struct, gc=False):
+    """What one road sensor measured. Key: sensor_id. At least one of the three is there.
+
+    Units are those that the sensor table declares for the sensor.
+    """
+
+    sensor_id: Id
+    event_time: EventTime
+    speed: Annotated[Amount | None, msgspec.Meta(description="mean speed of the vehicles")] = None
+    flow: Annotated[Amount | None, msgspec.Meta(description="vehicles over all lanes")] = None
+    occupancy: Annotated[
+        Amount | None, msgspec.Meta(description="share of the time that the detector is covered")
+    ] = None
+
+
 class FraudLabel(msgspec.Struct, gc=False):
     """The truth about one transaction. Key: transaction_id. The highest label_time wins."""
 

@@ -10,6 +10,10 @@ Decided here, once for all topics:
   (RFC 8259, section 4, leaves it open).
 - an id is any Unicode text of 1 to 256 characters, compared exactly; an escaped lone
   surrogate is malformed JSON, an escaped NUL is a character like another.
+- a value that is a measurement may be absent (`NO_VALUE` in its column), is turned into the
+  contract's unit by its key's factor, and is rounded to its decimals: a detector's mean of
+  62.666667 mph is no mistake of the producer's.
+- a key that the pipeline's table does not know is refused.
 - an object may hold what the type does not declare: it is ignored, kept (in `extra`,
   with the declared fields that have no column) or refused.
 """
@@ -27,17 +31,17 @@ from numpy.typing import NDArray
 
 from stream_infer.errors import ConfigError
 from stream_infer.events.columns import EVENT, LABEL, NO_POSITION, EventColumns
+from stream_infer.events.known_keys import UNKNOWN, KnownKeys
 from stream_infer.events.lines import LinesDecoder
 from stream_infer.events.mapping import FieldMapping, WireType, wire_type
+from stream_infer.events.measures import NO_VALUE, UNITS_MAX
 from stream_infer.events.reasons import BadRecord
 from stream_infer.events.sieve import Sieve
 from stream_infer.events.times import CAUSES, TimeUnit, to_epoch_ms
 from stream_infer.pipeline import Events, Labels
 
-__all__ = ["BadRecord", "Decoded", "EventDecoder", "LabelDecoder"]
+__all__ = ["UNITS_MAX", "BadRecord", "Decoded", "EventDecoder", "LabelDecoder"]
 
-UNITS_MAX = 2**53
-"""Largest magnitude of a value in fixed point: above, the JSON number itself was rounded."""
 _TOLERANCE_UNITS = 1e-6
 
 UnknownFields = Literal["ignore", "keep", "refuse"]
@@ -86,8 +90,13 @@ class EventDecoder:
         self._entities = {name: _text_reader(wire, name) for name in events.entities}
         self._time = _TimeReader(wire, events.time)
         self._values = {
-            name: _DecimalReader(wire, name, decimals) for name, decimals in events.decimals.items()
+            name: _DecimalReader(wire, name, decimals)
+            for name, decimals in events.decimals.items()
+            if name not in events.measures
         }
+        self._measures = _MeasureReader(wire, events) if events.measures else None
+        self._known = events.known
+        self._unknown_key = f"unknown_{events.key.removesuffix('_id')}"
         in_columns = (events.id, events.time, *events.entities, *events.decimals)
         self._kept = _ExtraReader(wire, in_columns) if unknown_fields == "keep" else None
 
@@ -101,6 +110,9 @@ class EventDecoder:
         sieve = Sieve(rows, bad)
         event_time = self._time.read(objects, sieve)
         fixed = {name: reader.read(objects, sieve) for name, reader in self._values.items()}
+        known = self._look_up(objects, sieve) if self._known is not None else None
+        if self._measures is not None:
+            fixed |= self._measures.read(objects, known, sieve)
         if sieve.refused:
             objects = sieve.keep_objects(objects)
             event_time = event_time[sieve.good]
@@ -117,6 +129,19 @@ class EventDecoder:
         if self._kept:
             columns.extra = self._kept.read(values, rows)
         return Decoded(rows, columns, bad)
+
+    def _look_up(self, objects: list[Any], sieve: Sieve) -> NDArray[np.int64]:
+        """Return each object's key as an index of the table; refuse those that it lacks."""
+        if self._known is None:
+            raise ValueError("the pipeline has no table of keys")
+        indices = self._known.indices(self._entities[self._events.key](objects))
+        unknown = indices == UNKNOWN
+        if unknown.any():
+            what = self._events.key.removesuffix("_id")
+            sieve.refuse(
+                unknown, self._unknown_key, f"The {what} is not in the pipeline's table of them."
+            )
+        return indices
 
 
 class LabelDecoder:
@@ -254,6 +279,73 @@ class _DecimalReader:
             f"Field {name} has more than the {decimals} decimals it is declared with; "
             "declare more decimals.",
         )
+
+
+class _MeasureReader:
+    """Read measurements of many objects as int64 fixed point in the contract's units."""
+
+    def __init__(self, wire: WireType, events: Events) -> None:
+        self._fields = [
+            (name, attrgetter(_path(wire, name)), wire.names[name], 10.0 ** events.decimals[name])
+            for name in events.measures
+        ]
+        self._known: KnownKeys | None = events.known
+
+    def read(
+        self, objects: list[Any], known: NDArray[np.int64] | None, sieve: Sieve
+    ) -> dict[str, NDArray[np.int64]]:
+        """Return value -> (n,) int64, `NO_VALUE` where it is absent.
+
+        known  (n,) int64, index of each object's key; that of an unknown one is any
+        """
+        columns: dict[str, NDArray[np.int64]] = {}
+        absent = np.ones(len(objects), np.bool_)
+        for field, get, name, units in self._fields:
+            raw = list(map(get, objects))
+            missing = np.fromiter((value is None for value in raw), np.bool_, len(raw))
+            absent &= missing
+            if missing.all():
+                columns[field] = np.full(len(raw), NO_VALUE, np.int64)
+                continue
+            try:
+                numbers = np.array(raw, np.float64)
+            except OverflowError:
+                numbers = np.array([np.nan if v is None else _as_float(v) for v in raw], np.float64)
+            columns[field] = self._fixed(field, name, numbers, missing, units, known, sieve)
+        if absent.any():
+            names = ", ".join(name for _, _, name, _ in self._fields)
+            sieve.refuse(absent, "missing_field", f"None of the fields {names} has a value.")
+        return columns
+
+    def _fixed(
+        self,
+        field: str,
+        name: str,
+        numbers: NDArray[np.float64],
+        missing: NDArray[np.bool_],
+        units: float,
+        known: NDArray[np.int64] | None,
+        sieve: Sieve,
+    ) -> NDArray[np.int64]:
+        """Return one measure in fixed point; refuse what nobody can have measured."""
+        bound = np.full(len(numbers), UNITS_MAX / units)
+        if self._known is not None and known is not None and field in self._known.factors:
+            numbers = numbers * self._known.factors[field][known]
+            bound = np.minimum(bound, self._known.bounds[field][known])
+        beyond = ~missing & ~((numbers <= bound) & (numbers >= -bound))
+        if beyond.any():
+            sieve.refuse(
+                beyond,
+                "out_of_range",
+                f"Field {name} is above what can be believed, in the unit that its key is declared "
+                "with; is it sent in another one?",
+            )
+        skipped = missing | beyond
+        with np.errstate(invalid="ignore"):
+            nearest = np.rint(numbers * units)
+        fixed = np.where(skipped, 0.0, nearest).astype(np.int64)
+        fixed[skipped] = NO_VALUE
+        return fixed
 
 
 class _ExtraReader:

@@ -18,6 +18,7 @@ of unknown fields come from outside too and are cut and made printable.
     refused_by_type   the event type's own check (`__post_init__`) said no
     bad_time          a time that is no RFC 3339 text with an offset, or outside 0001..9999
     bad_decimal       more decimals than declared
+    unknown_<key>     a key that is not in the pipeline's table, such as ``unknown_sensor``
     future_event      too far ahead of its record's timestamp
     schema_version_unknown, features_version_mismatch, features_mismatch, wrong_source
                       an internal record of another build or pipeline

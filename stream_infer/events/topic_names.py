@@ -30,4 +30,7 @@ def internal_topic(pipeline: Pipeline, entity: str) -> str:
     >>> internal_topic(pipeline, "terminal_id")
     'fraud.by-terminal'
     """
+    known = pipeline.events.known
+    if known is not None and entity == pipeline.events.key:
+        return f"{pipeline.name}.by-{known.place}"
     return f"{pipeline.name}.by-{entity.removesuffix('_id').replace('_', '-')}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+import numpy as np
+
 from stream_infer.durations import MS_PER_UNIT, parse_duration
 from stream_infer.errors import ConfigError
 from stream_infer.features.spec import (
@@ -112,8 +114,9 @@ def check_features(pipeline: Pipeline) -> None:
         _check_values(feature, pipeline)
         _check_windows(feature)
         _check_labels(feature, pipeline)
-        _check_custom(feature)
+        _check_custom(feature, pipeline)
     _check_names(pipeline)
+    _check_measures(pipeline)
     _check_label_stage(pipeline)
 
 
@@ -183,7 +186,7 @@ def _check_labels(feature: Feature, pipeline: Pipeline) -> None:
         )
 
 
-def _check_custom(feature: Feature) -> None:
+def _check_custom(feature: Feature, pipeline: Pipeline) -> None:
     if not isinstance(feature, Custom):
         return
     positive_duration(feature.forget_after, f"`forget_after` of {feature.names}")
@@ -200,6 +203,45 @@ def _check_custom(feature: Feature) -> None:
             f"The state of {feature.names} is no record of plain numbers.",
             'Declare it by np.dtype([("mean", np.float64), ...]).',
         )
+    if feature.linked:
+        _check_linked(feature, pipeline)
+
+
+def _check_linked(feature: Custom, pipeline: Pipeline) -> None:
+    """A linked step needs the table that says what is linked, and a field for its own clock."""
+    if pipeline.events.known is None or feature.by != pipeline.events.key:
+        raise ConfigError(
+            "linked_without_table",
+            f"The step of {feature.names} is linked, and its keys have no table.",
+            f"Declare `known` in the events, and the step by={pipeline.events.key!r}.",
+        )
+    fields = feature.state.fields or {}
+    if "stepped" not in fields or fields["stepped"][0] != np.int64:
+        raise ConfigError(
+            "bad_state_record",
+            f"The state of {feature.names} has no int64 field 'stepped', as a linked step's must.",
+            'Add ("stepped", np.int64) to it.',
+        )
+
+
+def _check_measures(pipeline: Pipeline) -> None:
+    """Windows hold whole numbers: one that is absent has no place in them."""
+    events = pipeline.events
+    for name in events.measures:
+        if name not in events.decimals:
+            raise ConfigError(
+                "value_without_decimals",
+                f"The measure {name!r} has no declared decimals.",
+                f"Declare them in the events: decimals={{{name!r}: 2}}.",
+            )
+    for feature in pipeline.features:
+        of = getattr(feature, "of", None)
+        if isinstance(feature, Windowed | Last) and of in events.measures:
+            raise ConfigError(
+                "window_of_measure",
+                f"{feature.name!r} is a window of {of!r}, which may be absent from an event.",
+                "Compute it in a Custom step, or send it always and leave it out of `measures`.",
+            )
 
 
 def _check_label_stage(pipeline: Pipeline) -> None:

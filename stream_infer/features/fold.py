@@ -23,6 +23,9 @@ from stream_infer.windows.state import Results, Rows
 from stream_infer.windows.store import EntryStore
 
 _OFFSET_BITS = np.int64(48)
+_SHIFT = np.uint64(33)
+_MIX_1 = np.uint64(0xFF51AFD7ED558CCD)
+_MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +98,8 @@ class StageFold:
         if self._customs:
             features = np.full((n, len(self.plan.names)), np.nan)
             features[:, self.plan.window_at] = results.features
-            self._customs.fold(columns, rows, results, features)
+            names = columns.entities[self.plan.entity]
+            self._customs.fold(columns, names, rows, results, features)
         return Folded(results.accepted, results.late, results.duplicate_of, features)
 
     def snapshot(self) -> Snapshot:
@@ -120,6 +124,7 @@ class StageFold:
             )
         fresh = StageFold(self.plan, self._store.memory_bytes_max)
         restore_snapshot(fresh._store, snapshot)
+        fresh._customs.link(list(fresh._store.keys), np.array(list(fresh._store.keys.values())))
         self._customs, self._store = fresh._customs, fresh._store
 
     def sweep(self) -> None:
@@ -137,7 +142,7 @@ class StageFold:
             kind=_column(columns.kind, np.int8),
             time=_column(columns.event_time, np.int64),
             slot=self._store.slots_of(columns.entities[self.plan.entity]),
-            ids=hash_ids(columns.ids),
+            ids=mix(columns.event_time) if self.plan.time_is_id else hash_ids(columns.ids),
             values=values,
             position=_column(
                 (columns.source_partition << _OFFSET_BITS) | columns.source_offset, np.int64
@@ -158,6 +163,17 @@ class StageFold:
         # One more, so that index -1 (a record of our own, such as a tick) finds -1.
         known = np.append(self._store.upstream_indices(columns.upstreams), -1)
         return known[columns.upstream], columns.upstream_offset
+
+
+def mix(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return times with their bits spread, no two alike: filters read single bits.
+
+    Source  the finaliser of MurmurHash3, which is a bijection of 64-bit numbers
+    """
+    h = times.view(np.uint64)
+    h = (h ^ (h >> _SHIFT)) * _MIX_1
+    h = (h ^ (h >> _SHIFT)) * _MIX_2
+    return (h ^ (h >> _SHIFT)).view(np.int64)
 
 
 def _column(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:

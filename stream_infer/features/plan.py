@@ -4,8 +4,10 @@ A pipeline has one stage per entity, in the order in which declarations first us
 them; the first is always the one that the input topic is keyed by, since it decides
 `late` and `duplicate_of` for everybody. Features of the event alone belong to no stage.
 
-The fingerprint covers everything that can change a feature's value. State and models
-carry it, so that neither is used with features of another meaning.
+The fingerprint covers everything that can change a feature's value, the table of known
+keys included. State carries it, so that it is not used with features of another meaning.
+A model carries the same without the table (`meaning`): what was learnt on one road may
+serve another, where the same features mean the same.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 from stream_infer.durations import parse_duration
 from stream_infer.events.columns import EventColumns
+from stream_infer.events.known_keys import KnownKeys
 from stream_infer.features.declared import check_features, feature_names
 from stream_infer.features.rows import row_feature
 from stream_infer.features.spec import (
@@ -77,7 +80,10 @@ class StagePlan:
     layout            its windows, as numbers
     window_at         (w,) int64, which of `names` the layout's ops are
     customs           its custom steps, each with the place of its first feature in `names`
-    customs_values    value names that custom steps read
+    decimals          value name -> declared decimals
+    measures          value names that may be absent
+    known             the keys that there are, None when there may be any
+    time_is_id        whether a key's events are told apart by their time alone
     """
 
     entity: str
@@ -88,6 +94,9 @@ class StagePlan:
     window_at: NDArray[np.int64]
     customs: tuple[tuple[int, Custom], ...]
     decimals: dict[str, int]
+    measures: tuple[str, ...] = ()
+    known: KnownKeys | None = None
+    time_is_id: bool = False
 
     @property
     def first(self) -> bool:
@@ -119,6 +128,7 @@ class Plan:
     stages         one per entity, in log order
     feature_names  columns of the model's input, in declared order
     fingerprint    hex digits that change whenever a value could
+    meaning        the same without the table of known keys: what a model depends on
     rows           features of the event alone, each with its place in `feature_names`
     """
 
@@ -126,6 +136,7 @@ class Plan:
     stages: tuple[StagePlan, ...]
     feature_names: tuple[str, ...]
     fingerprint: str
+    meaning: str
     rows: tuple[tuple[int, RowFeature], ...]
 
     def matrix(
@@ -138,7 +149,7 @@ class Plan:
         out = np.empty((len(columns), len(self.feature_names)), np.float64)
         scales = {name: 10.0**d for name, d in self.pipeline.events.decimals.items()}
         for at, feature in self.rows:
-            out[:, at] = row_feature(feature, columns, scales)
+            out[:, at] = row_feature(feature, columns, scales, self.pipeline.events.measures)
         first = 0
         for stage in self.stages:
             out[:, stage.columns_at] = stage_features[:, first : first + len(stage.names)]
@@ -166,6 +177,7 @@ def compile_plan(pipeline: Pipeline) -> Plan:
         stages=tuple(_stage(pipeline, by, keyed[by], places[by]) for by in keyed),
         feature_names=tuple(name for f in pipeline.features for name in feature_names(f)),
         fingerprint=_digest(_facts(pipeline, pipeline.features)),
+        meaning=_digest(_facts(pipeline, pipeline.features, table=False)),
         rows=tuple(rows),
     )
 
@@ -195,6 +207,9 @@ def _stage(
         ),
         customs=tuple(customs),
         decimals=dict(pipeline.events.decimals),
+        measures=pipeline.events.measures,
+        known=pipeline.events.known,
+        time_is_id=pipeline.events.time_is_id and entity == pipeline.events.key,
     )
 
 
@@ -244,10 +259,15 @@ def _layout(
     )
 
 
-def _facts(pipeline: Pipeline, features: tuple[Feature, ...]) -> dict[str, Any]:
+def _facts(
+    pipeline: Pipeline, features: tuple[Feature, ...], *, table: bool = True
+) -> dict[str, Any]:
     """Return what the values of these features depend on, JSON-encodable."""
     events = pipeline.events
-    return {
+    facts: dict[str, Any] = {} if not events.measures else {"measures": events.measures}
+    if events.known is not None and table:
+        facts["known"] = events.known.digest
+    return facts | {
         "semantics": SEMANTICS_VERSION,
         "id": events.id,
         "time": events.time,
@@ -267,6 +287,9 @@ def _feature_facts(feature: Feature) -> dict[str, Any]:
         facts["state"] = str(np.dtype(feature.state).descr)
         # Not the module: its name depends on how the user's file is loaded.
         facts["step"] = feature.step.__qualname__
+        if not feature.linked:
+            # A later word: steps that do without it keep the fingerprint that they have.
+            del facts["linked"]
     return {"kind": type(feature).__name__} | facts
 
 

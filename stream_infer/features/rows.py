@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stream_infer.durations import MS_PER_UNIT
 from stream_infer.events.columns import EventColumns
+from stream_infer.events.measures import NO_VALUE
 from stream_infer.features.spec import HourOfDay, Night, RowFeature, Value, Weekend
 
 _DAYS_PER_WEEK = 7
@@ -34,15 +35,21 @@ def day_of_week(event_time: NDArray[np.int64], utc_offset_minutes: int) -> NDArr
 
 
 def row_feature(
-    feature: RowFeature, columns: EventColumns, scales: dict[str, float]
+    feature: RowFeature,
+    columns: EventColumns,
+    scales: dict[str, float],
+    measures: tuple[str, ...] = (),
 ) -> NDArray[np.float64]:
     """Return one feature of every row, (n,) float64.
 
-    scales  value name -> 10 to its declared decimals
+    scales    value name -> 10 to its declared decimals
+    measures  value names that may be absent: NaN then
     """
     match feature:
         case Value():
-            return columns.values[feature.of] / scales[feature.of]
+            units = columns.values[feature.of]
+            value = units / scales[feature.of]
+            return np.where(units == NO_VALUE, np.nan, value) if feature.of in measures else value
         case HourOfDay():
             hours = hour_of_day(columns.event_time, feature.utc_offset_minutes)
             return hours.astype(np.float64)

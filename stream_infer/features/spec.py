@@ -152,6 +152,14 @@ class Custom:
     of            values of the event that the step reads, in this order
     version       raise it whenever the step's meaning changes: it is part of the fingerprint
     forget_after  a key is forgotten when the partition's clock is this far past its newest event
+    linked        whether the step reads the records of linked keys, and what the table of known
+                  keys says of its own
+
+    The function of a linked step is ``step(record, records, links, facts, event_time, values,
+    out)``: `records` are those of all keys, to be read only; `links` (k,) int64 the rows of the
+    linked keys in it, -1 where a key is unknown yet or forgotten; `facts` the key's row of
+    `KnownKeys.facts`. Its state has an int64 field ``stepped``, which is written for it: larger
+    for later events, 0 in a record that holds nothing.
     """
 
     by: str
@@ -161,6 +169,7 @@ class Custom:
     of: tuple[str, ...]
     version: int
     forget_after: str
+    linked: bool = False
 
 
 RowFeature = Value | HourOfDay | Weekend | Night

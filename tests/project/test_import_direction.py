@@ -27,11 +27,13 @@ WORDS = {
     "errors",
     "events.columns",
     "events.contract",
+    "events.known_keys",
+    "events.measures",
     "features.spec",
     "kafka.stretch",
     "pipeline",
 }
-PURE = WORDS | {"records", "events", "windows", "features", "pipelines"}
+PURE = WORDS | {"records", "events", "windows", "features", "pipelines", "traffic"}
 INNER = PURE | {"audit", "files", "kafka", "scoring", "settings"}
 EDGE = INNER | {"app", "dataplane", "logs", "models", "scaffold", "simulators", "worker"}
 
@@ -42,15 +44,19 @@ ALLOWED: dict[str, set[str]] = {
     "durations": {"errors"},
     "events.columns": {"errors"},
     "events.contract": set(),
+    "events.known_keys": set(),
+    "events.measures": set(),
     "features.spec": set(),
-    "pipeline": {"durations", "errors", "events.contract", "features.spec"},
+    "pipeline": {"durations", "errors", "events.contract", "events.known_keys", "features.spec"},
     "kafka.stretch": set(),
     # pure parts: values in, values out, no Kafka
     "records": {"errors"},
     "events": WORDS,
     "windows": {"durations", "errors", "events.columns"},
     "features": WORDS | {"windows"},
-    "pipelines": WORDS,
+    # what is known of roads: sensor tables, and steps over what sensors send
+    "traffic": WORDS | {"windows"},
+    "pipelines": WORDS | {"traffic"},
     # columns by seed, for training, demos and benchmarks
     "simulators": PURE,
     "files": PURE,

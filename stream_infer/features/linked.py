@@ -1,0 +1,109 @@
+"""Custom steps that read the records of linked keys: a sensor's neighbours on its road.
+
+The keys' links are those of `KnownKeys`; which row of the records a linked key has is
+learnt from the rows of the log as they come, since slots are given out and back by the
+store. A linked record counts as nothing when its key is forgotten by the step's own
+rule, judged at the row that reads it: so what a step sees depends on the log alone,
+not on when memory was given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.events.known_keys import UNKNOWN, KnownKeys
+from stream_infer.windows.compiled import host
+from stream_infer.windows.state import NONE
+
+_FOLD = 1
+_GROWTH = 2
+
+
+class Places(NamedTuple):
+    """Where the known keys' records lie, and what may be read of them.
+
+    slot_of   (known,) int64, slot of each known key, -1 before it was seen
+    key_of    (slots,) int64, which known key has the slot: a slot may be given to another
+    links     (known, k) int64
+    facts     (known + 1,) structured; the last row is zeros, for a key that is unknown
+    """
+
+    slot_of: NDArray[np.int64]
+    key_of: NDArray[np.int64]
+    links: NDArray[np.int64]
+    facts: NDArray[Any]
+
+
+class Links:
+    """Which slots the linked keys of one stage and partition have."""
+
+    def __init__(self, known: KnownKeys) -> None:
+        self._known = known
+        self.places = Places(
+            slot_of=np.full(len(known), -1, np.int64),
+            key_of=np.full(64, UNKNOWN, np.int64),
+            links=np.ascontiguousarray(known.links, np.int64),
+            facts=np.concatenate([known.facts, np.zeros(1, known.facts.dtype)]),
+        )
+
+    def place(self, names: Sequence[str], slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Note which slots these keys have; return their indices among the known keys."""
+        keys = self._known.indices(names)
+        highest = int(slots.max(initial=-1))
+        if highest >= len(self.places.key_of):
+            grown = np.full(max(highest + 1, _GROWTH * len(self.places.key_of)), UNKNOWN, np.int64)
+            grown[: len(self.places.key_of)] = self.places.key_of
+            self.places = self.places._replace(key_of=grown)
+        self.places.key_of[slots] = keys
+        known = keys != UNKNOWN
+        self.places.slot_of[keys[known]] = slots[known]
+        return keys
+
+
+@lru_cache(maxsize=64)
+def linked_runner(step: Callable[..., None]) -> Callable[..., None]:
+    """Return a kernel that runs one linked step over a batch; compiled once per process."""
+
+    def run(
+        records: np.ndarray,
+        scratch: np.ndarray,
+        places: Places,
+        slots: NDArray[np.int64],
+        keys: NDArray[np.int64],
+        times: NDArray[np.int64],
+        values: NDArray[np.float64],
+        stepped: NDArray[np.int8],
+        clock: NDArray[np.int64],
+        before: NDArray[np.int64],
+        forget_after: int,
+        linked: NDArray[np.int64],
+        out: NDArray[np.float64],
+    ) -> None:
+        for i in range(slots.shape[0]):
+            if stepped[i] == 0:
+                continue
+            s, key = slots[i], keys[i]
+            for j in range(linked.shape[0]):
+                linked[j] = -1
+                other = places.links[key, j] if key >= 0 else -1
+                at = places.slot_of[other] if other >= 0 else -1
+                if at >= 0 and places.key_of[at] == other:
+                    newest = records[at]["stepped"]
+                    if newest > 0 and newest + NONE + forget_after >= clock[i]:
+                        linked[j] = at
+            if before[i] == NONE or before[i] + forget_after < clock[i]:
+                records[s] = scratch[1]
+            if stepped[i] == _FOLD:
+                step(records[s], records, linked, places.facts[key], times[i], values[i], out[i])
+                # From NONE on, so that 0 is before every time: a zeroed record holds nothing.
+                records[s]["stepped"] = max(records[s]["stepped"], times[i] - NONE)
+            else:
+                scratch[0] = records[s]
+                step(scratch[0], records, linked, places.facts[key], times[i], values[i], out[i])
+
+    return host(run)
