@@ -33,7 +33,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -50,6 +50,8 @@ from stream_infer.kafka.connection import DEFAULT_BOOTSTRAP, Connection
 from stream_infer.pipeline import Partitioning, Pipeline
 from stream_infer.scoring.manifest import Thresholds
 from stream_infer.settings.environment import BOOTSTRAP_VARIABLE, PREFIX, check_environment
+from stream_infer.settings.log import LogForm, LogLevel, LogSettings
+from stream_infer.settings.web import WebSettings
 from stream_infer.settings.worker import (
     Delivery,
     Start,
@@ -60,6 +62,8 @@ from stream_infer.settings.worker import (
 
 _NO_LIMIT = "none"
 _DEFAULTS = WorkerSettings()
+_WEB = WebSettings()
+_LOG = LogSettings()
 
 
 def _duration_ms(value: object) -> object:
@@ -131,10 +135,30 @@ class ModelSection(_Section):
     decline: Annotated[float, Field(ge=0, le=1)] = 0.9
 
 
+class WebSection(_Section):
+    """``[web]``: see `WebSettings` for what each key means."""
+
+    host: Annotated[str, Field(min_length=1)] = _WEB.host
+    port: Annotated[int, Field(ge=0, le=65_535)] | Literal["auto", "off"] = _WEB.port
+    stalled_after: Annotated[DurationMs, Field(ge=1_000)] = _WEB.stalled_after_ms
+    stuck_after: Annotated[DurationMs, Field(ge=1_000)] = _WEB.stuck_after_ms
+    lag_max: Annotated[Annotated[int, Field(ge=0)] | None, NoLimit] = _WEB.lag_max
+    partition_metrics: bool = _WEB.partition_metrics
+
+
+class LogSection(_Section):
+    """``[log]``: see `LogSettings` for what each key means."""
+
+    form: LogForm = _LOG.form
+    level: LogLevel = _LOG.level
+
+
 _SECTIONS: dict[str, type[_Section]] = {
     "kafka": KafkaSection,
+    "log": LogSection,
     "model": ModelSection,
     "pipeline": PipelineSection,
+    "web": WebSection,
     "worker": WorkerSection,
 }
 
@@ -153,6 +177,8 @@ class Settings(BaseSettings):
     worker: WorkerSection = WorkerSection()
     pipeline: PipelineSection = PipelineSection()
     model: ModelSection = ModelSection()
+    web: WebSection = WebSection()
+    log: LogSection = LogSection()
     # What a field's place looks like is the field mapping's own business.
     fields: dict[str, Any] = {}
     label_fields: dict[str, Any] = {}
@@ -208,6 +234,22 @@ class Settings(BaseSettings):
             when_offset_lost=section.when_offset_lost,
             state_bytes_max=section.state_bytes_max,
         )
+
+    def web_settings(self) -> WebSettings:
+        """Return where a worker tells about itself, and what counts as well."""
+        section = self.web
+        return WebSettings(
+            host=section.host,
+            port=section.port,
+            stalled_after_ms=section.stalled_after,
+            stuck_after_ms=section.stuck_after,
+            lag_max=section.lag_max,
+            partition_metrics=section.partition_metrics,
+        )
+
+    def log_settings(self) -> LogSettings:
+        """Return how the worker logs."""
+        return LogSettings(form=self.log.form, level=self.log.level)
 
 
 def load_settings(

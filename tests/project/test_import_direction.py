@@ -34,8 +34,15 @@ WORDS = {
     "pipeline",
 }
 PURE = WORDS | {"records", "events", "windows", "features", "pipelines", "traffic"}
-INNER = PURE | {"audit", "files", "kafka", "scoring", "settings"}
-EDGE = INNER | {"app", "dataplane", "logs", "models", "scaffold", "simulators", "worker"}
+INNER = PURE | {"audit", "files", "kafka", "observability", "scoring", "settings"}
+EDGE = (
+    INNER
+    | {"app", "dataplane", "logs", "models", "scaffold", "simulators", "worker"}
+    | {
+        "settings.log",
+        "settings.web",
+    }
+)
 
 # part -> the parts that it may import
 ALLOWED: dict[str, set[str]] = {
@@ -69,13 +76,17 @@ ALLOWED: dict[str, set[str]] = {
     "audit.reconcile": PURE | {"audit", "kafka"},
     "dataplane": INNER,
     # reads every part's settings from file, environment and flags
-    "settings": PURE | {"kafka", "scoring"},
-    "logs": {"errors"},
+    "settings": PURE | {"kafka", "scoring", "settings.log", "settings.web"},
+    "settings.log": set(),
+    "settings.web": set(),
+    "logs": {"errors", "settings.log"},
+    # what a worker says about itself: values in, text out; reads no record
+    "observability": {"errors", "settings.web"},
     # files of a new pipeline, written once
     "scaffold": {"errors"},
     # the one place where parts are joined, and what runs it
     "app": INNER | {"dataplane", "models"},
-    "worker": INNER | {"app", "dataplane", "logs", "models"},
+    "worker": INNER | {"app", "dataplane", "logs", "models", "settings.log", "settings.web"},
     # edges: they import others; of the others only edges import them
     "broker": WORDS | {"kafka", "settings"},
     "models.make_ready": INNER | {"models", "simulators"},
@@ -103,13 +114,13 @@ OWNERS: dict[str, set[str]] = {
     "onnxruntime": {"scoring"},
     "orjson": EVERYWHERE,
     "polars": {"files"},
-    "prometheus_client": {"app", "dataplane"},
+    "prometheus_client": {"observability"},
     "pydantic": {"settings"},
     "pydantic_settings": {"settings"},
     "requests": {"broker"},
     "skl2onnx": {"models"},
     "sklearn": {"models"},
-    "structlog": {"app", "cli", "dataplane", "logs", "worker"},
+    "structlog": {"app", "cli", "dataplane", "logs", "observability", "worker"},
 }
 
 

@@ -1,0 +1,1 @@
+"""What a running worker says about itself: metrics, health, and the port that serves both."""

@@ -1,0 +1,93 @@
+"""A worker at one moment, as plain values: what metrics and health are made of.
+
+The event loop makes a `PlaneFacts` once a second and never changes it again. Whoever serves it
+needs no lock and cannot hold up the work; how old it is tells whether the loop still turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stream_infer.observability.meter import MeterFacts
+
+PHASES = ("assigned", "restoring", "running", "draining", "closed")
+"""The life of a partition's task, in this order."""
+
+RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionFacts:
+    """One partition of one stage.
+
+    stage       name of the stage
+    topic       what it reads
+    partition   number
+    phase       one of `PHASES`
+    position    next offset to be read; None while that is not known
+    log_end     next offset to be written into the log, as far as is known
+    unmoved_s   for how long nothing was committed although records are in work; 0 if none are
+    held        whether it waits for another partition by alignment
+    entries     entries in its windows
+    keys        keys that it holds
+    bytes       memory of its state
+    """
+
+    stage: str
+    topic: str
+    partition: int
+    phase: str
+    position: int | None = None
+    log_end: int | None = None
+    unmoved_s: float = 0.0
+    held: bool = False
+    entries: int = 0
+    keys: int = 0
+    bytes: int = 0
+
+    @property
+    def name(self) -> str:
+        """Topic and partition."""
+        return f"{self.topic}-{self.partition}"
+
+    @property
+    def lag(self) -> int | None:
+        """Records in the log that were not read yet; None while that is not known."""
+        if self.position is None or self.log_end is None:
+            return None
+        return max(0, self.log_end - self.position)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaneFacts:
+    """A worker.
+
+    Without arguments it is one that has just been started.
+
+    opened              whether topics were checked and stages built
+    joined              whether the group has told which partitions it has, be it none
+    stopping            whether it was told to stop
+    partitions          those it has
+    counters            stage -> name of the counter -> value; never falls
+    meters              stage -> its meter
+    in_flight_bytes     input in memory whose outputs are not acknowledged
+    in_flight_bytes_max bound on that
+    polling_since_s     when the poll for records that is under way began, by the monotonic
+                        clock; None when none is
+    broker_away_since_s when Kafka was first seen not to answer, by the same clock; None if it
+                        does
+    model               name and version of the model that scores, None without
+    """
+
+    opened: bool = False
+    joined: bool = False
+    stopping: bool = False
+    partitions: tuple[PartitionFacts, ...] = ()
+    counters: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    meters: Mapping[str, MeterFacts] = field(default_factory=dict)
+    in_flight_bytes: int = 0
+    in_flight_bytes_max: int = 0
+    polling_since_s: float | None = None
+    broker_away_since_s: float | None = None
+    model: tuple[str, str] | None = None
