@@ -1,12 +1,17 @@
 """Card transactions with frauds, by seed: a small world whose people have habits.
 
 Customers live in towns. Each has a usual amount, a pace, an hour of the day and a few
-terminals of the town that it prefers; now and then it pays elsewhere. Three things go
+terminals of the town that it prefers; now and then it pays elsewhere. Five things go
 wrong, each a `fraud` kind of a transaction:
 
     AMOUNT    single payments far above what the customer spends
     TERMINAL  a terminal is compromised for two to five weeks: most payments there are frauds
     CARD      a card is compromised for two weeks: a third of its payments are five times as large
+    ACCOUNT   an account is taken over for one to three nights: payments far away that grow
+    TESTING   a stolen card number is tried with many tiny payments, then a large one follows
+
+The first three change payments that customers make, the last two are payments more
+(`stream_infer.simulators.attacks`) and happen only where a world asks for them.
 
 The truth about a transaction becomes known `label_delay_ms` after it, plus up to
 `label_spread_ms`. Compromises began before the first day, so that the first day looks
@@ -20,20 +25,46 @@ change their streams between releases, NEP 19).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.errors import ConfigError
+from stream_infer.simulators.attacks import TAKEOVER_NIGHTS, Payments, card_tests, takeovers
+from stream_infer.simulators.habits import FAVOURITES, Habits, draw_habits
+from stream_infer.simulators.transactions import (
+    ACCOUNT,
+    AMOUNT,
+    CARD,
+    FRAUD_NAMES,
+    HONEST,
+    TERMINAL,
+    TESTING,
+    Transactions,
+    concatenate,
+)
 
-HONEST, AMOUNT, TERMINAL, CARD = range(4)
+__all__ = [
+    "ACCOUNT",
+    "AMOUNT",
+    "CARD",
+    "DAY_MS",
+    "FRAUD_NAMES",
+    "HONEST",
+    "TERMINAL",
+    "TESTING",
+    "Slice",
+    "Transactions",
+    "World",
+    "concatenate",
+    "generate",
+    "stream",
+]
+
 
 DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
-_TERMINALS_PER_TOWN = 40
-_FAVOURITES = 8
 _AWAY_SHARE = 0.05
 _TERMINAL_DAYS = (14, 35)
 _TERMINAL_SHARE = 0.9
@@ -42,6 +73,7 @@ _CARD_SHARE = 1 / 3
 _CARD_FACTOR = 5
 # Compromises are drawn from so many days before the first one: the longest that may still last.
 _WARM_UP_DAYS = _TERMINAL_DAYS[1]
+_ATTACKS = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +89,8 @@ class World:
     amount_frauds      share of transactions that are AMOUNT frauds
     terminals_lost     share of terminals that become compromised each day
     cards_lost         share of customers whose card becomes compromised each day
+    accounts_lost      share of customers whose account is taken over each day
+    cards_tested       share of customers whose card number is tested each day
     label_delay_ms     shortest time from a transaction to its label
     label_spread_ms    longest time on top of it
     id_prefix          opening of every transaction's id; two runs into one topic need two of them
@@ -71,6 +105,8 @@ class World:
     amount_frauds: float = 0.0006
     terminals_lost: float = 0.0002
     cards_lost: float = 0.0006
+    accounts_lost: float = 0.0
+    cards_tested: float = 0.0
     label_delay_ms: int = 6 * DAY_MS
     label_spread_ms: int = 12 * _HOUR_MS
     id_prefix: str = "t"
@@ -83,66 +119,13 @@ class World:
                 f"no negative number of days; got {self}.",
                 "Raise the number that is too low.",
             )
-
-
-@dataclass(slots=True)
-class Transactions:
-    """``n`` transactions as columns, in event-time order unless a method says otherwise.
-
-    number        (n,) int64, running number in the world; the id is made from it
-    event_time    (n,) int64, ms since the epoch
-    customer      (n,) int64, index of the customer
-    terminal      (n,) int64, index of the terminal
-    amount_cents  (n,) int64, at least 1
-    fraud         (n,) int8, HONEST, AMOUNT, TERMINAL or CARD
-    label_time    (n,) int64, ms since the epoch, when the truth becomes known
-    id_prefix     opening of the ids
-    """
-
-    number: NDArray[np.int64]
-    event_time: NDArray[np.int64]
-    customer: NDArray[np.int64]
-    terminal: NDArray[np.int64]
-    amount_cents: NDArray[np.int64]
-    fraud: NDArray[np.int8]
-    label_time: NDArray[np.int64]
-    id_prefix: str = "t"
-
-    def __len__(self) -> int:
-        return len(self.number)
-
-    def take(self, rows: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Transactions:
-        """Return the chosen rows, in the order of `rows`."""
-        columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in _COLUMNS}
-        return Transactions(**columns, id_prefix=self.id_prefix)
-
-    def by_label_time(self) -> Transactions:
-        """Return the same rows in the order in which their labels become known."""
-        return self.take(np.argsort(self.label_time, kind="stable"))
-
-    @property
-    def ids(self) -> list[str]:
-        """Transaction ids."""
-        return [f"{self.id_prefix}{number}" for number in self.number.tolist()]
-
-    @property
-    def customer_ids(self) -> list[str]:
-        """Customer ids."""
-        return _names("c", self.customer)
-
-    @property
-    def terminal_ids(self) -> list[str]:
-        """Terminal ids."""
-        return _names("m", self.terminal)
-
-    @property
-    def is_fraud(self) -> NDArray[np.bool_]:
-        """(n,) bool, the truth."""
-        truth: NDArray[np.bool_] = self.fraud != HONEST
-        return truth
-
-
-_COLUMNS = tuple(each.name for each in fields(Transactions) if each.name != "id_prefix")
+        if not (0 <= self.accounts_lost <= 1 and 0 <= self.cards_tested <= 1):
+            raise ConfigError(
+                "world_impossible",
+                "accounts_lost and cards_tested are shares of the customers, and these are"
+                f" none: {self.accounts_lost} and {self.cards_tested}.",
+                "Give numbers from 0 to 1.",
+            )
 
 
 @dataclass(slots=True)
@@ -186,53 +169,11 @@ def stream(world: World, rows_max: int = 1_000) -> Iterator[Slice]:
             done = until
 
 
-def concatenate(parts: list[Transactions], id_prefix: str = "t") -> Transactions:
-    """Return the rows of all parts, one part after the other."""
-    columns: dict[str, Any] = {
-        name: np.concatenate(
-            [getattr(part, name) for part in parts]
-            or [np.zeros(0, np.int8 if name == "fraud" else np.int64)]
-        )
-        for name in _COLUMNS
-    }
-    return Transactions(**columns, id_prefix=id_prefix)
-
-
-@dataclass(frozen=True, slots=True)
-class _Habits:
-    """What a customer usually does.
-
-    pace        (customers,) float64, transactions per day
-    amount      (customers,) float64, mean amount in cents
-    hour_ms     (customers,) float64, usual time of day
-    favourites  (customers, _FAVOURITES) int64, terminals, the most used first
-    """
-
-    pace: NDArray[np.float64]
-    amount: NDArray[np.float64]
-    hour_ms: NDArray[np.float64]
-    favourites: NDArray[np.int64]
-
-
-def _habits(world: World) -> _Habits:
-    random = np.random.default_rng([world.seed, 0])
-    customers = world.customers
-    towns = max(1, world.terminals // _TERMINALS_PER_TOWN)
-    town = random.integers(0, towns, customers)
-    # Terminal i stands in town i % towns, so every town has some and the last has no fewer.
-    per_town = max(1, world.terminals // towns)
-    chosen = random.integers(0, per_town, (customers, _FAVOURITES))
-    return _Habits(
-        pace=world.pace * random.gamma(2.0, 0.5, customers),
-        amount=np.clip(random.lognormal(np.log(4_000.0), 0.6, customers), 500, 12_000),
-        hour_ms=np.clip(random.normal(14, 4, customers), 0, 24) * _HOUR_MS,
-        favourites=chosen * towns + town[:, None],
-    )
-
-
 def _days(world: World) -> Iterator[Transactions]:
     """Yield the transactions of each day, sorted by time."""
-    habits = _habits(world)
+    habits = draw_habits(world.seed, world.customers, world.terminals, world.pace)
+    attacked = world.accounts_lost > 0 or world.cards_tested > 0
+    account_until = np.full(world.customers, -1, np.int64)
     terminal_until = np.full(world.terminals, -1, np.int64)
     card_until = np.full(world.customers, -1, np.int64)
     number = 0
@@ -240,15 +181,66 @@ def _days(world: World) -> Iterator[Transactions]:
         random = np.random.default_rng([world.seed, 1 + day])
         _compromise(random, terminal_until, world.terminals_lost, day, _TERMINAL_DAYS)
         _compromise(random, card_until, world.cards_lost, day, (_CARD_DAYS, _CARD_DAYS))
+        # Draws of their own, so that a world with attacks has the same payments besides them.
+        attacks = np.random.default_rng([world.seed, 1 + day, _ATTACKS])
+        if attacked:
+            _compromise(attacks, account_until, world.accounts_lost, day, TAKEOVER_NIGHTS)
         if day < _WARM_UP_DAYS:
             continue
         start_ms = world.start_ms + (day - _WARM_UP_DAYS) * DAY_MS
         rows = _one_day(world, habits, random, terminal_until >= day, card_until >= day)
+        if attacked:
+            rows = _attack(world, habits, attacks, rows, account_until >= day)
         rows.number += number
         rows.event_time += start_ms
         rows.label_time += start_ms
         number += len(rows)
         yield rows
+
+
+def _attack(
+    world: World,
+    habits: Habits,
+    random: np.random.Generator,
+    rows: Transactions,
+    account_lost: NDArray[np.bool_],
+) -> Transactions:
+    """Return the day's transactions and those of the attackers, sorted and numbered anew."""
+    many = min(int(random.poisson(world.cards_tested * world.customers)), world.customers)
+    tested = random.choice(world.customers, many, replace=False)
+    parts = [
+        rows,
+        _as_rows(world, random, takeovers(random, habits, np.flatnonzero(account_lost)), ACCOUNT),
+        _as_rows(world, random, card_tests(random, habits, tested), TESTING),
+    ]
+    both = concatenate(parts, world.id_prefix)
+    both = both.take(np.argsort(both.event_time, kind="stable"))
+    both.number = np.arange(len(both), dtype=np.int64)
+    return both
+
+
+def _as_rows(
+    world: World, random: np.random.Generator, payments: Payments, kind: int
+) -> Transactions:
+    n = len(payments)
+    return Transactions(
+        number=np.zeros(n, np.int64),
+        event_time=payments.time,
+        customer=payments.customer,
+        terminal=payments.terminal,
+        amount_cents=payments.cents,
+        fraud=np.full(n, kind, np.int8),
+        label_time=_label_times(world, random, payments.time),
+        id_prefix=world.id_prefix,
+    )
+
+
+def _label_times(
+    world: World, random: np.random.Generator, time: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    spread = random.integers(0, world.label_spread_ms, len(time), endpoint=True)
+    times: NDArray[np.int64] = time + world.label_delay_ms + spread
+    return times
 
 
 def _compromise(
@@ -266,7 +258,7 @@ def _compromise(
 
 def _one_day(
     world: World,
-    habits: _Habits,
+    habits: Habits,
     random: np.random.Generator,
     terminal_lost: NDArray[np.bool_],
     card_lost: NDArray[np.bool_],
@@ -279,7 +271,7 @@ def _one_day(
     customer, time = customer[order], time[order]
 
     # The most used terminal takes 40 % of the payments, the next 40 % of the rest, and so on.
-    rank = np.minimum(random.geometric(0.4, n) - 1, _FAVOURITES - 1)
+    rank = np.minimum(random.geometric(0.4, n) - 1, FAVOURITES - 1)
     away = random.random(n) < _AWAY_SHARE
     elsewhere = random.integers(0, world.terminals, n)
     terminal = np.where(away, elsewhere, habits.favourites[customer, rank])
@@ -304,18 +296,6 @@ def _one_day(
         terminal=terminal,
         amount_cents=np.maximum(np.rint(cents), 1).astype(np.int64),
         fraud=fraud,
-        label_time=time
-        + world.label_delay_ms
-        + random.integers(0, world.label_spread_ms, n, endpoint=True),
+        label_time=_label_times(world, random, time),
         id_prefix=world.id_prefix,
     )
-
-
-def _names(prefix: str, index: NDArray[np.int64]) -> list[str]:
-    """Return ``prefix + index`` for every row; equal rows share one string."""
-    if len(index) == 0:
-        return []
-    distinct, rows = np.unique(index, return_inverse=True)
-    words = np.array([f"{prefix}{each}" for each in distinct.tolist()], dtype=object)
-    names: list[str] = words[rows].tolist()
-    return names
