@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -21,10 +21,14 @@ from stream_infer.cli.output import remark
 from stream_infer.cli.serving import model_to_serve
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from stream_infer.events.mapping import FieldMapping
     from stream_infer.pipeline import Pipeline
     from stream_infer.settings.loading import Settings
     from stream_infer.worker import Worker
+
+    Value = TypeVar("Value", bound=DataclassInstance)
 
 
 @click.command(name="worker")
@@ -42,6 +46,16 @@ if TYPE_CHECKING:
     type=click.Choice(["fail", "earliest"]),
     help="What is done when retention removed unread records.",
 )
+@click.option(
+    "--log-form",
+    type=click.Choice(["console", "json"]),
+    help="Lines for people, or one JSON object a line. [default: console]",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="The least that is logged. [default: info]",
+)
 @settings_options
 def command(
     *,
@@ -51,24 +65,26 @@ def command(
     publish_features: bool,
     start: str | None,
     when_offset_lost: str | None,
+    log_form: str | None,
+    log_level: str | None,
     settings: Settings,
 ) -> None:
     """Run the stages of PIPELINE: a built-in name, or a Python file of yours."""
     from stream_infer.logs import configure_logs
     from stream_infer.worker import Worker
 
-    configure_logs()
-    given: dict[str, Any] = {
-        "publish_features": publish_features or None,
-        "start": start,
-        "when_offset_lost": when_offset_lost,
-    }
+    configure_logs(
+        _with_flags(settings.log_settings(), form=log_form, level=log_level),
+        facts={"pipeline": pipeline.name},
+    )
     worker = Worker(
         pipeline,
         settings.connection(),
-        dataclasses.replace(
+        _with_flags(
             settings.worker_settings(),
-            **{name: value for name, value in given.items() if value is not None},
+            publish_features=publish_features or None,
+            start=start,
+            when_offset_lost=when_offset_lost,
         ),
         model=model_to_serve(pipeline, settings),
         fields=fields or settings.field_mapping(),
@@ -76,6 +92,12 @@ def command(
     )
     remark(f"{pipeline.name}: reading from {settings.connection().bootstrap}; Ctrl-C stops cleanly")
     asyncio.run(_until_signal(worker))
+
+
+def _with_flags(settings: Value, **flags: Any) -> Value:
+    """Return the settings with what flags say in place of theirs; None says nothing."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    return dataclasses.replace(settings, **given)
 
 
 async def _until_signal(worker: Worker) -> None:
