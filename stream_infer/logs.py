@@ -87,7 +87,7 @@ def configure_logs(
     """
     settings = settings or LogSettings()
     level = logging.WARNING if quiet else logging.getLevelNamesMapping()[settings.level.upper()]
-    as_json = settings.form == "json"
+    as_json = settings.format == "json"
     constant = {"worker": worker_id(), **(facts or {})} if as_json else {}
 
     def add_facts(_logger: Any, _method: str, event: Event) -> Event:

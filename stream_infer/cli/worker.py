@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     help="What is done when retention removed unread records.",
 )
 @click.option(
-    "--log-form",
+    "--log-format",
     type=click.Choice(["console", "json"]),
     help="Lines for people, or one JSON object a line. [default: console]",
 )
@@ -65,7 +65,7 @@ def command(
     publish_features: bool,
     start: str | None,
     when_offset_lost: str | None,
-    log_form: str | None,
+    log_format: str | None,
     log_level: str | None,
     settings: Settings,
 ) -> None:
@@ -74,7 +74,7 @@ def command(
     from stream_infer.worker import Worker
 
     configure_logs(
-        _with_flags(settings.log_settings(), form=log_form, level=log_level),
+        _with_flags(settings.log_settings(), format=log_format, level=log_level),
         facts={"pipeline": pipeline.name},
     )
     worker = Worker(

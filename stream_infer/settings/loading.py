@@ -50,7 +50,7 @@ from stream_infer.kafka.connection import DEFAULT_BOOTSTRAP, Connection
 from stream_infer.pipeline import Partitioning, Pipeline
 from stream_infer.scoring.manifest import Thresholds
 from stream_infer.settings.environment import BOOTSTRAP_VARIABLE, PREFIX, check_environment
-from stream_infer.settings.log import LogForm, LogLevel, LogSettings
+from stream_infer.settings.log import LogFormat, LogLevel, LogSettings
 from stream_infer.settings.web import WebSettings
 from stream_infer.settings.worker import (
     Delivery,
@@ -149,7 +149,7 @@ class WebSection(_Section):
 class LogSection(_Section):
     """``[log]``: see `LogSettings` for what each key means."""
 
-    form: LogForm = _LOG.form
+    format: LogFormat = _LOG.format
     level: LogLevel = _LOG.level
 
 
@@ -249,7 +249,7 @@ class Settings(BaseSettings):
 
     def log_settings(self) -> LogSettings:
         """Return how the worker logs."""
-        return LogSettings(form=self.log.form, level=self.log.level)
+        return LogSettings(format=self.log.format, level=self.log.level)
 
 
 def load_settings(

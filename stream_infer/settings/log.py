@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-LogForm = Literal["console", "json"]
+LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -13,9 +13,9 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 class LogSettings:
     """How a worker logs, on stderr.
 
-    form   ``console``: a line for people; ``json``: one object a line, for machines
-    level  the least that is logged
+    format  ``console``: a line for people; ``json``: one object a line, for machines
+    level   the least that is logged
     """
 
-    form: LogForm = "console"
+    format: LogFormat = "console"
     level: LogLevel = "info"
