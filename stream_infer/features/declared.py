@@ -208,7 +208,7 @@ def _check_custom(feature: Feature, pipeline: Pipeline) -> None:
 
 
 def _check_linked(feature: Custom, pipeline: Pipeline) -> None:
-    """A linked step needs the table that says what is linked, and a field for its own clock."""
+    """Refuse a linked step without the table that says what is linked, or without its own clock."""
     if pipeline.events.known is None or feature.by != pipeline.events.key:
         raise ConfigError(
             "linked_without_table",
