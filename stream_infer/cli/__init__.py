@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("stream_infer.cli.check", "Check configuration, topics and model before serving."),
     "completion": ("stream_infer.cli.completion", "Print what makes a shell complete commands."),
     "demo": ("stream_infer.cli.demo", "Show everything at work, from Kafka to scored events."),
-    "dlq": ("stream_infer.cli.dlq", "List and show dead letters."),
+    "dlq": ("stream_infer.cli.dlq", "List, show and replay dead letters."),
     "features": ("stream_infer.cli.features", "Compute a pipeline's features for a file."),
     "init": ("stream_infer.cli.init", "Write a configuration and a pipeline of your own."),
     "replay": ("stream_infer.cli.replay", "Send a file's rows to a topic, keeping event time."),

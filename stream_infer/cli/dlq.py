@@ -1,16 +1,22 @@
-"""``stream-infer dlq``: list and show dead letters."""
+"""``stream-infer dlq``: list and show dead letters, and send them again."""
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stream_infer.cli.options import json_option, settings_options
-from stream_infer.cli.output import print_json, print_table, remark, run_client
+from stream_infer.cli.options import Instant, json_option, settings_options
+from stream_infer.cli.output import Progress, print_json, print_table, remark, run_client
+from stream_infer.errors import GateFailedError, UsageError
 
 if TYPE_CHECKING:
+    from stream_infer.kafka.connection import Connection
     from stream_infer.kafka.deadletters import DeadLetter
+    from stream_infer.kafka.resending import Resending, Result
     from stream_infer.settings.loading import Settings
 
 topic_option = click.option(
@@ -20,7 +26,7 @@ topic_option = click.option(
 
 @click.group(name="dlq")
 def command() -> None:
-    """List and show dead letters: records that could not be used, as they came."""
+    """List, show and replay dead letters: records that could not be used, as they came."""
 
 
 @command.command(name="list")
@@ -104,3 +110,152 @@ def _details(letter: DeadLetter, *, reveal: bool) -> dict[str, Any]:
     if reveal:
         detail |= {"key": bytes_json(record.key), "value": bytes_json(record.value)}
     return detail
+
+
+@command.command()
+@click.argument("positions", nargs=-1)
+@topic_option
+@click.option("--code", "codes", multiple=True, help="Only this error code; may be repeated.")
+@click.option("--stage", "stages", multiple=True, help="Only this stage; may be repeated.")
+@click.option("--since", type=Instant(), help="Only those written from then on.")
+@click.option("--until", type=Instant(), help="Only those written before.")
+@click.option("--to", metavar="TOPIC", help="Another topic than the original one.")
+@click.option(
+    "--rate",
+    type=click.IntRange(1, 100_000),
+    default=1_000,
+    show_default=True,
+    help="Records a second at most.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Send so many at most.")
+@click.option(
+    "--attempts-max",
+    type=click.IntRange(2),
+    default=3,
+    show_default=True,
+    help="Refuse one that has failed so often.",
+)
+@click.option("--again", is_flag=True, help="Also those that were sent before.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@settings_options
+@json_option
+def replay(
+    *,
+    positions: tuple[str, ...],
+    topic: str,
+    codes: tuple[str, ...],
+    stages: tuple[str, ...],
+    since: int | None,
+    until: int | None,
+    to: str | None,
+    rate: int,
+    limit: int | None,
+    attempts_max: int,
+    again: bool,
+    dry_run: bool,
+    yes: bool,
+    settings: Settings,
+    as_json: bool,
+) -> None:
+    """Send dead letters back to the topic they came from: those at POSITIONS, or all that fit.
+
+    Key, value and headers go out as they came; the dead letters stay. One that was sent is not
+    sent again, whether this run or another sent it, so a run that was broken off is simply
+    started again. With --json each line is one dead letter, and the last one the summary.
+    """
+    from stream_infer.events.resend import Choice
+    from stream_infer.kafka.deadletters import parse_position
+    from stream_infer.kafka.resending import Resending
+
+    for position in positions:
+        parse_position(position)
+    job = Resending(
+        topic=topic,
+        choice=Choice(
+            codes=frozenset(codes),
+            stages=frozenset(stages),
+            since_ms=since,
+            until_ms=until,
+            positions=frozenset(positions),
+        ),
+        to=to,
+        rate=rate,
+        limit=limit,
+        attempts_max=attempts_max,
+        again=again,
+    )
+    connection = settings.connection()
+    if not (dry_run or yes):
+        _ask(connection, job)
+    _end(_replayed(connection, job, dry_run=dry_run, as_json=as_json), as_json=as_json)
+
+
+def _ask(connection: Connection, job: Resending) -> None:
+    """Say how many would be sent where, and go on only if a person wants that."""
+    from stream_infer.kafka.resending import preview
+
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "confirmation_needed",
+            "Nobody is there to be asked whether the dead letters shall be sent.",
+            "Look with --dry-run, then give --yes.",
+        )
+    topics: Counter[str] = Counter()
+
+    def count(result: Result) -> None:
+        if result.outcome == "would_send":
+            topics[str(result.to).rpartition("-")[0]] += 1
+
+    run_client(preview(connection, job, count))
+    named = ", ".join(f"{number:,} to {topic}" for topic, number in sorted(topics.items()))
+    click.confirm(f"Send {named or 'none'}?", abort=True, err=True)
+
+
+def _replayed(
+    connection: Connection, job: Resending, *, dry_run: bool, as_json: bool
+) -> Counter[str]:
+    """Run it, tell of each dead letter, and return how many had each outcome."""
+    from stream_infer.kafka.resending import preview, resend
+
+    outcomes: Counter[str] = Counter()
+    progress = Progress("dead letters")
+    say = _say_json if as_json else _say_text
+
+    def tell(result: Result) -> None:
+        outcomes[result.outcome] += 1
+        # Those that went well are many, and people look for the others.
+        if as_json or dry_run or result.outcome == "refused":
+            say(result)
+        progress.update(outcomes.total())
+
+    work: Callable[..., Any] = preview if dry_run else resend
+    try:
+        run_client(work(connection, job, tell))
+    finally:
+        progress.finish()
+    return outcomes
+
+
+def _say_json(result: Result) -> None:
+    from dataclasses import asdict
+
+    print_json(asdict(result))
+
+
+def _say_text(result: Result) -> None:
+    words = {"would_send": "would send", "skipped": "skip", "refused": "refuse"}
+    why = f": {result.reason}" if result.reason else f" to {result.to} (attempt {result.attempt})"
+    click.echo(f"{words.get(result.outcome, result.outcome)} {result.position}{why}")
+
+
+def _end(outcomes: Counter[str], *, as_json: bool) -> None:
+    names = ("sent", "would_send", "skipped", "refused")
+    counts = {name: outcomes[name] for name in names if name != "would_send" or outcomes[name]}
+    if as_json:
+        print_json({"summary": counts})
+    else:
+        remark(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()))
+    if outcomes["refused"]:
+        # In the summary already; as an error it would be a second value on the last line.
+        click.get_current_context().exit(GateFailedError.exit_code)

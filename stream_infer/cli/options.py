@@ -67,6 +67,37 @@ class Duration(click.ParamType):
             self.fail(f"{error.message} {error.fix}", param, ctx)
 
 
+class Instant(click.ParamType):
+    """A time, RFC 3339 or a duration before now such as ``2h``, in ms since the epoch."""
+
+    name = "time|duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        import time
+        from datetime import datetime
+
+        from stream_infer.durations import parse_duration
+
+        if isinstance(value, int):
+            return value
+        try:
+            return time.time_ns() // 1_000_000 - parse_duration(value)
+        except StreamInferError:
+            pass  # no duration: it must be a time
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            self.fail(
+                f"{value!r} is neither a time such as 2026-01-31T09:00:00Z nor a duration before"
+                " now such as 2h.",
+                param,
+                ctx,
+            )
+        return int(moment.timestamp() * 1_000)
+
+
 partitioning_option = click.option(
     "--partitioning",
     type=click.Choice(["checked", "trusted", "rekey"]),

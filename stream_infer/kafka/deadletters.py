@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,18 @@ def parse_position(text: str) -> tuple[str, int, int]:
             "Write TOPIC-PARTITION-OFFSET, such as transactions-0-1234.",
         )
     return topic, int(partition), int(offset)
+
+
+async def read_letters(connection: Connection, topic: str) -> AsyncIterator[DeadLetter]:
+    """Return every dead letter up to the present end, each partition's in its order.
+
+    Raises  `NotFoundError` when the topic does not exist
+    """
+    async with log_reader(connection) as reader:
+        bounds = await reader.bounds(await reader.partitions(topic))
+        async for _tp, records in reader.read(bounds):
+            for record in records:
+                yield DeadLetter(record, read_dead_letter(record.headers))
 
 
 async def newest_dead_letters(
