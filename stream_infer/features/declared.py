@@ -215,8 +215,8 @@ def _check_linked(feature: Custom, pipeline: Pipeline) -> None:
             f"The step of {feature.names} is linked, and its keys have no table.",
             f"Declare `known` in the events, and the step by={pipeline.events.key!r}.",
         )
-    fields = feature.state.fields or {}
-    if "stepped" not in fields or fields["stepped"][0] != np.int64:
+    fields = feature.state.fields
+    if fields is None or "stepped" not in fields or fields["stepped"][0] != np.int64:
         raise ConfigError(
             "bad_state_record",
             f"The state of {feature.names} has no int64 field 'stepped', as a linked step's must.",

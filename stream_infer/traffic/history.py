@@ -11,6 +11,8 @@ depend on the order of the readings.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from stream_infer.traffic.compiled import traffic_part
@@ -49,7 +51,7 @@ days       how many days that sum holds
 
 
 @traffic_part
-def _leave(record: np.ndarray, cell: int, slot: int) -> None:
+def _leave(record: Any, cell: int, slot: int) -> None:
     """Let the reading of a slot that is over an hour old join the profile; empty its cell."""
     count = record["counts"][cell]
     if count > 0:
@@ -67,7 +69,7 @@ def _leave(record: np.ndarray, cell: int, slot: int) -> None:
 
 
 @traffic_part
-def enter(record: np.ndarray, event_time: int) -> int:
+def enter(record: Any, event_time: int) -> int:
     """Move on to the slot of a time; return its cell, or -1 when it left the last hour."""
     slot = event_time // SLOT_MS
     if record["stepped"] == 0:
@@ -86,7 +88,7 @@ def enter(record: np.ndarray, event_time: int) -> int:
 
 
 @traffic_part
-def usual(record: np.ndarray, slot: int, otherwise: float) -> float:
+def usual(record: Any, slot: int, otherwise: float) -> float:
     """Return the usual share at the time of day of a slot, or `otherwise` where none is known."""
     total = 0.0
     days = 0.0
@@ -94,4 +96,5 @@ def usual(record: np.ndarray, slot: int, otherwise: float) -> float:
         at = near % DAY_SLOTS
         total += record["profile"][at]
         days += record["days"][at]
-    return total / (days * UNITS) if days > 0 else otherwise
+    known: float = total / (days * UNITS) if days > 0 else otherwise
+    return known

@@ -145,11 +145,11 @@ def _sensor(number: int, row: Mapping[str, Any]) -> Sensor:
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:
-    rows = []
-    for row in csv.DictReader(io.StringIO(text)):
-        # Cells beyond the header stand under None: named as an unknown column is.
-        rows.append({str(name).strip(): cell for name, cell in row.items()})
-    return rows
+    # Cells beyond the header stand under None: named as an unknown column is.
+    return [
+        {str(name).strip(): cell for name, cell in row.items()}
+        for row in csv.DictReader(io.StringIO(text))
+    ]
 
 
 def _json_rows(text: str, place: Path) -> list[dict[str, Any]]:

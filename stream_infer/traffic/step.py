@@ -7,12 +7,13 @@ roads of 50 and of 120 km/h speak one language and a model learnt on some serves
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from stream_infer.traffic import history, surprise
 from stream_infer.traffic.compiled import traffic_part, traffic_step
-from stream_infer.traffic.history import SLOT_MS, SLOTS, UNITS
+from stream_infer.traffic.history import SLOTS, UNITS
 from stream_infer.traffic.service import level_of_service
 from stream_infer.traffic.surprise import anomaly_score
 
@@ -90,7 +91,7 @@ near, near_min    mean and lowest share of the neighbours, less `now`; 0 without
 downstream, far   mean share of the neighbours downstream; of neighbours' neighbours
 *_trend           mean of their changes over 15 minutes
 day_sin, day_cos  time of day (UTC) as a point on a circle
-missing_60m       share of the 12 whole slots before this one that are empty, since the first reading
+missing_60m       share of the 12 slots before this one that are empty, since the first reading
 stuck_readings    readings before this one with the very same value
 stuck_minutes     for how long
 """
@@ -105,7 +106,7 @@ _MISSING = NAMES.index("missing_60m")
 
 
 @traffic_part
-def _note_stuck(record: np.ndarray, event_time: int, value: float, out: np.ndarray) -> None:
+def _note_stuck(record: Any, event_time: int, value: float, out: Any) -> None:
     """Count how many readings in a row said the very same."""
     if record["same"] > 0 and record["last"] == value:
         out[_MISSING + 1] = record["same"]
@@ -118,16 +119,16 @@ def _note_stuck(record: np.ndarray, event_time: int, value: float, out: np.ndarr
 
 
 @traffic_part
-def _write_past(record: np.ndarray, out: np.ndarray) -> float:
+def _write_past(record: Any, out: Any) -> float:
     """Write what the last hour was like; return the present share, NaN before the first value."""
     shares = out[_LAG - 1 : _LAG - 1 + SLOTS]
-    known = math.nan
+    known: float = math.nan
     for lag in range(SLOTS - 1, -1, -1):
         cell = (record["slot"] - lag) % SLOTS
         if record["counts"][cell] > 0:
             known = record["sums"][cell] / (record["counts"][cell] * UNITS)
         shares[lag] = known
-    now = shares[0]
+    now: float = shares[0]
     if math.isnan(now):
         return now
     total = 0.0
@@ -156,7 +157,7 @@ def _write_past(record: np.ndarray, out: np.ndarray) -> float:
 
 
 @traffic_part
-def _write_usual(record: np.ndarray, now: float, out: np.ndarray) -> None:
+def _write_usual(record: Any, now: float, out: Any) -> None:
     """Write what is usual at this time of day, and what is usual to come."""
     slot = record["slot"]
     here = history.usual(record, slot, now)
@@ -169,12 +170,12 @@ def _write_usual(record: np.ndarray, now: float, out: np.ndarray) -> None:
 
 @traffic_part
 def _write_links(
-    records: np.ndarray,
-    links: np.ndarray,
-    facts: np.ndarray,
+    records: Any,
+    links: Any,
+    facts: Any,
     event_time: int,
     now: float,
-    out: np.ndarray,
+    out: Any,
 ) -> None:
     """Write what the neighbours say, those that spoke in the last quarter of an hour."""
     near = 0
@@ -216,7 +217,7 @@ def _write_links(
 
 
 @traffic_part
-def _missing(record: np.ndarray) -> float:
+def _missing(record: Any) -> float:
     """Return the share of empty slots among the twelve before the present one."""
     expected = 0
     empty = 0
@@ -234,13 +235,13 @@ _NEVER = np.int64(2**62)
 
 @traffic_step
 def traffic_reading(
-    record: np.ndarray,
-    records: np.ndarray,
-    links: np.ndarray,
-    facts: np.ndarray,
+    record: Any,
+    records: Any,
+    links: Any,
+    facts: Any,
     event_time: int,
-    values: np.ndarray,
-    out: np.ndarray,
+    values: Any,
+    out: Any,
 ) -> None:
     """Fold one reading and write its features; see `NAMES` and `stream_infer.features.spec`.
 

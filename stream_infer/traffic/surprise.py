@@ -15,6 +15,7 @@ values that were there. State is two kB a sensor.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -55,12 +56,13 @@ surprises  how often each surprise came
 
 
 @traffic_part
-def _bin_of(record: np.ndarray, value: float) -> int:
-    return min(BINS - 1, max(0, int((value - record["low"]) / record["width"])))
+def _bin_of(record: Any, value: float) -> int:
+    cut = int((value - record["low"]) / record["width"])
+    return min(BINS - 1, max(0, cut))
 
 
 @traffic_part
-def _surprise(record: np.ndarray, now: int) -> float:
+def _surprise(record: Any, now: int) -> float:
     """Return -log of the probability of a bin after the one before, in nats."""
     before = record["bin"]
     seen = 0.0
@@ -79,7 +81,7 @@ def _surprise(record: np.ndarray, now: int) -> float:
 
 
 @traffic_part
-def _tail(record: np.ndarray, surprise: float) -> float:
+def _tail(record: Any, surprise: float) -> float:
     """Return the share of earlier surprises at least as large; those of one bin count half."""
     at = min(SURPRISE_BINS - 1, int(surprise * (SURPRISE_BINS / SURPRISE_MAX)))
     above = 0.5 * record["surprises"][at]
@@ -89,11 +91,12 @@ def _tail(record: np.ndarray, surprise: float) -> float:
             total += record["surprises"][other]
             if other > at:
                 above += record["surprises"][other]
-    return (above + 1.0) / (total + 1.0)
+    share: float = (above + 1.0) / (total + 1.0)
+    return share
 
 
 @traffic_part
-def _learn(record: np.ndarray, now: int, surprise: float) -> None:
+def _learn(record: Any, now: int, surprise: float) -> None:
     at = min(SURPRISE_BINS - 1, int(surprise * (SURPRISE_BINS / SURPRISE_MAX)))
     record["surprises"][at] += 1
     record["pairs"][record["bin"], now] += 1
@@ -109,7 +112,7 @@ def _learn(record: np.ndarray, now: int, surprise: float) -> None:
 
 
 @traffic_part
-def _begin(record: np.ndarray) -> None:
+def _begin(record: Any) -> None:
     """Set the range by the first values, then learn from them as if they came now."""
     low = math.inf
     high = -math.inf
@@ -127,7 +130,7 @@ def _begin(record: np.ndarray) -> None:
 
 
 @traffic_part
-def anomaly_score(record: np.ndarray, value: float) -> float:
+def anomaly_score(record: Any, value: float) -> float:
     """Score a value, 0 to 1, and learn from it; 0 while the range is being learnt."""
     if record["firsts"] < FIRST:
         record["first"][record["firsts"]] = value
