@@ -108,7 +108,8 @@ def test_key_value_headers_and_partition_are_the_original_s(subject: Subject) ->
         subject.add(offset, partition=offset % 2)
     replayed = subject.replay()
     assert (replayed.code, replayed.summary) == (0, {"sent": 4, "skipped": 0, "refused": 0})
-    assert subject.arrived() == [
+    # By partition; the two partitions of the dead letters are read in either order.
+    assert sorted(subject.arrived(), key=lambda record: record[:2]) == [
         (n % 3, b"k%d" % n, b"v%d" % n, [("trace", b"t%d" % n), ("si-attempt", b"2")])
         for n in (0, 3, 1, 2)
     ]

@@ -26,7 +26,7 @@ own_headers = st.lists(
 
 
 def letter(own: Sequence[Header] = (), **changes: Any) -> list[Header]:
-    facts = {
+    facts: dict[str, Any] = {
         "topic": "payments",
         "partition": 2,
         "offset": 17,
@@ -95,13 +95,14 @@ def test_what_has_nowhere_to_go_is_refused() -> None:
 
 
 def test_another_topic_serves_where_the_original_does_not() -> None:
-    for headers in (letter(topic="fraud.by-terminal"), [("trace", b"x")], letter()):
+    without_origin: list[Header] = [("trace", b"x")]
+    for headers in (letter(topic="fraud.by-terminal"), without_origin, letter()):
         resend = sent(headers, to="repaired")
         assert (resend.topic, resend.partition) == ("repaired", None)
 
 
 def test_other_families_numbers_and_topics_are_understood() -> None:
-    connect = [
+    connect: list[Header] = [
         ("own", b"1"),
         ("__connect.errors.topic", b"orders"),
         ("__connect.errors.partition", b"4"),

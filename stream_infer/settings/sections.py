@@ -1,0 +1,126 @@
+"""The sections of a configuration: their keys, defaults and bounds, as pydantic checks them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from stream_infer.durations import parse_duration
+from stream_infer.errors import ConfigError
+from stream_infer.kafka.connection import DEFAULT_BOOTSTRAP
+from stream_infer.pipeline import Partitioning
+from stream_infer.settings.log import LogFormat, LogLevel, LogSettings
+from stream_infer.settings.web import WebSettings
+from stream_infer.settings.worker import (
+    Delivery,
+    Start,
+    UnknownFields,
+    WhenOffsetLost,
+    WorkerSettings,
+)
+
+_NO_LIMIT = "none"
+_DEFAULTS = WorkerSettings()
+_WEB = WebSettings()
+_LOG = LogSettings()
+
+
+def _duration_ms(value: object) -> object:
+    """Take a duration as text (``5s``); pydantic judges everything else."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_duration(value)
+    except ConfigError as error:
+        raise ValueError(error.message) from error
+
+
+def _no_limit(value: object) -> object:
+    """Take the word for no limit; TOML has no null, and the environment has text only."""
+    return None if isinstance(value, str) and value.lower() == _NO_LIMIT else value
+
+
+NoLimit = BeforeValidator(_no_limit)
+DurationMs = Annotated[int, BeforeValidator(_duration_ms), Field(ge=0)]
+"""Milliseconds, written as a duration such as ``5s`` or as a number of milliseconds."""
+
+
+class Section(BaseModel):
+    """One table of the file; a key that it does not have is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSection(Section):
+    """``[kafka]``: where Kafka is."""
+
+    bootstrap: str = DEFAULT_BOOTSTRAP
+    client_id: str = "stream-infer"
+    connect_timeout: DurationMs = 5_000
+    request_timeout: DurationMs = 30_000
+
+
+class WorkerSection(Section):
+    """``[worker]``: see `WorkerSettings` for what each key means."""
+
+    delivery: Delivery = _DEFAULTS.delivery
+    in_flight_bytes_max: Annotated[int, Field(ge=1_048_576)] = _DEFAULTS.in_flight_bytes_max
+    align_skew: DurationMs = _DEFAULTS.align_skew_ms
+    align_wait_max: Annotated[DurationMs | None, NoLimit] = _DEFAULTS.align_wait_max_ms
+    commit_interval_ms: Annotated[int, Field(ge=1)] = _DEFAULTS.commit_interval_ms
+    partitioning: Partitioning | None = _DEFAULTS.partitioning
+    unknown_fields: UnknownFields = _DEFAULTS.unknown_fields
+    publish_features: bool = _DEFAULTS.publish_features
+    start: Start = _DEFAULTS.start
+    when_offset_lost: WhenOffsetLost = _DEFAULTS.when_offset_lost
+    state_bytes_max: Annotated[Annotated[int, Field(ge=1)] | None, NoLimit] = (
+        _DEFAULTS.state_bytes_max
+    )
+
+
+class PipelineSection(Section):
+    """``[pipeline]``: which one, for commands that are not told."""
+
+    file: str | None = None
+
+
+class ModelSection(Section):
+    """``[model]``: which one scores.
+
+    path             folder of a model, or one ONNX file without a manifest
+    review, decline  for a file without a manifest: where decisions change
+    """
+
+    path: Path | None = None
+    review: Annotated[float, Field(ge=0, le=1)] = 0.5
+    decline: Annotated[float, Field(ge=0, le=1)] = 0.9
+
+
+class WebSection(Section):
+    """``[web]``: see `WebSettings` for what each key means."""
+
+    host: Annotated[str, Field(min_length=1)] = _WEB.host
+    port: Annotated[int, Field(ge=0, le=65_535)] | Literal["auto", "off"] = _WEB.port
+    stalled_after: Annotated[DurationMs, Field(ge=1_000)] = _WEB.stalled_after_ms
+    stuck_after: Annotated[DurationMs, Field(ge=1_000)] = _WEB.stuck_after_ms
+    lag_max: Annotated[Annotated[int, Field(ge=0)] | None, NoLimit] = _WEB.lag_max
+    partition_metrics: bool = _WEB.partition_metrics
+
+
+class LogSection(Section):
+    """``[log]``: see `LogSettings` for what each key means."""
+
+    format: LogFormat = _LOG.format
+    level: LogLevel = _LOG.level
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "kafka": KafkaSection,
+    "log": LogSection,
+    "model": ModelSection,
+    "pipeline": PipelineSection,
+    "web": WebSection,
+    "worker": WorkerSection,
+}
