@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import signal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,14 +21,10 @@ from stream_infer.cli.output import remark
 from stream_infer.cli.serving import model_to_serve
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
     from stream_infer.events.mapping import FieldMapping
     from stream_infer.pipeline import Pipeline
     from stream_infer.settings.loading import Settings
     from stream_infer.worker import Worker
-
-    Value = TypeVar("Value", bound=DataclassInstance)
 
 
 @click.command(name="worker")
@@ -94,7 +90,7 @@ def command(
     asyncio.run(_until_signal(worker))
 
 
-def _with_flags(settings: Value, **flags: Any) -> Value:
+def _with_flags(settings: Any, **flags: Any) -> Any:
     """Return the settings with what flags say in place of theirs; None says nothing."""
     given = {name: value for name, value in flags.items() if value is not None}
     return dataclasses.replace(settings, **given)

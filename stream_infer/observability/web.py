@@ -235,7 +235,11 @@ class _Handler(BaseHTTPRequestHandler):
         page = cast("_Server", self.server).pages.get(self.path.partition("?")[0])
         if page is None:
             return _plain(HTTPStatus.NOT_FOUND)
-        return page(self.headers.get("Accept", ""))
+        try:
+            return page(self.headers.get("Accept", ""))
+        except Exception as error:
+            log.exception("web_page_failed", path=self.path, cause=str(error))
+            return _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)

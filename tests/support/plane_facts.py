@@ -1,0 +1,49 @@
+"""Facts of a worker that never ran."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream_infer.observability.facts import PartitionFacts, PlaneFacts
+from stream_infer.observability.meter import EMIT, FOLD, READ, SCORE, SEND, StageMeter
+from stream_infer.observability.metrics import COUNTERS
+
+NOW_MS = 1_700_000_000_000
+
+
+def busy_facts(partitions: int = 2) -> PlaneFacts:
+    """Return a worker of two stages, in which every counter and gauge says something."""
+    meter = StageMeter()
+    for step in (READ, FOLD, SCORE, EMIT, SEND):
+        meter.lap(step, 0.0)
+    meter.batch(100)
+    meter.ages(np.array([NOW_MS - 3, NOW_MS - 400]), NOW_MS)
+    meter.dead_letter("bad_time")
+    return PlaneFacts(
+        opened=True,
+        joined=True,
+        partitions=tuple(
+            PartitionFacts(
+                stage=stage,
+                topic=topic,
+                partition=number,
+                phase="running",
+                position=90,
+                log_end=100,
+                unmoved_s=1.5,
+                entries=1000,
+                keys=50,
+                bytes=65536,
+            )
+            for stage, topic in (("customer", "transactions"), ("terminal", "fraud.by-terminal"))
+            for number in range(partitions)
+        ),
+        counters={
+            stage: {name: number + 1 for number, name in enumerate(COUNTERS)}
+            for stage in ("customer", "terminal")
+        },
+        meters={"customer": meter.facts(), "terminal": StageMeter().facts()},
+        in_flight_bytes=4096,
+        in_flight_bytes_max=12582912,
+        model=("fraud", "1"),
+    )
