@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, field
-
-from aiokafka import AIOKafkaProducer
 
 from stream_infer.kafka.connection import Connection
 from stream_infer.pipeline import Pipeline
-from stream_infer.simulators.fraud import Slice, World, stream
-from stream_infer.simulators.records import label_records, transaction_records
+from stream_infer.simulators.feeding import Fed, TopicSink, feed, open_topics
+from stream_infer.simulators.fraud import World
+from stream_infer.simulators.pacing import ByRate
+from stream_infer.simulators.pieces import Role, fraud_pieces
+from stream_infer.simulators.records import Records
 
-SLICE_SECONDS = 0.1
 DAYS_MAX = 3650
 LABEL_DELAY_MS = 86_400_000
 """A day instead of a week, so that the truth of some payments arrives while one watches."""
+PIECES_PER_SECOND = 10
 
 
 @dataclass(slots=True)
 class Truth:
     """What the load knows and the pipeline does not.
 
-    sent        transactions written
-    labels      labels written
-    frauds      ids of the fraudulent ones
+    fed     what was written so far
+    frauds  ids of the fraudulent transactions written
     """
 
-    sent: int = 0
-    labels: int = 0
+    fed: Fed = field(default_factory=Fed)
     frauds: set[str] = field(default_factory=set)
+
+    @property
+    def sent(self) -> int:
+        """Transactions written."""
+        return self.fed.sent["events"]
+
+    @property
+    def labels(self) -> int:
+        """Labels written."""
+        return self.fed.sent["labels"]
 
 
 class Load:
@@ -49,50 +57,38 @@ class Load:
         start_ms: int,
     ) -> None:
         self.truth = Truth()
-        self._pipeline = pipeline
         self._connection = connection
         self._rate = rate
+        self._topics: dict[Role, str] = {"events": pipeline.events.topic}
+        if pipeline.labels is not None:
+            self._topics["labels"] = pipeline.labels.topic
         self._world = World(
             seed=seed, days=DAYS_MAX, start_ms=start_ms, label_delay_ms=LABEL_DELAY_MS
         )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write until `stop` is set; returns when every record is acknowledged."""
-        producer = AIOKafkaProducer(
-            **self._connection.client_options(), acks="all", enable_idempotence=True, linger_ms=5
-        )
-        await producer.start()
-        try:
-            begun = time.monotonic()
-            for piece in stream(self._world, rows_max=max(1, int(self._rate * SLICE_SECONDS))):
-                await self._write(producer, piece)
-                ahead = self.truth.sent / self._rate - (time.monotonic() - begun)
-                if await _stopped(stop, ahead):
-                    return
-        finally:
-            await producer.stop()
-
-    async def _write(self, producer: AIOKafkaProducer, piece: Slice) -> None:
-        labels = self._pipeline.labels
-        topics = [(self._pipeline.events.topic, transaction_records(piece.transactions))]
-        if labels is not None:
-            topics.append((labels.topic, label_records(piece.labels)))
-        futures = [
-            await producer.send(topic, value, key=key)
-            for topic, records in topics
-            for key, value in zip(records.keys, records.values, strict=True)
-        ]
-        await asyncio.gather(*futures)
-        self.truth.sent += len(piece.transactions)
-        self.truth.labels += len(piece.labels)
-        ids, fraud = piece.transactions.ids, piece.transactions.is_fraud
-        self.truth.frauds.update(ids[row] for row in fraud.nonzero()[0].tolist())
+        pieces = fraud_pieces(self._world, rows_max=max(1, self._rate // PIECES_PER_SECOND))
+        async with open_topics(self._connection, self._topics) as topics:
+            sink = _Noting(topics, self.truth.frauds)
+            await feed(pieces, sink, ByRate(self._rate), self.truth.fed, stop=stop)
 
 
-async def _stopped(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait so long, or until `stop` is set; say whether it is."""
-    try:
-        await asyncio.wait_for(stop.wait(), timeout=max(seconds, 0.001))
-    except TimeoutError:
-        return False
-    return True
+class _Noting:
+    """Topics that the truth does not go to: it is noted here."""
+
+    def __init__(self, topics: TopicSink, frauds: set[str]) -> None:
+        self._topics = topics
+        self._frauds = frauds
+        self.roles: tuple[Role, ...] = (*topics.roles, "truth")
+
+    async def take(self, role: Role, records: Records, clock_ms: int | None) -> None:
+        """Note the truth, send everything else."""
+        if role == "truth":
+            self._frauds.update(key.decode() for key in records.keys)
+        else:
+            await self._topics.take(role, records, clock_ms)
+
+    async def flush(self) -> None:
+        """Return when Kafka has acknowledged everything."""
+        await self._topics.flush()

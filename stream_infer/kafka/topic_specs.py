@@ -56,7 +56,7 @@ MESSAGE_BYTES_DEFAULT = 1_048_588
 RETENTION_MARGIN_MS = parse_duration("7d")
 """Time for the operator to notice and mend a stopped pipeline before its log is cut."""
 
-Role = Literal["input", "labels", "internal", "scored", "dead-letters", "late-events"]
+Role = Literal["input", "labels", "internal", "scored", "dead-letters", "late-events", "truth"]
 Severity = Literal["error", "warning"]
 
 PARTITIONED_ROLES: frozenset[Role] = frozenset({"input", "internal"})

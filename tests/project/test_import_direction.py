@@ -66,6 +66,8 @@ ALLOWED: dict[str, set[str]] = {
     "pipelines": WORDS | {"traffic"},
     # columns by seed, for training, demos and benchmarks
     "simulators": PURE,
+    # writes them to topics and files, for the demo and the command line
+    "simulators.feeding": PURE | {"kafka", "simulators"},
     "files": PURE,
     "audit": WORDS,
     # parts that touch the world; each takes its own small settings object
@@ -91,8 +93,9 @@ ALLOWED: dict[str, set[str]] = {
     "broker": WORDS | {"kafka", "settings"},
     "models.make_ready": INNER | {"models", "simulators"},
     "benchmark": EDGE | {"broker"},
-    "demo": EDGE | {"audit.reconcile", "broker"},
-    "cli": EDGE | {"audit.reconcile", "benchmark", "broker", "demo", "models.make_ready"},
+    "demo": EDGE | {"audit.reconcile", "broker", "simulators.feeding"},
+    "cli": EDGE
+    | {"audit.reconcile", "benchmark", "broker", "demo", "models.make_ready", "simulators.feeding"},
 }
 
 EVERYWHERE = {"*"}
