@@ -16,9 +16,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from stream_infer.alerts.candidate import SUB_MAX
-from stream_infer.alerts.spec import AlertKind, Alerts, EntityList, Limit, Storm
+from stream_infer.alerts.spec import MODEL_LEVELS, AlertKind, Alerts, EntityList, Limit, Storm
 from stream_infer.durations import parse_duration
 from stream_infer.errors import ConfigError
+from stream_infer.pipeline import Events
 
 SEMANTICS_VERSION = 1
 """Raised whenever the same declaration begins to mean another fold."""
@@ -219,8 +220,8 @@ def _check_rules(alerts: Alerts) -> None:
             )
     rules: tuple[Limit | EntityList, ...] = (*alerts.limits, *alerts.lists)
     for rule in rules:
-        if not math.isfinite(rule.level):
-            raise _wrong(f"rule {rule.name!r}", "its level is no number", "Write level=1.0.")
+        if not 0 <= rule.score <= 1:
+            raise _wrong(f"rule {rule.name!r}", "its score is not 0 to 1", "Write score=0.5.")
 
 
 def _check_reasons(alerts: Alerts) -> None:
@@ -233,15 +234,23 @@ def _check_reasons(alerts: Alerts) -> None:
         _check_template(where, reason.phrase, PHRASE_NAMES)
 
 
-def check_features(alerts: Alerts, features: Collection[str], values: Collection[str]) -> None:
-    """Check that what is declared names features and values that the pipeline has.
+def check_names(
+    alerts: Alerts, events: Events, features: Collection[str], levels: Iterable[str] = ()
+) -> None:
+    """Check that what is declared names what the pipeline has.
 
     features  names of the model's columns
-    values    names of the event's values
+    levels    names of the levels that the stage computes itself
     Raises    ConfigError
     """
+    columns = [*features, *levels]
+    for kind in alerts.kinds:
+        where = f"alert kind {kind.name!r}"
+        _known(where, kind.level, [*MODEL_LEVELS, *columns], "level")
+        for name in kind.facts:
+            _known(where, name, [*events.entities, *events.decimals, *columns], "fact")
     for limit in alerts.limits:
-        _known(f"limit {limit.name!r}", limit.of, [*values, *features], "value or feature")
+        _known(f"limit {limit.name!r}", limit.of, [*events.decimals, *features], "value or feature")
     for feature, usual in alerts.usual.items():
         named = [getattr(usual, part, None) for part in ("of", "mean", "count", "value")]
         for name in (feature, *(part for part in named if isinstance(part, str))):

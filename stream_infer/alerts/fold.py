@@ -6,9 +6,9 @@ how they were cut into batches, nor of any clock but the partition's own, which 
 and ticks move forward and nothing moves back. A tick or a candidate whose time lies behind
 it ends nothing.
 
-A row does three things, in this order: it moves the clock, and whatever has reached its end
-is cleared or forgotten, by its end; it is counted for its entity, by the table of
-`stream_infer.alerts.lifecycle`; and what it opened in the past reaches its end too.
+A row does three things, in this order: it moves the clock, and whatever is due by then is
+told, cleared or forgotten; it is counted for its entity, by the table of
+`stream_infer.alerts.lifecycle`; and what it opened in the past is cleared at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from stream_infer.alerts.lifecycle import Action, Status, decide, expire, follow
 from stream_infer.alerts.state import (
     ENTITY,
     GROUP,
-    Held,
     Key,
     Living,
     alert_id,
@@ -92,7 +91,7 @@ class AlertFold:
         """Fold the rows in order and return what changed, in the order in which it did.
 
         Raises  StateBudgetError ``state_too_big``; ConflictError for a kind that is not declared
-        Cost    about 20 us a candidate; an end is found in O(log n)
+        Cost    about 20 us a candidate; what is due is found in O(log n)
         """
         self._changes = []
         for row, candidate in enumerate(candidates):
@@ -135,7 +134,7 @@ class AlertFold:
     def _step(self, candidate: Candidate) -> None:
         clock = self.clock_ms
         self.clock_ms = candidate.event_time if clock is None else max(clock, candidate.event_time)
-        self._end_what_is_due(self.clock_ms)
+        self._do_what_is_due(self.clock_ms)
         if candidate.kind is None:
             return
         kind = self.plan.kinds.get(candidate.kind)
@@ -148,7 +147,7 @@ class AlertFold:
             )
         if candidate.level >= kind.keep_at:
             self._count(candidate, kind, self.clock_ms)
-            self._end_what_is_due(self.clock_ms)
+            self._do_what_is_due(self.clock_ms)
 
     def _count(self, candidate: Candidate, kind: KindPlan, clock: int) -> None:
         """Let a candidate at the keeping level or above change its entity's alert."""
@@ -275,24 +274,30 @@ class AlertFold:
         self._store.drop(single)
         self._store.bind(single.key, whole.key)
 
-    # Ends: what the clock does.
+    # What the clock does.
 
-    def _end_what_is_due(self, clock: int) -> None:
+    def _do_what_is_due(self, clock: int) -> None:
         for held in self._store.due(clock):
-            self._end(held)
+            if isinstance(held, Living):
+                self._go_on(held, self._store.kinds[held.key.kind], clock)
+            else:
+                self._store.drop(held)
 
-    def _end(self, held: Held) -> None:
-        action = expire(held.status) if isinstance(held, Living) else None
-        if not isinstance(held, Living) or action is not Action.CLEAR:
-            self._store.drop(held)
-            return
-        kind = self._store.kinds[held.key.kind]
-        cleared_time = held.end(kind)
-        held.status, held.cleared_time = follow(held.status, action), cleared_time
-        self._tell(held, kind, "cleared")
-        follow(Status.JOINED, Action.LEAVE)
-        self._store.release(held.key)
-        self._store.reschedule(held)
+    def _go_on(self, living: Living, kind: KindPlan, clock: int) -> None:
+        """Tell what is owed, or take an alert to the state that follows."""
+        end = living.end(kind)
+        action = expire(living.status) if end <= clock else None
+        if action is not Action.CLEAR and living.is_owed:
+            self._tell(living, kind, "updated" if living.status is Status.OPEN else "amended")
+        if action is Action.CLEAR:
+            living.status, living.cleared_time = follow(living.status, action), end
+            self._tell(living, kind, "cleared")
+            self._store.release(living.key)
+        if action is Action.FORGET:
+            follow(living.status, action)
+            self._store.drop(living)
+        else:
+            self._store.reschedule(living)
 
     def _tell(
         self, living: Living, kind: KindPlan, change: Change, merged_into: str | None = None

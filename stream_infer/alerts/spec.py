@@ -4,7 +4,12 @@ Like a feature, an alert is a value, not a program. `Alerts` stands in a pipelin
 `stream_infer.alerts.declared` checks it and turns it into what the stages run.
 
 A *level* is the number that an alert's thresholds are compared with, and larger is worse:
-the model's score, a feature, or a column that a stage computes (congestion, say).
+
+    score       the model's answer
+    decision    0 approve, 1 review, 2 decline, and the score behind the point: 2.97 is a decline
+                with a score of 0.97. Where decisions change is the model's own matter, so alerts
+                on it stay right when another version of the model serves
+    any other   a feature of that name, or a column that a stage computes (congestion, say)
 """
 
 from __future__ import annotations
@@ -13,7 +18,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 SCORE = "score"
-"""The level of alerts on the model's answer."""
+DECISION = "decision"
+MODEL_LEVELS = frozenset({SCORE, DECISION})
+"""Levels that come of the model and of the rules beside it, and have reasons."""
 
 RuleDecision = Literal["approve", "review", "decline"]
 
@@ -41,7 +48,7 @@ class AlertKind:
     entity        the event's field that the alert is about, such as ``customer_id``
     group         the field whose entities a storm is counted over (``corridor``); None counts
                   over the whole partition
-    level         ``score``, a feature's name, or a column that the stage computes
+    level         what is compared, see above
     open_at       an alert opens at this level or above
     keep_at       an open alert stays open at this level or above; None is `open_at`
     severities    (level, word), rising; the word of an alert never falls while it lives
@@ -66,7 +73,7 @@ class AlertKind:
     severities: tuple[tuple[float, str], ...] = ((0.0, "high"),)
     keep_at: float | None = None
     group: str | None = None
-    level: str = SCORE
+    level: str = DECISION
     count_min: int = 1
     distinct_min: int = 1
     within: str = "1h"
@@ -89,7 +96,7 @@ class Limit:
     above     the rule applies above this (in the value's own unit)
     below     the rule applies below this
     decision  what it decides; a limit makes a decision stricter, never milder
-    level     the level that its candidates have at least, where `SCORE` is the kind's level
+    score     the score that its candidates count as at least
     """
 
     name: str
@@ -97,7 +104,7 @@ class Limit:
     above: float | None = None
     below: float | None = None
     decision: RuleDecision = "decline"
-    level: float = 1.0
+    score: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +114,13 @@ class EntityList:
     name    the list's name in records and rules, such as ``blocked-customers``
     entity  the event's field that is looked up
     kind    ``block`` declines, ``allow`` approves and raises no candidate; block comes first
-    level   the level that candidates of a block list have at least
+    score   the score that candidates of a block list count as at least
     """
 
     name: str
     entity: str
     kind: Literal["block", "allow"]
-    level: float = 1.0
+    score: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@
     Gathering  candidates of an entity that are too few yet for an alert
     Openings   when alerts of one kind opened of late in one group
 
-Each has an end on the partition's clock, at which it is cleared or forgotten.
+Each has a time on the partition's clock when it is due: told, cleared or forgotten.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Living(msgspec.Struct, array_like=True):
     touched     the partition's clock when its newest candidate was folded
     others      different `other` so far
     told_*      what its newest record said, and the clock then
-    scheduled   its live entry among the ends; no part of the state
+    scheduled   its live entry among what is due; no part of the state
     """
 
     key: Key
@@ -85,6 +85,16 @@ class Living(msgspec.Struct, array_like=True):
     def is_single(self) -> bool:
         """Whether it is about an entity, and not about a group."""
         return self.key.scope == ENTITY
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether candidates were counted that no record has told yet."""
+        return self.count > self.told_count
+
+    def due(self, kind: KindPlan) -> int:
+        """Return when the clock has something to do: tell what is owed, or end it."""
+        end = self.end(kind)
+        return min(end, self.told_clock + kind.update_every_ms) if self.is_owed else end
 
     def add(self, candidate: Candidate, kind: KindPlan, clock: int) -> None:
         """Count a candidate in."""
@@ -152,7 +162,7 @@ class Gathering(msgspec.Struct, array_like=True):
     touched: int = 0
     scheduled: int = 0
 
-    def end(self, kind: KindPlan) -> int:
+    def due(self, kind: KindPlan) -> int:
         """Return when it is forgotten."""
         newest = max(item.event_time for item in self.items)
         return max(newest, self.touched) + kind.within_ms
@@ -186,7 +196,7 @@ class Openings(msgspec.Struct, array_like=True):
     clocks: list[int] = []
     scheduled: int = 0
 
-    def end(self, kind: KindPlan) -> int:
+    def due(self, kind: KindPlan) -> int:
         """Return when the newest one no longer counts."""
         within = 0 if kind.storm is None else kind.storm.within_ms
         return self.clocks[-1] + within
@@ -236,7 +246,7 @@ def alert_of(state: Living, kind: KindPlan, plan: AlertPlan, change: Change) -> 
         status="open" if state.status is Status.OPEN else "cleared",
         severity=kind.words[state.severity],
         scope="group" if state.key.scope == GROUP else "entity",
-        entity_type=kind.spec.entity,
+        entity_type=kind.spec.entity if state.is_single else kind.spec.group,
         entity=state.key.name,
         group=state.group,
         opened_time=state.opened_time,
@@ -251,6 +261,7 @@ def alert_of(state: Living, kind: KindPlan, plan: AlertPlan, change: Change) -> 
         count=state.count,
         members=state.members,
         member_ids=tuple(state.member_ids),
+        member_type=kind.spec.other if state.is_single else kind.spec.entity,
         reopened=state.reopened,
         reasons=tuple(
             AlertReason(

@@ -1,7 +1,7 @@
-"""What one partition's alert stage holds, and when each of it ends.
+"""What one partition's alert stage holds, and when each of it is due.
 
-`AlertStore` owns the held values, who belongs to which group, the ends in order of time,
-and the count of bytes. What becomes of an alert is for `stream_infer.alerts.fold` to say.
+`AlertStore` owns the held values, who belongs to which group, when each value is due, and
+the count of bytes. What becomes of an alert is for `stream_infer.alerts.fold` to say.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class AlertStore:
         self.held: dict[Key, Held] = {}
         self.joined: dict[Key, Key] = {}
         self._members: dict[Key, dict[Key, None]] = {}
-        self._ends: list[tuple[int, Key]] = []
+        self._dues: list[tuple[int, Key]] = []
         self._held_bytes = 0
 
     @property
@@ -67,10 +67,10 @@ class AlertStore:
         self._held_bytes += held.bytes - bytes_before
         is_new = held.key not in self.held
         self.held[held.key] = held
-        end = self._end_of(held)
-        # A later end is found when the old one is due, so a candidate costs no push.
-        if is_new or end < held.scheduled:
-            self._schedule(held, end)
+        due = self._due_of(held)
+        # A later time is found when the old one has come, so that a candidate costs no push.
+        if is_new or due < held.scheduled:
+            self._schedule(held, due)
 
     def drop(self, held: Held, bytes_before: int | None = None) -> None:
         """Forget a value; `bytes_before` where it has changed since it was held."""
@@ -78,18 +78,21 @@ class AlertStore:
         self._held_bytes -= held.bytes if bytes_before is None else bytes_before
 
     def reschedule(self, held: Held) -> None:
-        """Put a value among the ends again, after its end moved."""
-        self._schedule(held, self._end_of(held))
+        """Put a value among what is due again, after its time moved."""
+        self._schedule(held, self._due_of(held))
 
     def due(self, clock: int) -> Iterator[Held]:
-        """Yield what has reached its end, by end and key; also what is scheduled meanwhile."""
-        ends = self._ends
-        while ends and ends[0][0] <= clock:
-            scheduled, key = heappop(ends)
+        """Yield what has come due, by time and key; also what is scheduled meanwhile.
+
+        Whoever takes it drops it or reschedules it.
+        """
+        dues = self._dues
+        while dues and dues[0][0] <= clock:
+            scheduled, key = heappop(dues)
             held = self.held.get(key)
             if held is None or held.scheduled != scheduled:
-                continue  # it went, or stands elsewhere among the ends
-            if self._end_of(held) > scheduled:
+                continue  # it went, or stands elsewhere among what is due
+            if self._due_of(held) > scheduled:
                 self.reschedule(held)
             else:
                 yield held
@@ -181,18 +184,18 @@ class AlertStore:
         for member, group in decode(snapshot["joined"], type=list[tuple[Key, Key]]):
             store.bind(member, group)
         for item in held:
-            item.scheduled = store._end_of(item)
-        store._ends = [(item.scheduled, item.key) for item in held]
-        heapify(store._ends)
+            item.scheduled = store._due_of(item)
+        store._dues = [(item.scheduled, item.key) for item in held]
+        heapify(store._dues)
         store._held_bytes = sum(item.bytes for item in held)
         return store
 
-    def _end_of(self, held: Held) -> int:
-        return held.end(self.kinds[held.key.kind])
+    def _due_of(self, held: Held) -> int:
+        return held.due(self.kinds[held.key.kind])
 
-    def _schedule(self, held: Held, end: int) -> None:
-        held.scheduled = end
-        heappush(self._ends, (end, held.key))
+    def _schedule(self, held: Held, due: int) -> None:
+        held.scheduled = due
+        heappush(self._dues, (due, held.key))
 
 
 def _check_fit(snapshot: Snapshot, plan: AlertPlan) -> None:

@@ -40,7 +40,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                    `amended`: a late candidate was added to a cleared alert
     status         open or cleared
     scope          whether it is about one entity, or about many of one group (a storm)
-    entity_type    name of the field that `entity` is a value of; for a group the members' field
+    entity_type    name of the field that `entity` is a value of, null for everybody
     entity         whom it is about; for a group the group, "" for everybody
     group          what a storm is counted over, "" for everybody
     opened_time    event time of the candidate that opened it, ms since the epoch, as all times
@@ -52,6 +52,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     count          candidates so far
     members        different entities of a group; different `other` (a terminal's customers) else
     member_ids     the first of them
+    member_type    name of the field that they are values of, null where nothing is counted
     reopened       how often it was opened again within its quiet period
     event_ids      records of the pipeline's first topic: the first and the newest ones
     merged_into    alert_id of the group's alert that took it over
@@ -67,7 +68,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     status: Literal["open", "cleared"]
     severity: str
     scope: Literal["entity", "group"]
-    entity_type: str
+    entity_type: str | None
     entity: str
     group: str
     opened_time: int
@@ -82,6 +83,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     count: int
     members: int
     member_ids: tuple[str, ...]
+    member_type: str | None
     reopened: int
     reasons: tuple[AlertReason, ...]
     facts: dict[str, Fact]

@@ -23,6 +23,7 @@ PACKAGE = "stream_infer"
 ROOT = Path(stream_infer.__file__).parent
 
 WORDS = {
+    "alerts.spec",
     "durations",
     "errors",
     "events.columns",
@@ -33,7 +34,7 @@ WORDS = {
     "kafka.stretch",
     "pipeline",
 }
-PURE = WORDS | {"records", "events", "windows", "features", "pipelines", "traffic"}
+PURE = WORDS | {"records", "events", "windows", "features", "pipelines", "traffic", "alerts"}
 INNER = PURE | {"audit", "files", "kafka", "observability", "scoring", "settings"}
 EDGE = (
     INNER
@@ -49,18 +50,20 @@ ALLOWED: dict[str, set[str]] = {
     # what everything is written in
     "errors": set(),
     "durations": {"errors"},
+    "alerts.spec": set(),
     "events.columns": {"errors"},
     "events.contract": set(),
     "events.known_keys": set(),
     "events.measures": set(),
     "features.spec": set(),
-    "pipeline": {"durations", "errors", "events.contract", "events.known_keys", "features.spec"},
+    "pipeline": {"alerts.spec", "durations", "errors", "events.contract", "events.known_keys", "features.spec"},
     "kafka.stretch": set(),
     # pure parts: values in, values out, no Kafka
     "records": {"errors"},
     "events": WORDS,
     "windows": {"durations", "errors", "events.columns"},
     "features": WORDS | {"windows"},
+    "alerts": WORDS | {"events"},
     # what is known of roads: sensor tables, and steps over what sensors send
     "traffic": WORDS | {"windows"},
     "pipelines": WORDS | {"traffic"},

@@ -1,0 +1,169 @@
+"""The alerts that the built-in pipelines declare; a pipeline of a user's own writes its own.
+
+Levels of the traffic kinds are columns that the corridor stage computes, larger is worse:
+
+    congestion           1 less the share of free-flow speed
+    forecast_congestion  the same of the forecast speed
+    anomaly              how surprising the reading is in its context, 0 to 1
+    silent               how long a sensor said nothing, in its usual intervals between readings
+"""
+
+from __future__ import annotations
+
+from stream_infer.alerts.spec import (
+    AlertKind,
+    Alerts,
+    EntityList,
+    Reason,
+    Storm,
+    Usual,
+    UsualConstant,
+    UsualMean,
+    UsualOf,
+)
+
+_CUSTOMER_COUNT = "CUSTOMER_ID_NB_TX_{}DAY_WINDOW"
+_CUSTOMER_MEAN = "CUSTOMER_ID_AVG_AMOUNT_{}DAY_WINDOW"
+_TERMINAL_RISK = "TERMINAL_ID_RISK_{}DAY_WINDOW"
+_OWN_AMOUNT = UsualMean(
+    mean=_CUSTOMER_MEAN.format(30), count=_CUSTOMER_COUNT.format(30), value="TX_AMOUNT"
+)
+
+_FRAUD_USUAL: dict[str, Usual] = {
+    "TX_AMOUNT": _OWN_AMOUNT,
+    **{_CUSTOMER_MEAN.format(days): _OWN_AMOUNT for days in (1, 7)},
+    **{
+        _CUSTOMER_COUNT.format(days): UsualOf(of=_CUSTOMER_COUNT.format(30), times=days / 30)
+        for days in (1, 7)
+    },
+    **{_TERMINAL_RISK.format(days): UsualConstant() for days in (1, 7, 30)},
+}
+
+fraud_alerts = Alerts(
+    topic="alerts-fraud",
+    kinds=(
+        AlertKind(
+            name="card_fraud",
+            entity="customer_id",
+            open_at=2.0,
+            keep_at=1.0,
+            severities=((2.0, "high"), (2.9, "critical")),
+            hold="6h",
+            quiet="18h",
+            # People work on each of these: a storm adds one alert and leaves them alone.
+            storm=Storm(single_max=500, within="10m"),
+            text="Payment of {amount:,.2f} at terminal {terminal_id}",
+            facts=("amount", "terminal_id"),
+        ),
+        AlertKind(
+            name="terminal_fraud",
+            entity="terminal_id",
+            other="customer_id",
+            open_at=2.0,
+            keep_at=1.0,
+            distinct_min=3,
+            within="1d",
+            severities=((2.0, "high"), (2.9, "critical")),
+            hold="1d",
+            quiet="1d",
+            storm=Storm(single_max=100, within="10m"),
+            text="{members} customers hit at terminal {entity}",
+        ),
+    ),
+    lists=(
+        EntityList(name="blocked-customers", entity="customer_id", kind="block"),
+        EntityList(name="blocked-terminals", entity="terminal_id", kind="block"),
+        EntityList(name="allowed-customers", entity="customer_id", kind="allow"),
+    ),
+    usual=_FRAUD_USUAL,
+    reasons=(
+        Reason(
+            feature="TX_AMOUNT",
+            along=tuple(_CUSTOMER_MEAN.format(days) for days in (1, 7)),
+            phrase="the amount is {times:,.1f} times this card's usual {usual:,.2f}",
+        ),
+        Reason(
+            feature=_CUSTOMER_COUNT.format(1),
+            along=(_CUSTOMER_COUNT.format(7),),
+            phrase="{value:.0f} payments of this card within a day, usually {usual:.1f}",
+        ),
+        Reason(
+            feature=_TERMINAL_RISK.format(7),
+            along=tuple(_TERMINAL_RISK.format(days) for days in (1, 30)),
+            phrase="a share of {value:.0%} of this terminal's payments in a known week was fraud",
+        ),
+    ),
+)
+
+
+def _road_storm(single_max: int) -> Storm:
+    # One cause blocks a road or silences its sensors: what is open already belongs to it.
+    return Storm(single_max=single_max, within="15m", absorb=True)
+
+
+traffic_alerts = Alerts(
+    topic="alerts-traffic",
+    kinds=(
+        AlertKind(
+            name="congestion",
+            entity="sensor_id",
+            group="corridor",
+            level="congestion",
+            open_at=0.5,
+            keep_at=0.35,
+            severities=((0.5, "medium"), (0.65, "high"), (0.8, "critical")),
+            count_min=2,
+            within="15m",
+            hold="15m",
+            open_min="10m",
+            quiet="1h",
+            update_every="5m",
+            storm=_road_storm(20),
+            text="Slow traffic at sensor {entity}: {speed:.0f} km/h",
+            facts=("speed",),
+        ),
+        AlertKind(
+            name="forecast_congestion",
+            entity="sensor_id",
+            group="corridor",
+            level="forecast_congestion",
+            open_at=0.55,
+            keep_at=0.4,
+            severities=((0.55, "low"), (0.7, "medium")),
+            count_min=2,
+            within="15m",
+            hold="15m",
+            quiet="1h",
+            update_every="5m",
+            storm=_road_storm(20),
+            text="Slow traffic is expected at sensor {entity}",
+        ),
+        AlertKind(
+            name="anomaly",
+            entity="sensor_id",
+            group="corridor",
+            level="anomaly",
+            open_at=0.99,
+            keep_at=0.95,
+            severities=((0.99, "medium"), (0.999, "high")),
+            hold="30m",
+            quiet="1h",
+            update_every="5m",
+            storm=_road_storm(20),
+            text="Unusual readings at sensor {entity}",
+        ),
+        AlertKind(
+            name="sensor_silent",
+            entity="sensor_id",
+            group="corridor",
+            level="silent",
+            open_at=3.0,
+            severities=((3.0, "medium"), (24.0, "high")),
+            hold="15m",
+            quiet="1h",
+            update_every="5m",
+            storm=_road_storm(3),
+            text="Sensor {entity} says nothing",
+        ),
+    ),
+)
