@@ -12,6 +12,7 @@ import click
 
 from stream_infer.cli.options import Duration, Instant, json_option, settings_options
 from stream_infer.cli.replay import Speed
+from stream_infer.errors import UsageError
 
 if TYPE_CHECKING:
     from stream_infer.cli.simulation import Feeding
@@ -207,6 +208,12 @@ def traffic(
     from stream_infer.simulators.records import TRAFFIC_TRUTH
     from stream_infer.simulators.traffic import Roads
 
+    if interval < 1_000 or interval % 1_000:
+        raise UsageError(
+            "interval_impossible",
+            f"Sensors send every few whole seconds, not every {interval} ms.",
+            "Give --interval in whole seconds, such as 60s.",
+        )
     plain = Roads()
     roads = Roads(
         seed=feeding.seed,

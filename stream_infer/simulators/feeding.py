@@ -138,7 +138,8 @@ async def _feed_piece(
     done: Counter[Role] = Counter()
     while True:
         before = fed.sent["events"] - done["events"]
-        due = pace.due(time.monotonic() - begun, before, times)
+        # No later than the end asked for, however long this process was kept from running.
+        due = pace.due(min(time.monotonic() - begun, seconds_max), before, times)
         if due > done["events"] or due == len(times):
             await _take_due(piece, sink, fed, done, due, paced=pace.paced)
         if due == len(times) or _over(stop, begun, seconds_max):

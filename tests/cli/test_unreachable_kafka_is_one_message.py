@@ -19,6 +19,8 @@ FIELDS = "transaction_id,event_time,customer_id,terminal_id,amount\n1,2024-01-01
         "audit fraud",
         "dlq list",
         "dlq show transactions-0-1",
+        "simulate fraud",
+        "simulate traffic",
     ],
 )
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_time_that_is_up_ends_a_paced_feeding_in_the_middle_of_a_piece() -> None
     sink = ListSink()
     fed = fed_into(sink, fraud_pieces(WORLD), ByRate(100.0), seconds_max=0.2)
     assert not fed.ended
-    assert 0 < fed.sent["events"] <= 25
+    assert 0 < fed.sent["events"] <= 20
     assert fed.seconds >= 0.2
 
 
