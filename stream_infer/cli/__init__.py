@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("stream_infer.cli.completion", "Print what makes a shell complete commands."),
     "config": ("stream_infer.cli.config", "Show which settings hold and where they come from."),
     "demo": ("stream_infer.cli.demo", "Show everything at work, from Kafka to scored events."),
+    "dev": ("stream_infer.cli.dev", "Run a pipeline while working on it."),
     "dlq": ("stream_infer.cli.dlq", "List, show and replay dead letters."),
     "features": ("stream_infer.cli.features", "Compute a pipeline's features for a file."),
     "init": ("stream_infer.cli.init", "Write a configuration and a pipeline of your own."),
