@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stream_infer.alerts.lists import Lists
 from stream_infer.alerts.spec import Alerts, EntityList, Limit
 from stream_infer.events.columns import EventColumns
+from stream_infer.events.measures import NO_VALUE
 from stream_infer.pipeline import Events
 
 STRICTNESS: Mapping[str | None, int] = {None: -1, "approve": 0, "review": 1, "decline": 2}
@@ -95,7 +96,8 @@ class Decider:
         if scale is None:
             values = matrix[:, self._columns[limit.of]]
         else:
-            values = columns.values[limit.of] / scale
+            units = columns.values[limit.of]
+            values = np.where(units == NO_VALUE, np.nan, units / scale)
         beyond = np.zeros(len(values), np.bool_)
         if limit.above is not None:
             beyond |= values > limit.above

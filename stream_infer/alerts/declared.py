@@ -101,13 +101,10 @@ class AlertPlan:
         )
 
 
-def compile_alerts(
-    alerts: Alerts, pipeline: str, entities: Collection[str] | None = None
-) -> AlertPlan:
-    """Check a declaration and return its plan.
+def compile_alerts(alerts: Alerts, pipeline: str) -> AlertPlan:
+    """Check a declaration by itself and return its plan; `check_names` checks it by its pipeline.
 
     pipeline  the pipeline's name
-    entities  the event's fields that a kind or a list may be about; None leaves it unchecked
     Raises    ConfigError that names the declaration and what to write instead
     """
     if not alerts.topic:
@@ -118,8 +115,6 @@ def compile_alerts(
     _check_names("limit", [limit.name for limit in alerts.limits], dashes=True)
     _check_names("list", [entry.name for entry in alerts.lists], dashes=True)
     kinds = {kind.name: _kind(index, kind) for index, kind in enumerate(alerts.kinds)}
-    if entities is not None:
-        _check_entities(alerts, entities)
     _check_rules(alerts)
     _check_reasons(alerts)
     return AlertPlan(pipeline, alerts, kinds, _fingerprint(pipeline, kinds.values()))
@@ -193,15 +188,6 @@ def _check_names(what: str, names: list[str], *, dashes: bool = False) -> None:
         raise _wrong(f"{what} {twice[0]!r}", "it is declared twice", "Give one another name.")
 
 
-def _check_entities(alerts: Alerts, entities: Collection[str]) -> None:
-    for spec in alerts.kinds:
-        for name in (spec.entity, spec.group, spec.other):
-            if name is not None:
-                _known(f"alert kind {spec.name!r}", name, entities, "entity")
-    for entry in alerts.lists:
-        _known(f"list {entry.name!r}", entry.entity, entities, "entity")
-
-
 def _check_rules(alerts: Alerts) -> None:
     for limit in alerts.limits:
         where = f"limit {limit.name!r}"
@@ -244,16 +230,23 @@ def check_names(
     Raises    ConfigError
     """
     columns = [*features, *levels]
+    places = [] if events.known is None else [events.known.place]
+    for entry in alerts.lists:
+        _known(f"list {entry.name!r}", entry.entity, events.entities, "entity")
     for kind in alerts.kinds:
         where = f"alert kind {kind.name!r}"
         _known(where, kind.level, [*MODEL_LEVELS, *columns], "level")
+        _known(where, kind.entity, events.entities, "entity")
+        for named in (kind.group, kind.other):
+            if named is not None:
+                _known(where, named, [*events.entities, *places], "entity")
         for name in kind.facts:
             _known(where, name, [*events.entities, *events.decimals, *columns], "fact")
     for limit in alerts.limits:
         _known(f"limit {limit.name!r}", limit.of, [*events.decimals, *features], "value or feature")
     for feature, usual in alerts.usual.items():
-        named = [getattr(usual, part, None) for part in ("of", "mean", "count", "value")]
-        for name in (feature, *(part for part in named if isinstance(part, str))):
+        parts = [getattr(usual, part, None) for part in ("of", "mean", "count", "value")]
+        for name in (feature, *(part for part in parts if isinstance(part, str))):
             _known(f"usual value of {feature!r}", name, features, "feature")
 
 

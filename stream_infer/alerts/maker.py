@@ -7,6 +7,7 @@ candidate opens an alert is for the alert stage to say.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,8 +18,9 @@ from stream_infer.alerts.candidate import Candidate, Fact, FeatureReason, encode
 from stream_infer.alerts.decisions import STRICTNESS, Decided
 from stream_infer.alerts.declared import AlertPlan, KindPlan, check_names
 from stream_infer.alerts.reasons import ReasonMaker, Score
-from stream_infer.alerts.spec import DECISION, MODEL_LEVELS, SCORE
+from stream_infer.alerts.spec import DECISION, MODEL_LEVELS, SCORE, AlertKind
 from stream_infer.events.columns import NO_POSITION, EventColumns
+from stream_infer.events.measures import NO_VALUE
 from stream_infer.events.scored import event_ids, shortest_floats
 from stream_infer.pipeline import Events
 
@@ -32,7 +34,8 @@ _HALF_STEP = 1e-6
 class ScoredRows:
     """Rows that a model, or nobody, has scored.
 
-    columns         n rows of one upstream partition
+    columns         n rows of one upstream topic; of several partitions, one behind the other
+    partitions      (n,) int64, the upstream partition of each
     offsets         (n,) int64, where each stands there
     matrix          (n, features) float64
     decided         what is decided about them
@@ -44,7 +47,7 @@ class ScoredRows:
 
     columns: EventColumns
     upstream_topic: str
-    upstream_partition: int
+    partitions: NDArray[np.int64]
     offsets: NDArray[np.int64]
     matrix: NDArray[np.float64]
     decided: Decided
@@ -90,6 +93,7 @@ class CandidateMaker:
     ) -> None:
         check_names(plan.alerts, events, features, levels)
         self._kinds = tuple(plan.kinds.values())
+        self._key, self._known = events.key, events.known
         self._scales = {name: 10**digits for name, digits in events.decimals.items()}
         self._features = {name: column for column, name in enumerate(features)}
         self._reasons = ReasonMaker(plan.alerts, features, reference)
@@ -154,12 +158,12 @@ class CandidateMaker:
         return Candidate(
             kind=kind.name,
             upstream_topic=scored.upstream_topic,
-            upstream_partition=scored.upstream_partition,
+            upstream_partition=int(scored.partitions[row]),
             upstream_offset=int(scored.offsets[row]),
             sub=kind.index,
             event_time=int(columns.event_time[row]),
             entity=columns.entities[spec.entity][row],
-            group="" if spec.group is None else columns.entities[spec.group][row],
+            group=self._group(columns, spec, row),
             level=level,
             score=None if scored.scores is None else shortest_floats(scored.scores[[row]])[0],
             decision=None if decided.decisions is None else decided.decisions[row],
@@ -172,6 +176,13 @@ class CandidateMaker:
             facts=self._facts(scored, row, spec.facts),
         )
 
+    def _group(self, columns: EventColumns, spec: AlertKind, row: int) -> str:
+        if spec.group is None:
+            return ""
+        if spec.group in columns.entities or self._known is None:
+            return columns.entities[spec.group][row]
+        return self._known.places_of([columns.entities[self._key][row]])[0]
+
     def _facts(self, scored: ScoredRows, row: int, names: Sequence[str]) -> dict[str, Fact]:
         columns = scored.columns
         facts: dict[str, Fact] = {}
@@ -180,14 +191,15 @@ class CandidateMaker:
             if name in columns.entities:
                 value = columns.entities[name][row]
             elif name in self._scales:
-                value = int(columns.values[name][row]) / self._scales[name]
+                units = int(columns.values[name][row])
+                value = math.nan if units == NO_VALUE else units / self._scales[name]
             elif name in self._features:
                 value = float(scored.matrix[row, self._features[name]])
             elif name in scored.levels:
                 value = float(scored.levels[name][row])
             else:
                 continue
-            # JSON has no NaN; a text goes without the fact instead.
+            # An absent measurement, or no number: the text goes without this fact.
             if isinstance(value, str) or np.isfinite(value):
                 facts[name] = value
         return facts

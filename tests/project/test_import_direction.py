@@ -56,7 +56,14 @@ ALLOWED: dict[str, set[str]] = {
     "events.known_keys": set(),
     "events.measures": set(),
     "features.spec": set(),
-    "pipeline": {"alerts.spec", "durations", "errors", "events.contract", "events.known_keys", "features.spec"},
+    "pipeline": {
+        "alerts.spec",
+        "durations",
+        "errors",
+        "events.contract",
+        "events.known_keys",
+        "features.spec",
+    },
     "kafka.stretch": set(),
     # pure parts: values in, values out, no Kafka
     "records": {"errors"},
