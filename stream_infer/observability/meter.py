@@ -134,6 +134,15 @@ class StageMeter:
         self._seconds[step] += now - began
         return now
 
+    def lap_within(self, step: int, around: int, began: float) -> None:
+        """Add the time since `began` to a step in the middle of another, and not to that one.
+
+        around  the step whose own lap, over the whole time, is still to come
+        """
+        seconds = perf_counter() - began
+        self._seconds[step] += seconds
+        self._seconds[around] -= seconds
+
     def batch(self, records: int) -> None:
         """Count one step over so many records."""
         self._batches.add(records)

@@ -8,8 +8,10 @@ import pytest
 from stream_infer.observability.meter import (
     AGE_SECONDS_BOUNDS,
     CODES_MAX,
+    EMIT,
     FOLD,
     READ,
+    SCORE,
     SMALL_BATCH_ROWS,
     STEPS,
     Histogram,
@@ -79,6 +81,17 @@ def test_laps_add_up_to_the_time_that_passed() -> None:
     seconds = dict(zip(STEPS, meter.facts().step_seconds, strict=True))
     assert seconds["read"] + seconds["fold"] == pytest.approx(folded - began)
     assert seconds["emit"] == seconds["send"] == 0.0
+
+
+def test_a_step_inside_another_is_not_counted_twice() -> None:
+    meter = StageMeter()
+    began = perf_counter()
+    meter.lap_within(SCORE, EMIT, began)
+    ended = meter.lap(EMIT, began)
+    seconds = dict(zip(STEPS, meter.facts().step_seconds, strict=True))
+    assert seconds["score"] > 0
+    assert seconds["emit"] > 0
+    assert seconds["score"] + seconds["emit"] == pytest.approx(ended - began)
 
 
 def test_facts_do_not_change_when_the_meter_goes_on() -> None:
