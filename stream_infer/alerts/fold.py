@@ -90,7 +90,7 @@ class AlertFold:
     def fold(self, candidates: Sequence[Candidate]) -> list[AlertChange]:
         """Fold the rows in order and return what changed, in the order in which it did.
 
-        Raises  StateBudgetError ``state_too_big``; ConflictError for a kind that is not declared
+        Raises  StateBudgetError ``state_budget``; ConflictError for a kind that is not declared
         Cost    about 20 us a candidate; what is due is found in O(log n)
         """
         self._changes = []
@@ -314,7 +314,7 @@ class AlertFold:
         limit = self._memory_bytes_max
         if limit is not None and self.bytes > limit:
             raise StateBudgetError(
-                "state_too_big",
+                "state_budget",
                 f"The alerts of one partition need {self.bytes:,} bytes; {limit:,} are allowed.",
                 "Allow more memory per partition, create the topics with more partitions, or "
                 "declare a shorter hold and quiet period.",
