@@ -195,22 +195,9 @@ def test_files_hold_events_labels_and_truth_side_by_side(tmp_path: Path) -> None
 
 
 def test_stdout_holds_events_and_nothing_else() -> None:
+    words = "simulate traffic --corridors 1 --days 0.01 --speed max --to-file -"
     ran = subprocess.run(
-        [
-            *COMMAND,
-            *[
-                "simulate",
-                "traffic",
-                "--corridors",
-                "1",
-                "--days",
-                "0.01",
-                "--speed",
-                "max",
-                "--to-file",
-                "-",
-            ],
-        ],
+        [*COMMAND, *words.split()],
         capture_output=True,
         text=True,
         timeout=60,
@@ -224,13 +211,10 @@ def test_stdout_holds_events_and_nothing_else() -> None:
 
 def test_ctrl_c_ends_it_with_the_summary_of_what_was_written(topics: Topics) -> None:
     create_topics(topics.bootstrap, {topics.events: 1, topics.truth: 1})
+    words = f"simulate traffic --rate 500 --json --bootstrap {topics.bootstrap}"
+    words += f" --topic {topics.events} --truth-topic {topics.truth}"
     running = subprocess.Popen(
-        [
-            *COMMAND,
-            *["simulate", "traffic", "--rate", "500", "--json", "--bootstrap"],
-            topics.bootstrap,
-        ]
-        + ["--topic", topics.events, "--truth-topic", topics.truth],
+        [*COMMAND, *words.split()],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
