@@ -7,24 +7,25 @@ committed offset stays behind what was handed out and does not move.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import Generic, TypeVar
+
+Place = TypeVar("Place", bound=Hashable)
 
 
-class ProgressWatch:
+class ProgressWatch(Generic[Place]):
     """Since when each partition's committed offset has not moved."""
 
     def __init__(self) -> None:
-        self._seen: dict[Hashable, tuple[int, float]] = {}
+        self._seen: dict[Place, tuple[int, float]] = {}
 
-    def look(
-        self, offsets: Mapping[Hashable, tuple[int, int]], now_s: float
-    ) -> dict[Hashable, float]:
+    def look(self, offsets: Mapping[Place, tuple[int, int]], now_s: float) -> dict[Place, float]:
         """Return partition -> seconds without movement, 0 when nothing is in work.
 
         offsets  partition -> (committed, handed out): the next offset to commit and the next
                  to hand out. A partition that is not among them is forgotten
         now_s    monotonic clock
         """
-        seen: dict[Hashable, tuple[int, float]] = {}
+        seen: dict[Place, tuple[int, float]] = {}
         for partition, (committed, handed_out) in offsets.items():
             before = self._seen.get(partition)
             idle = committed >= handed_out

@@ -127,7 +127,7 @@ def test_old_facts_do_not_pass_for_new_ones() -> None:
 
 
 def test_a_partition_is_stuck_from_when_its_commit_stopped_moving() -> None:
-    watch = ProgressWatch()
+    watch = ProgressWatch[str]()
     at: list[tuple[int, int]] = [(0, 0), (0, 5), (0, 9), (5, 9), (5, 12), (12, 12), (12, 13)]
     #     second                  0       1       2       3       4        5         6
     waited = [watch.look({"p": offsets}, float(second))["p"] for second, offsets in enumerate(at)]
@@ -135,7 +135,7 @@ def test_a_partition_is_stuck_from_when_its_commit_stopped_moving() -> None:
 
 
 def test_a_partition_that_was_given_up_and_comes_back_begins_anew() -> None:
-    watch = ProgressWatch()
+    watch = ProgressWatch[str]()
     watch.look({"p": (0, 5)}, 0.0)
     assert watch.look({}, 10.0) == {}
     assert watch.look({"p": (0, 5)}, 20.0) == {"p": 0.0}
