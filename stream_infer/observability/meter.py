@@ -107,7 +107,7 @@ class MeterFacts:
 
     step_seconds   seconds by step, in the order of `STEPS`
     batch_records  records of one step
-    event_age      seconds between an event's time and its being scored, live events only
+    event_age      seconds between an event's time and its being scored
     dead_letters   code -> how many
     """
 
@@ -118,11 +118,17 @@ class MeterFacts:
 
 
 class StageMeter:
-    """The sums of one stage."""
+    """The sums of one stage.
 
-    __slots__ = ("_ages", "_batches", "_dead_letters", "_seconds")
+    since_ms  wall clock; ages are measured of events that happened since then. Given the start
+              of the worker, what it catches up with is left out: that age says how long the
+              worker was away, and not how slow it is
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_ages", "_batches", "_dead_letters", "_seconds", "_since_ms")
+
+    def __init__(self, since_ms: int = 0) -> None:
+        self._since_ms = since_ms
         self._seconds = [0.0] * len(STEPS)
         self._batches = Histogram(BATCH_RECORDS_BOUNDS)
         self._ages = AgeHistogram()
@@ -150,10 +156,10 @@ class StageMeter:
     def ages(self, event_time: NDArray[np.int64], now_ms: int) -> None:
         """Count how old events were when they were scored.
 
-        event_time  (n,) int64, ms since the epoch, of live events: not of a catch-up, where the
-                    age says how long the worker was away and not how slow it is
+        event_time  (n,) int64, ms since the epoch
         now_ms      the wall clock. An event that is ahead of it has the age 0
         """
+        event_time = event_time[event_time >= self._since_ms]
         self._ages.add_times(event_time, now_ms)
 
     def dead_letter(self, code: str) -> None:

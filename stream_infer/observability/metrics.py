@@ -147,7 +147,7 @@ class PlaneCollector(Collector):
         )
         ages = HistogramMetricFamily(
             f"{PREFIX}event_age_seconds",
-            "Wall clock less event time when an event was scored; live events only.",
+            "Wall clock less event time when an event was scored; of events since the start.",
             labels=_OF_STAGE,
         )
         for stage, meter in facts.meters.items():

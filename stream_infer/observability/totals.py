@@ -17,18 +17,21 @@ from stream_infer.observability.meter import StageMeter
 class StageTotals:
     """Sums by stage over the partitions of now and of before; nothing in it ever falls.
 
+    since_ms  of its meters
+
     It changes by `opened`, by `closed` and by the counters that it was given. It belongs to
     the event loop, as they do.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, since_ms: int = 0) -> None:
+        self._since_ms = since_ms
         self._meters: dict[str, StageMeter] = {}
         self._open: dict[int, tuple[str, Any]] = {}
         self._closed: dict[str, Counter[str]] = {}
 
     def meter(self, stage: str) -> StageMeter:
         """Return the one meter of a stage."""
-        return self._meters.setdefault(stage, StageMeter())
+        return self._meters.setdefault(stage, StageMeter(self._since_ms))
 
     def opened(self, stage: str, counters: Any) -> None:
         """Show what a task counts from now on.

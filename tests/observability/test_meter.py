@@ -73,6 +73,16 @@ def test_an_event_older_than_every_bound_is_counted_too() -> None:
     assert meter.facts().event_age.counts[len(AGE_SECONDS_BOUNDS)] == 1
 
 
+@pytest.mark.parametrize("rows", [2, 100])
+def test_ages_of_what_happened_before_the_start_are_left_out(rows: int) -> None:
+    meter = StageMeter(since_ms=NOW_MS - 1_000)
+    times = np.full(rows, NOW_MS - 1_001)
+    times[0] = NOW_MS - 1_000
+    meter.ages(times, NOW_MS)
+    ages = meter.facts().event_age
+    assert (sum(ages.counts), ages.total) == (1, 1.0)
+
+
 def test_laps_add_up_to_the_time_that_passed() -> None:
     meter = StageMeter()
     began = perf_counter()
