@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("stream_infer.cli.demo", "Show everything at work, from Kafka to scored events."),
     "dev": ("stream_infer.cli.dev", "Run a pipeline while working on it."),
     "dlq": ("stream_infer.cli.dlq", "List, show and replay dead letters."),
+    "doctor": ("stream_infer.cli.doctor", "Examine machine, installation, model and Kafka."),
     "features": ("stream_infer.cli.features", "Compute a pipeline's features for a file."),
     "init": ("stream_infer.cli.init", "Write a configuration and a pipeline of your own."),
     "replay": ("stream_infer.cli.replay", "Send a file's rows to a topic, keeping event time."),

@@ -40,6 +40,7 @@ __all__ = [
     "committed_offsets",
     "create_specs",
     "create_topics",
+    "group_state",
     "pipeline_topics",
     "read_topics",
 ]
@@ -210,6 +211,14 @@ async def committed_offsets(connection: Connection, group: str) -> dict[TopicPar
     async with administration(connection) as client:
         found = await _until_coordinated(partial(client.list_consumer_group_offsets, group))
     return {tp: entry.offset for tp, entry in found.items() if entry.offset >= 0}
+
+
+async def group_state(connection: Connection, group: str) -> tuple[str, int]:
+    """Return a consumer group's state in Kafka's own word, and its number of members."""
+    async with administration(connection) as client:
+        [answer] = await _until_coordinated(partial(client.describe_consumer_groups, [group]))
+    _error, _name, state, _protocol_type, _protocol, members, *_rest = answer.groups[0]
+    return str(state), len(members)
 
 
 async def _until_coordinated(ask: Callable[[], Awaitable[Any]]) -> Any:

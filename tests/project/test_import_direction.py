@@ -103,15 +103,17 @@ ALLOWED: dict[str, set[str]] = {
     "broker": WORDS | {"kafka", "settings"},
     "models.make_ready": INNER | {"models", "simulators"},
     "benchmark": EDGE | {"broker"},
+    "doctor": WORDS | {"kafka", "windows"},
     "demo": EDGE | {"audit.reconcile", "broker", "simulators.feeding"},
     "cli": EDGE
-    | {"audit.reconcile", "benchmark", "broker", "demo", "models.make_ready", "simulators.feeding"},
+    | {"audit.reconcile", "benchmark", "broker", "demo", "doctor", "models.make_ready"}
+    | {"simulators.feeding"},
 }
 
 EVERYWHERE = {"*"}
 # library -> the parts that may import it; pure parts know no Kafka, no Faust and no ONNX Runtime
 OWNERS: dict[str, set[str]] = {
-    "aiokafka": {"app", "audit.reconcile", "benchmark", "dataplane", "demo", "kafka"},
+    "aiokafka": {"app", "audit.reconcile", "benchmark", "dataplane", "demo", "doctor", "kafka"},
     "click": {"cli", "models.make_ready"},
     "cramjam": {"dataplane", "kafka", "records"},
     "faust": {"app", "benchmark", "dataplane", "worker"},
@@ -126,6 +128,7 @@ OWNERS: dict[str, set[str]] = {
     "onnxmltools": {"models"},
     "onnxruntime": {"scoring"},
     "orjson": EVERYWHERE,
+    "packaging": {"doctor"},
     "polars": {"files"},
     "prometheus_client": {"observability"},
     "pydantic": {"settings"},

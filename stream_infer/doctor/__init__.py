@@ -1,0 +1,1 @@
+"""What ``stream-infer doctor`` looks at: this machine, the installation, the cluster."""
