@@ -10,6 +10,7 @@ from stream_infer.events.deadletter import SPRING
 from stream_infer.events.internal import internal_type
 from stream_infer.events.mapping import FieldMapping, wire_type
 from stream_infer.events.scored import scored_type
+from stream_infer.events.scored_readings import scored_reading_type
 from stream_infer.events.topic_names import (
     DEAD_LETTERS,
     LATE_EVENTS,
@@ -71,7 +72,8 @@ def topic_schemas(
         schema = _schema(internal_type(events), note)
         schemas[internal_topic(pipeline, entity)] = _with_positions(schema, pipeline)
     publishes = publish_features or pipeline.model is None
-    scored = scored_type(pipeline, feature_names, publish_features=publishes)
+    make_type = scored_type if pipeline.conditions is None else scored_reading_type
+    scored = make_type(pipeline, feature_names, publish_features=publishes)
     schemas[pipeline.scored] = _schema(scored, f"Key: {events.key}.")
     schemas[DEAD_LETTERS] = _opaque(
         "Key and value as they came, whatever they are; the headers say where from and why.",

@@ -63,7 +63,7 @@ def scored_type(
     Its fields are those of `ScoredEvent`, the pipeline's ids after ``event_id``.
     Raises     ConfigError when an id field has the name of another field
     """
-    ids = _id_fields(pipeline)
+    ids = id_fields(pipeline)
     taken = sorted(_RESERVED.intersection(ids))
     if taken:
         raise ConfigError(
@@ -72,7 +72,7 @@ def scored_type(
             "Give the event type's field another name; a field mapping keeps the JSON as it is.",
             field=taken[0],
         )
-    features = _features_type(feature_names) if publish_features else None
+    features = features_type(feature_names) if publish_features else None
     return msgspec.defstruct(
         "Scored" + pipeline.events.type.__name__,
         [
@@ -110,7 +110,7 @@ class ScoredEncoder:
     ) -> None:
         self._events = pipeline.events
         self._type = scored_type(pipeline, feature_names, publish_features=publish_features)
-        self._features_type = _features_type(feature_names) if publish_features else None
+        self._features_type = features_type(feature_names) if publish_features else None
         self._encode = msgspec.json.Encoder().encode
 
     def encode(
@@ -144,7 +144,7 @@ class ScoredEncoder:
             repeat(version),
             repeat(fingerprint),
             columns.late.tolist(),
-            _duplicates(columns),
+            duplicates(columns),
         ]
         if self._features_type is not None:
             if features is None:
@@ -155,7 +155,7 @@ class ScoredEncoder:
                 )
             fields.append(starmap(self._features_type, features.tolist()))
         if columns.extra is not None:
-            fields.append(map(_raw, columns.extra))
+            fields.append(map(raw_extra, columns.extra))
         return list(map(self._encode, map(self._type, *fields)))
 
 
@@ -191,12 +191,14 @@ def shortest_floats(scores: NDArray[np.float32]) -> list[float | None]:
     return floats
 
 
-def _id_fields(pipeline: Pipeline) -> list[str]:
+def id_fields(pipeline: Pipeline) -> list[str]:
+    """Return the fields of a scored event that say what it is about: the id, then entities."""
     events = pipeline.events
     return [events.id, *(name for name in events.entities if name != events.id)]
 
 
-def _features_type(feature_names: Sequence[str]) -> type[msgspec.Struct]:
+def features_type(feature_names: Sequence[str]) -> type[msgspec.Struct]:
+    """Return the type of an object with one number (or null) a feature."""
     attributes = [f"f{index}" for index in range(len(feature_names))]
     return msgspec.defstruct(
         "Features",
@@ -206,7 +208,8 @@ def _features_type(feature_names: Sequence[str]) -> type[msgspec.Struct]:
     )
 
 
-def _duplicates(columns: EventColumns) -> Any:
+def duplicates(columns: EventColumns) -> Any:
+    """Return the event id of each row's first record, None where the row is that one."""
     if not (columns.duplicate_of != NO_POSITION).any():
         return repeat(None)
     topic = columns.source_topic
@@ -216,5 +219,6 @@ def _duplicates(columns: EventColumns) -> Any:
     ]
 
 
-def _raw(extra: bytes | None) -> msgspec.Raw | msgspec.UnsetType:
+def raw_extra(extra: bytes | None) -> msgspec.Raw | msgspec.UnsetType:
+    """Return kept fields as they are written: left out where there are none."""
     return msgspec.UNSET if extra is None else msgspec.Raw(extra)

@@ -34,6 +34,7 @@ def describe_model(
     training: Training,
     metrics: dict[str, float],
     created: datetime | None = None,
+    outputs: Sequence[str] = (),
 ) -> Manifest:
     """Return the manifest of the model in `content`; `created` is now unless it is given."""
     when = (created or datetime.now(UTC)).astimezone(UTC)
@@ -48,6 +49,7 @@ def describe_model(
         created=when.strftime("%Y-%m-%dT%H:%M:%SZ"),
         training=training,
         metrics=metrics,
+        outputs=tuple(outputs),
     )
 
 

@@ -70,7 +70,7 @@ def traffic_pipeline(
             horizons=HORIZONS,
             anomaly="anomaly",
             level="level_of_service",
-            base="now",
+            base="speed_now",
             scale="scale",
             of="speed",
         ),

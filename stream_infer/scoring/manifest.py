@@ -70,7 +70,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sha256                of `model.onnx`
     features              names of the input's columns, in order
     features_fingerprint  fingerprint of the plan that computes them
-    thresholds            where decisions change
+    thresholds            where decisions change; of a model that forecasts, where the anomaly
+                          score of its pipeline begins to mean one
+    outputs               names of the columns of its answer, such as ``15m_low``; none for a model
+                          that answers with a probability
     row_chunk             rows per call of the runtime; changes speed only, never a score
     created               RFC 3339, UTC
     training, metrics     where it comes from and how good it was found to be
@@ -87,6 +90,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     created: str
     training: Training
     metrics: dict[str, float] = {}
+    outputs: tuple[str, ...] = ()
     format: int = MANIFEST_FORMAT
 
     def __post_init__(self) -> None:

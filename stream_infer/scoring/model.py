@@ -2,7 +2,8 @@
 
 `load_model` is the only way to a `Model`, and refuses a folder whose file does not hash
 to what its manifest says, that the runtime cannot load, that takes other inputs than the
-manifest lists, or that answers test rows with something that is no probability.
+manifest lists, or that answers test rows with something that is no probability (where the
+manifest names outputs: no number).
 """
 
 from __future__ import annotations
@@ -66,6 +67,11 @@ class Model:
         answer: NDArray[np.float32] = self.session.run((self.output,), {self.input: rows})[0]
         return answer if answer.ndim == 1 else answer[:, -1]
 
+    def run_all(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return every column of the answer, (n, outputs) float32."""
+        answer: NDArray[np.float32] = self.session.run((self.output,), {self.input: rows})[0]
+        return answer
+
 
 def load_model(folder: Path | str) -> Model:
     """Verify the model in `folder` and return it.
@@ -89,7 +95,10 @@ def load_model(folder: Path | str) -> Model:
             found=found,
         )
     session = open_session(content)
-    model = Model(manifest, session, _input_name(session, manifest), _output_name(session))
+    taken = _input_name(session, manifest)
+    outputs = manifest.outputs
+    output = _columns_name(session, len(outputs)) if outputs else _output_name(session)
+    model = Model(manifest, session, taken, output)
     _check_answers(model)
     return model
 
@@ -158,16 +167,44 @@ def _output_name(session: Any) -> str:
     return name
 
 
+def _columns_name(session: Any, columns: int) -> str:
+    """Return the output with as many columns as the manifest names."""
+    usable = [
+        each.name
+        for each in session.get_outputs()
+        if each.type == "tensor(float)" and len(each.shape) == 2 and each.shape[1] == columns
+    ]
+    if not usable:
+        raise InvalidDataError(
+            "model_output_unusable",
+            f"The model has no float output of shape (rows, {columns}), one column for each that "
+            "its manifest names.",
+            "Export it with one output for all of them, in the manifest's order.",
+        )
+    name: str = usable[-1]
+    return name
+
+
 def _check_answers(model: Model) -> None:
-    """Refuse a model that answers test rows with anything but probabilities."""
+    """Refuse a model that answers test rows with anything but probabilities, or numbers."""
     width = len(model.manifest.features)
     rows = np.repeat(np.array(_TEST_VALUES, np.float32)[:, None], width, axis=1)
+    outputs = model.manifest.outputs
     try:
-        scores = model.run(rows)
+        scores = model.run_all(rows) if outputs else model.run(rows)
     except Exception as error:  # as in `open_session`
         raise InvalidDataError(
             "model_unreadable", f"The model fails on test rows: {error}", _REMAKE
         ) from error
+    if outputs:
+        if scores.shape != (len(rows), len(outputs)) or not np.isfinite(scores).all():
+            raise InvalidDataError(
+                "model_answers_no_number",
+                f"The model {model.name} {model.version} answers test rows with something that is "
+                "no number.",
+                "Export a model whose answers are finite for every input, or train it again.",
+            )
+        return
     inside = np.isfinite(scores) & (scores >= 0) & (scores <= 1)
     if scores.shape != (len(rows),) or not inside.all():
         raise InvalidDataError(

@@ -43,7 +43,14 @@ class Scorer:
                        what `load_model` raises
         """
         self.model = model if isinstance(model, Model) else load_model(model)
-        _check_fit(self.model.manifest, tuple(feature_names), fingerprint)
+        check_fit(self.model.manifest, tuple(feature_names), fingerprint)
+        if self.model.manifest.outputs:
+            raise ConflictError(
+                "model_forecasts",
+                f"The model {self.model.name} answers with {', '.join(self.model.manifest.outputs)}"
+                ", and the pipeline wants a probability.",
+                "Serve it with a pipeline that declares `conditions`, or name another model.",
+            )
         self.name: str = self.model.name
         self.version: str = self.model.version
         self.thresholds: Thresholds = self.model.thresholds
@@ -97,7 +104,7 @@ class Scorer:
         return words
 
 
-def _check_fit(manifest: Manifest, names: tuple[str, ...], fingerprint: str) -> None:
+def check_fit(manifest: Manifest, names: tuple[str, ...], fingerprint: str) -> None:
     """Raise `ConflictError` unless the model was made for exactly these features."""
     fix = "Train the model again on the pipeline's features, or serve the pipeline it was made for."
     model = f"{manifest.name} {manifest.version}"

@@ -50,6 +50,7 @@ NAMES = (
     "level_of_service",
     "anomaly",
     "scale",
+    "speed_now",
     "now",
     *(f"lag_{5 * lag}m" for lag in range(1, SLOTS)),
     "mean_15m",
@@ -81,6 +82,7 @@ NAMES = (
 level_of_service  0 (A) to 5 (F); NaN where none can be told
 anomaly           0 to 1, see `surprise`
 scale             what shares are of, in the measure's unit
+speed_now         as `now`, where the measure is speed; NaN elsewhere
 now               share of the present slot (or the last one known); NaN before the first value
 lag_*             share that long ago less `now`; an empty slot is as the one before it
 mean_, max_, min_ of the slots of that time, less `now`; std_60m of the slots' shares
@@ -260,6 +262,7 @@ def traffic_reading(
         out[1] = anomaly_score(record, value / scale)
         _note_stuck(record, event_time, value, out)
     now = _write_past(record, out)
+    out[_NOW - 1] = now if facts["measure"] == 0 else math.nan
     record["now"] = now
     if math.isnan(now):
         record["trend"] = 0.0

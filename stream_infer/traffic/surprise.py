@@ -144,4 +144,4 @@ def anomaly_score(record: Any, value: float) -> float:
     surprise = _surprise(record, now)
     mixed = 0.5 * surprise - 0.5 * math.log(_tail(record, surprise))
     _learn(record, now, surprise)
-    return 1.0 - math.exp(-0.5 * mixed)
+    return 1.0 - math.exp(-mixed)

@@ -6,6 +6,8 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from stream_infer.traffic.sensors import Sensor, SensorTable
 
 SLOT_MS = 300_000
@@ -69,7 +71,8 @@ class TrafficTwin:
         shares = past_shares(state, present)
         now = shares[0]
         state.now = now
-        said = {"now": now} | dict.fromkeys(self._zeros(), 0.0)
+        speed_now = now if sensor.measure == "speed" else math.nan
+        said = {"now": now, "speed_now": speed_now} | dict.fromkeys(self._zeros(), 0.0)
         angle = 2 * math.pi * ((time % 86_400_000) / 86_400_000)
         said |= {"day_sin": math.sin(angle), "day_cos": math.cos(angle)}
         began = min(t // SLOT_MS for t, *_ in self._entered(state))
@@ -205,10 +208,8 @@ def surprise(earlier: list[float], value: float) -> float:
     before = [min(63, int(s * 4)) for s in surprises[:-1]]
     above = sum(b > last for b in before) + 0.5 * sum(b == last for b in before)
     tail = (above + 1) / (len(before) + 1)
-    return 1 - math.exp(-0.5 * (0.5 * surprises[-1] - 0.5 * math.log(tail)))
+    return 1 - math.exp(-(0.5 * surprises[-1] - 0.5 * math.log(tail)))
 
 
 def _as_float32(value: float) -> float:
-    import numpy as np
-
     return float(np.float32(value))

@@ -1,0 +1,180 @@
+"""The scored reading: what was measured, how unusual it is, how the road works, what comes.
+
+    {"event_id":"sensor-readings-3-17","sensor_id":"c0s08","event_time":1767225600211,
+     "speed":81.4,"flow":840.0,"occupancy":0.0168,"anomaly":0.41,"level_of_service":"A",
+     "forecasts":{"15m":{"value":82.1,"low":74.0,"high":88.3}, ...},
+     "model":"traffic","version":"1","features_version":"...","late":false,"duplicate_of":null}
+
+Measures are in the contract's units, whatever the sensor sent, and null where it sent none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import repeat, starmap
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.errors import ConfigError
+from stream_infer.events.columns import EventColumns
+from stream_infer.events.measures import NO_VALUE
+from stream_infer.events.scored import (
+    duplicates,
+    event_ids,
+    features_type,
+    id_fields,
+    raw_extra,
+    shortest_floats,
+)
+from stream_infer.pipeline import Conditions, Pipeline
+
+LEVELS = ("A", "B", "C", "D", "E", "F")
+NO_LEVEL = -1
+_WORDS = np.array([*LEVELS, None], object)
+
+
+class Forecast(msgspec.Struct, gc=False):
+    """What is expected, with a band that holds nine of ten outcomes; in the measure's unit."""
+
+    value: float
+    low: float
+    high: float
+
+
+def scored_reading_type(
+    pipeline: Pipeline, feature_names: Sequence[str], *, publish_features: bool
+) -> type[msgspec.Struct]:
+    """Return the msgspec type of the scored readings of a pipeline with `conditions`."""
+    conditions = _conditions(pipeline)
+    features = features_type(feature_names) if publish_features else None
+    return msgspec.defstruct(
+        "Scored" + pipeline.events.type.__name__,
+        [
+            ("event_id", str),
+            *((name, str) for name in id_fields(pipeline)),
+            ("event_time", int),
+            *((name, float | None) for name in pipeline.events.decimals),
+            ("anomaly", float | None),
+            ("level_of_service", Literal[LEVELS] | None),
+            ("forecasts", _forecasts_type(conditions) | None),
+            ("model", str | None),
+            ("version", str | None),
+            ("features_version", str),
+            ("late", bool),
+            ("duplicate_of", str | None),
+            *([("features", features)] if features else []),
+            ("extra", dict[str, Any] | msgspec.UnsetType, msgspec.UNSET),
+        ],
+        gc=False,
+    )
+
+
+def _forecasts_type(conditions: Conditions) -> type[msgspec.Struct]:
+    attributes = [f"f{index}" for index in range(len(conditions.horizons))]
+    return msgspec.defstruct(
+        "Forecasts",
+        [(attribute, Forecast) for attribute in attributes],
+        rename=dict(zip(attributes, conditions.horizons, strict=True)),
+        gc=False,
+    )
+
+
+class ScoredReadingEncoder:
+    """Encode the scored readings of one pipeline.
+
+    pipeline          one with `conditions`
+    feature_names     names of the matrix's columns, in order
+    publish_features  whether each reading carries its features
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, feature_names: Sequence[str], *, publish_features: bool = False
+    ) -> None:
+        self._events = pipeline.events
+        self._horizons = len(_conditions(pipeline).horizons)
+        self._type = scored_reading_type(pipeline, feature_names, publish_features=publish_features)
+        self._forecasts_type = _forecasts_type(_conditions(pipeline))
+        self._features_type = features_type(feature_names) if publish_features else None
+        self._encode = msgspec.json.Encoder().encode
+
+    def encode(
+        self,
+        columns: EventColumns,
+        anomaly: NDArray[np.float32],
+        levels: NDArray[np.int8],
+        forecasts: NDArray[np.float64] | None,
+        model: str | None,
+        version: str | None,
+        fingerprint: str,
+        features: NDArray[np.float64] | None = None,
+    ) -> list[bytes]:
+        """Return one record value per row.
+
+        columns    n readings; `source_partition` and `source_offset` are known
+        anomaly    (n,) float32
+        levels     (n,) int8, index into `LEVELS`, or `NO_LEVEL`
+        forecasts  (n, 3 * horizons) float64, value, low and high of each horizon as they are to
+                   be written; NaN where there is none. None without a model
+        features   (n, F) float64, needed when features are published
+        Cost       O(n), about three microseconds a row
+        """
+        events = self._events
+        fields: list[Any] = [
+            event_ids(columns.source_topic, columns.source_partition, columns.source_offset),
+            columns.ids,
+            *(columns.entities[name] for name in events.entities if name != events.id),
+            columns.event_time.tolist(),
+            *(_measured(columns.values[name], digits) for name, digits in events.decimals.items()),
+            shortest_floats(anomaly),
+            _WORDS[levels].tolist(),
+            repeat(None) if forecasts is None else self._forecasts(forecasts),
+            repeat(model),
+            repeat(version),
+            repeat(fingerprint),
+            columns.late.tolist(),
+            duplicates(columns),
+        ]
+        if self._features_type is not None:
+            if features is None:
+                raise ConfigError(
+                    "features_not_given",
+                    "The pipeline publishes its features, and none were given to the encoder.",
+                    "Pass the feature matrix, or do not publish features.",
+                )
+            fields.append(starmap(self._features_type, features.tolist()))
+        if columns.extra is not None:
+            fields.append(map(raw_extra, columns.extra))
+        return list(map(self._encode, map(self._type, *fields)))
+
+    def _forecasts(self, forecasts: NDArray[np.float64]) -> Iterable[Any]:
+        """Return one object a row, None where a row has no forecast."""
+        by_horizon = [
+            list(map(Forecast, *forecasts[:, 3 * h : 3 * h + 3].T.tolist()))
+            for h in range(self._horizons)
+        ]
+        made: list[Any] = list(map(self._forecasts_type, *by_horizon))
+        for row in np.flatnonzero(~np.isfinite(forecasts).all(axis=1)).tolist():
+            made[row] = None
+        return made
+
+
+def _measured(units: NDArray[np.int64], digits: int) -> list[float | None]:
+    """Return a measure's values, None where it is absent."""
+    # Divided, not multiplied by the inverse: 814 / 10 is 81.4 in its shortest form.
+    values: list[float | None] = (units / 10.0**digits).tolist()
+    for row in np.flatnonzero(units == NO_VALUE).tolist():
+        values[row] = None
+    return values
+
+
+def _conditions(pipeline: Pipeline) -> Conditions:
+    if pipeline.conditions is None:
+        raise ConfigError(
+            "no_conditions",
+            f"Pipeline {pipeline.name!r} declares no conditions.",
+            "Declare them, or encode its events by their score.",
+        )
+    return pipeline.conditions
