@@ -1,0 +1,256 @@
+"""How good the traffic pipeline is on public data, beside what others published.
+
+    python benchmarks/traffic_quality.py [--data ../shared/data] [--json]
+
+Two questions, both answered by the features that the stream computes:
+
+anomalies   NAB's realTraffic: score of the pipeline's anomaly score, after a rule as alerts
+            have one (again only when higher, for a fifth of the first rows), with the threshold
+            that scores best on these files, as NAB does it
+forecast    los-loop: root mean square and mean absolute error in mph over all steps up to 15, 30
+            and 60 minutes, on the last fifth of the week; the network is fitted on the rest
+
+Published figures are printed beside; the folder's README.md says where they come from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from stream_infer.events.columns import EventColumns
+from stream_infer.events.decode import EventDecoder
+from stream_infer.features.plan import Plan, compile_plan
+from stream_infer.features.table import compute_features
+from stream_infer.models.forecasting import ForecastRows, fit_forecaster
+from stream_infer.models.traffic import INPUTS
+from stream_infer.pipelines.traffic import traffic_pipeline
+from stream_infer.traffic.nab import (
+    LOW_FALSE_NEGATIVES,
+    LOW_FALSE_POSITIVES,
+    STANDARD,
+    Series,
+    best_threshold,
+    probation_rows,
+)
+from stream_infer.traffic.sensors import SensorTable, sensor_table
+
+MPH = 1.609344
+STEPS = 12
+HORIZON_STEPS = (3, 6, 12)
+NAB_PUBLISHED = {"contextOSE (looks ahead)": 91.2, "ARTime": 86.9, "Numenta HTM": 82.5}
+LOS_PUBLISHED = {
+    "last value": ((5.54, 3.16), (6.70, 3.63), (8.46, 4.43)),
+    "ridge, 12 own lags": ((5.32, 3.06), (6.36, 3.56), (7.81, 4.35)),
+    "T-GCN": ((5.13, 3.18), None, None),
+}
+
+
+def nab_table(files: Sequence[str]) -> SensorTable:
+    """Return a table in which each file is a sensor; travel times go as flows, unit by unit."""
+    rows = []
+    for name in files:
+        measure = name.split("_")[0]
+        measure = {"TravelTime": "flow"}.get(measure, measure)
+        rows.append(
+            {
+                "sensor_id": name,
+                "corridor": name,
+                "free_flow_kmh": 112.0,
+                "lanes": 4,
+                "measure": measure,
+                "speed_unit": "mph",
+                "occupancy_unit": "percent",
+                "upstream": "",
+                "neighbours": [],
+            }
+        )
+    return sensor_table(rows)
+
+
+def nab_rows(folder: Path) -> dict[str, pl.DataFrame]:
+    """Return each file's rows with its name, time (UTC) and the measure that it holds."""
+    return {
+        path.stem: pl.read_csv(path, try_parse_dates=True)
+        for path in sorted((folder / "data" / "realTraffic").glob("*.csv"))
+    }
+
+
+def nab_readings(frames: dict[str, pl.DataFrame]) -> list[dict[str, Any]]:
+    """Return all rows as readings, in the order in which they were made."""
+    readings = []
+    for name, frame in frames.items():
+        measure = {"TravelTime": "flow"}.get(name.split("_")[0], name.split("_")[0])
+        times = frame["timestamp"].dt.epoch("ms").to_list()
+        readings += [
+            {"sensor_id": name, "event_time": time, measure: value}
+            for time, value in zip(times, frame["value"].to_list(), strict=True)
+        ]
+    return sorted(readings, key=lambda reading: int(reading["event_time"]))
+
+
+def columns_of(plan: Plan, readings: Sequence[dict[str, Any]]) -> EventColumns:
+    """Return readings as the stream would decode them."""
+    decoded = EventDecoder(plan.pipeline.events).decode([json.dumps(r).encode() for r in readings])
+    if decoded.bad:
+        raise ValueError(f"{len(decoded.bad)} bad readings, the first: {decoded.bad[0]}")
+    decoded.columns.source_partition[:] = 0
+    decoded.columns.source_offset[:] = decoded.rows
+    return decoded.columns
+
+
+def nab_series(folder: Path) -> list[Series]:
+    """Return the pipeline's anomaly scores of every file, with the labelled windows."""
+    frames = nab_rows(folder)
+    plan = compile_plan(traffic_pipeline(nab_table(list(frames)), model=None))
+    readings = nab_readings(frames)
+    matrix = compute_features(plan, columns_of(plan, readings))
+    scores = matrix[:, plan.feature_names.index("anomaly")]
+    windows = json.loads((folder / "labels" / "combined_windows.json").read_text())
+    sensors = np.array([reading["sensor_id"] for reading in readings])
+    series = []
+    for name, frame in frames.items():
+        own = scores[sensors == name]
+        times = frame["timestamp"].to_numpy()
+        spans = windows[f"realTraffic/{name}.csv"]
+        series.append(Series(_again_when_higher(own), [_rows_of(times, span) for span in spans]))
+    return series
+
+
+def _rows_of(times: NDArray[Any], span: Sequence[str]) -> tuple[int, int]:
+    first, last = (np.datetime64(text.replace(" ", "T")) for text in span)
+    rows = np.flatnonzero((times >= first) & (times <= last))
+    return int(rows[0]), int(rows[-1])
+
+
+def _again_when_higher(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keep a score only where it is the highest since the last one that was kept and counts."""
+    quiet = max(1, probation_rows(len(scores)) // 5)
+    kept, level, left = np.zeros_like(scores), 0.0, 0
+    for row, score in enumerate(scores.tolist()):
+        level = level if left > 0 else 0.0
+        left -= 1
+        if score > level:
+            kept[row], level, left = score, score, quiet
+    return kept
+
+
+def measure_anomalies(folder: Path) -> dict[str, float]:
+    """Return the NAB scores of the three profiles, and the threshold of the standard one."""
+    series = nab_series(folder)
+    threshold, standard = best_threshold(series, STANDARD)
+    return {
+        "standard": round(standard, 2),
+        "low_false_positives": round(best_threshold(series, LOW_FALSE_POSITIVES)[1], 2),
+        "low_false_negatives": round(best_threshold(series, LOW_FALSE_NEGATIVES)[1], 2),
+        "threshold": round(threshold, 5),
+    }
+
+
+def los_table(folder: Path, ids: Sequence[str]) -> SensorTable:
+    """Return the detectors with their neighbours, the nearest by road first."""
+    weights = pl.read_csv(folder / "los_adj.csv.gz", has_header=False).to_numpy()
+    rows = []
+    for at, name in enumerate(ids):
+        order = np.argsort(-weights[at], kind="stable")
+        near = [ids[j] for j in order.tolist() if j != at and weights[at, j] > 0]
+        rows.append(
+            {
+                "sensor_id": name,
+                "corridor": "los-loop",
+                "free_flow_kmh": 65 * MPH,
+                "speed_unit": "mph",
+                "neighbours": near[:16],
+            }
+        )
+    return sensor_table(rows)
+
+
+def los_rows(folder: Path) -> tuple[Plan, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the plan, the speeds (times, detectors) in mph, and features (times, detectors, F)."""
+    frame = pl.read_parquet(folder / "los_speed.parquet")
+    ids = [name for name in frame.columns if name != "ts"]
+    speeds = frame.select(ids).to_numpy()
+    times = frame["ts"].dt.epoch("ms").to_list()
+    plan = compile_plan(traffic_pipeline(los_table(folder, ids), model=None))
+    readings = [
+        {"sensor_id": name, "event_time": time, "speed": speed}
+        for time, row in zip(times, speeds.tolist(), strict=True)
+        for name, speed in zip(ids, row, strict=True)
+    ]
+    matrix = compute_features(plan, columns_of(plan, readings))
+    return plan, speeds, matrix.reshape(len(times), len(ids), -1)
+
+
+def measure_forecast(folder: Path, seed: int = 1) -> dict[str, Any]:
+    """Fit on the first four fifths, and return (RMSE, MAE) in mph up to each horizon."""
+    plan, speeds, matrix = los_rows(folder)
+    n = len(speeds)
+    until = int(n * 0.8)
+    tune = int(n * 0.7)
+    day = 288
+    changes = np.full((n, speeds.shape[1], STEPS), np.nan)
+    for step in range(1, STEPS + 1):
+        changes[:-step, :, step - 1] = (speeds[step:] - speeds[:-step]) / 65.0
+    columns = [plan.feature_names.index(name) for name in INPUTS]
+
+    def rows(first: int, last: int) -> ForecastRows:
+        # Outcomes of the last rows lie behind the split: those rows are not used.
+        chosen = slice(first, last - STEPS)
+        flat = matrix[chosen].reshape(-1, matrix.shape[2]).astype(np.float32)
+        return ForecastRows(flat, changes[chosen].reshape(-1, STEPS)).known()
+
+    forecaster = fit_forecaster(rows(day, until), rows(tune, until), columns, seed=seed)
+    # The protocol's test rows: 12 steps in from the split on, 12 steps out.
+    chosen = slice(until + STEPS - 1, n - STEPS)
+    flat = matrix[chosen].reshape(-1, matrix.shape[2]).astype(np.float32)
+    answers = forecaster.answer(flat)
+    error = (answers[:, ::3] - changes[chosen].reshape(-1, STEPS)) * 65.0
+    inside = (changes[chosen].reshape(-1, STEPS) >= answers[:, 1::3]) & (
+        changes[chosen].reshape(-1, STEPS) <= answers[:, 2::3]
+    )
+    return {
+        "errors": [
+            (
+                round(float(np.sqrt((error[:, :steps] ** 2).mean())), 3),
+                round(float(np.abs(error[:, :steps]).mean()), 3),
+            )
+            for steps in HORIZON_STEPS
+        ],
+        "in_band": [round(float(inside[:, steps - 1].mean()), 3) for steps in HORIZON_STEPS],
+    }
+
+
+def main() -> None:
+    """Measure, and print beside what others published."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = os.environ.get("STREAM_INFER_DATA", "../shared/data")
+    parser.add_argument("--data", type=Path, default=Path(default))
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    anomalies = measure_anomalies(given.data / "nab")
+    forecast = measure_forecast(given.data / "traffic-los-loop")
+    if given.json:
+        print(json.dumps({"anomalies": anomalies, "forecast": forecast}))
+        return
+    print("NAB realTraffic, standard profile")
+    for name, score in NAB_PUBLISHED.items():
+        print(f"  {name:28} {score:5.1f}")
+    print(f"  {'this pipeline':28} {anomalies['standard']:5.1f}   {anomalies}")
+    print("los-loop, RMSE / MAE in mph up to 15, 30, 60 minutes")
+    for name, errors in LOS_PUBLISHED.items():
+        print(f"  {name:28}", *(f"{e[0]:.2f}/{e[1]:.2f}" if e else "-" for e in errors))
+    print(f"  {'this pipeline':28}", *(f"{a:.3f}/{b:.3f}" for a, b in forecast["errors"]),
+          f"  in a 90 % band: {forecast['in_band']}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
