@@ -27,6 +27,7 @@ _EXIT_SHARE = 0.12
 _BOTTLENECK_EXIT_SHARE = 0.05
 _BOTTLENECK_CAPACITY = 0.93
 _ENTRY_LOAD = 0.72
+_POSTED_KMH = (80.0, 90.0, 100.0, 110.0, 120.0)
 _LOAD = (0.85, 1.18)
 """What wants through a bottleneck at the peak, as a share of what gets through."""
 
@@ -87,15 +88,23 @@ def build_network(roads: Roads) -> Network:
     One station in four is an interchange where as many want in as go out; one interchange
     in the corridor's second half is its bottleneck, where more want in than go out and a
     little less gets through. Whether it jams at the peak hangs on the corridor's load.
+
+    A corridor is drawn from ``(network_seed, corridor)``: the roads are the same whatever
+    happens on them, and fewer of them are the first of more. So one sensor table serves.
     """
-    random = np.random.default_rng([roads.seed, 0])
     corridors, stations = roads.corridors, roads.sensors_per_corridor
-    lanes = random.integers(2, 5, corridors)
-    posted = random.choice([80.0, 90.0, 100.0, 110.0, 120.0], corridors)
-    load = random.uniform(*_LOAD, corridors)
-    gaps = roads.spacing_km * random.uniform(0.75, 1.25, (corridors, stations))
-    habit = random.uniform(0.96, 1.04, (corridors, stations))
-    weakness = random.uniform(0.97, 1.0, (corridors, stations))
+    lanes, posted = np.empty(corridors, np.int64), np.empty(corridors)
+    load, draws = np.empty(corridors), np.empty((corridors, stations, 3))
+    for corridor in range(corridors):
+        random = np.random.default_rng([roads.network_seed, corridor])
+        lanes[corridor] = random.integers(2, 5)
+        posted[corridor] = random.choice(_POSTED_KMH)
+        load[corridor] = random.uniform(*_LOAD)
+        # Row by row, so that the first stations are the same however many follow.
+        draws[corridor] = random.random((stations, 3))
+    gaps = roads.spacing_km * (0.75 + 0.5 * draws[:, :, 0])
+    habit = 0.96 + 0.08 * draws[:, :, 1]
+    weakness = 0.97 + 0.03 * draws[:, :, 2]
     position = np.cumsum(gaps, axis=1) - gaps[:, :1]
 
     shape = (corridors, stations)

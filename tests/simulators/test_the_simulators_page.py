@@ -30,4 +30,6 @@ def test_the_page_names_the_defaults_of_the_code() -> None:
     for value in (plain.amount_frauds, plain.terminals_lost, plain.cards_lost):
         assert f" {value:.4f} of" in PAGE
     assert plain.accounts_lost == plain.cards_tested == 0
-    assert f"{Roads().spacing_km} km apart" in PAGE
+    roads = Roads()
+    assert f"{roads.spacing_km} km apart" in PAGE
+    assert f"{roads.corridors} corridors with up to {roads.sensors_per_corridor} sensors" in PAGE

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stream_infer.errors import ConfigError
+from stream_infer.pipelines.traffic import built_in_table
 from stream_infer.simulators.disturbances import DRIFT, HEALTHY, SILENT, SPIKES, STUCK
 from stream_infer.simulators.traffic import (
     Fault,
@@ -21,6 +22,8 @@ from stream_infer.simulators.traffic import (
     stream,
     truth,
 )
+from stream_infer.traffic.sensors import read_sensor_table
+from stream_infer.traffic.sensors import sensor_table as checked
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
@@ -340,6 +343,24 @@ def test_the_sensor_table_says_who_stands_beside_whom() -> None:
     assert {row["direction"] for row in rows} == {"N", "S"}
 
 
+def test_the_roads_are_the_same_whatever_happens_on_them() -> None:
+    assert sensor_table(replace(CALM, seed=99, minutes=1)) == sensor_table(CALM)
+    assert sensor_table(replace(CALM, network_seed=8)) != sensor_table(CALM)
+
+
+def test_fewer_roads_and_sensors_are_the_first_of_more() -> None:
+    many = {row["sensor_id"]: row for row in sensor_table(Roads())}
+    for row in sensor_table(Roads(corridors=3, sensors_per_corridor=6)):
+        same = dict(many[row["sensor_id"]])
+        if row["downstream"] is None:
+            same["downstream"] = None
+        assert row == same
+
+
+def test_the_table_that_the_traffic_pipeline_ships_with_is_that_of_the_default_roads() -> None:
+    assert read_sensor_table(built_in_table()).sensors == checked(sensor_table(Roads())).sensors
+
+
 def test_one_sensor_on_one_road_works() -> None:
     roads = replace(CALM, corridors=1, sensors_per_corridor=1, minutes=20)
     (row,) = sensor_table(roads)
@@ -352,6 +373,7 @@ def test_one_sensor_on_one_road_works() -> None:
     "change",
     [
         {"seed": -1},
+        {"network_seed": -1},
         {"corridors": 0},
         {"sensors_per_corridor": 0},
         {"minutes": -1},
