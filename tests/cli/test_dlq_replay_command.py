@@ -11,9 +11,19 @@ from dataclasses import dataclass
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream_infer.events.deadletter import Header, dead_letter_headers, stub_headers
+from stream_infer.events.deadletter import (
+    Header,
+    dead_letter_headers,
+    original_headers,
+    stub_headers,
+)
+from stream_infer.events.topic_names import DEAD_LETTERS
+from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.deadletters import DeadLetter, read_letters
 from support.commands import Ran, run_command
-from support.kafka import create_topics, produce, read_all, unique
+from support.kafka import aproduce, create_topics, produce, read_all, unique
+from support.pipelines import own_pipeline
+from support.worker import make_topics, serving, until
 
 pytestmark = pytest.mark.kafka
 
@@ -217,3 +227,33 @@ def test_no_topic_is_exit_3_and_leaves_none_behind(kafka: str) -> None:
     assert ran.code == 3
     assert run_command("dlq", "replay", "nonsense", "--yes").code == 2
     assert run_command("dlq", "replay", "--since", "yesterday", "--yes").code == 2
+
+
+async def test_a_record_that_nothing_mends_comes_back_until_its_attempts_are_used_up(
+    kafka: str,
+) -> None:
+    pipeline = own_pipeline()
+    await make_topics(kafka, pipeline, 1)
+    source = pipeline.events.topic
+    await aproduce(kafka, source, [(b"c", b'{"no":"event"}', 0, [("trace", b"t")])])
+
+    async def letters() -> list[DeadLetter]:
+        found = [letter async for letter in read_letters(Connection(bootstrap=kafka), DEAD_LETTERS)]
+        return [letter for letter in found if letter.facts.topic == source]
+
+    words = ["dlq", "replay", "--bootstrap", kafka, "--yes", "--json"]
+    ran = Ran(0, "", "")
+    async with serving(kafka, pipeline) as worker:
+        for count in (1, 2, 3):
+
+            async def so_many(count: int = count) -> bool:
+                return len(await letters()) == count
+
+            await until(so_many, alive=worker.alive)
+            place = str((await letters())[-1].original)
+            ran = await asyncio.to_thread(run_command, *words, place)
+            assert ran.code == (6 if count == 3 else 0), ran.out
+    last = (await letters())[-1]
+    assert "attempts_exhausted" in ran.out
+    assert (last.record.key, last.record.value) == (b"c", b'{"no":"event"}')
+    assert original_headers(last.record.headers) == [("trace", b"t"), ("si-attempt", b"3")]

@@ -7,6 +7,7 @@ one ONNX file and nothing beside it.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from stream_infer.pipelines.loading import load_pipeline
 from support.commands import run_command
+from support.documents import ROOT
 from support.kafka import aproduce, aread_all, unique
 from support.onnx_models import logistic_model
 from support.worker import make_topics, settle, worker_process
@@ -47,16 +49,19 @@ def edit_line(file: Path, begins: str, line: str) -> None:
     file.write_text("\n".join(lines) + "\n")
 
 
+def documented_lines() -> list[str]:
+    """Return the two lines that the document shows."""
+    text = (ROOT / "docs" / "own-pipeline.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return list(block.splitlines())
+
+
 def edited_for_the_user(place: Path) -> Path:
-    """Edit the two lines that the file's own comments name."""
+    """Edit the two lines as the document shows them."""
     config = place / "stream-infer.toml"
-    edit_line(
-        config,
-        "fields =",
-        'fields = { order_id = "id", event_time = { path = "created", unit = "s" },'
-        ' customer_id = "user.id", amount = "payment.total" }',
-    )
-    edit_line(config, "# path =", 'path = "mine.onnx"')
+    fields, path = documented_lines()
+    edit_line(config, "fields =", fields)
+    edit_line(config, "# path =", path)
     (place / "mine.onnx").write_bytes(logistic_model(weights=WEIGHTS))
     return config
 
