@@ -132,7 +132,8 @@ def parse(command: click.Command, context: click.Context, arguments: list[str]) 
 def check_parameters(command: click.Command, context: click.Context, arguments: list[str]) -> None:
     """Raise click's own error for an unknown option, a missing or spare argument, a bad choice.
 
-    Paths are not looked at: the file that a document names need not exist here.
+    Paths are not looked at: the file that a document names need not exist here. Nor need a
+    pipeline's file that is named without a folder, for it stands in the reader's.
     """
     values, spare, _ = command.make_parser(context).parse_args(list(arguments))
     if spare:
@@ -144,8 +145,12 @@ def check_parameters(command: click.Command, context: click.Context, arguments: 
         if not given:
             if parameter.required and value is not True:
                 raise click.MissingParameter(ctx=context, param=parameter)
-        elif not isinstance(parameter.type, click.Path | click.File):
+        elif not (isinstance(parameter.type, click.Path | click.File) or _is_readers_file(value)):
             parameter.type_cast_value(context, value)
+
+
+def _is_readers_file(value: object) -> bool:
+    return isinstance(value, str) and value.endswith(".py") and "/" not in value
 
 
 def fault_of_make(arguments: list[str]) -> str | None:
