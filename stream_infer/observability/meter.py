@@ -75,12 +75,16 @@ class Histogram:
 
 
 class AgeHistogram(Histogram):
-    """Ages of events in seconds, counted from their times in ms."""
+    """Ages of events in seconds, counted from their times in ms.
 
-    __slots__ = ("_thresholds",)
+    since_ms  events before it are not counted
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_since_ms", "_thresholds")
+
+    def __init__(self, since_ms: int) -> None:
         super().__init__(AGE_SECONDS_BOUNDS)
+        self._since_ms = since_ms
         # Instead of the ages the times are compared, with the bounds taken from the clock:
         # no array but the places is made. The last one finds events ahead of the clock.
         bounds_ms = [round(bound * 1000) for bound in reversed(AGE_SECONDS_BOUNDS)]
@@ -90,8 +94,10 @@ class AgeHistogram(Histogram):
         """Count the ages of (n,) times in ms; an event ahead of the clock has the age 0."""
         if len(event_time) <= SMALL_BATCH_ROWS:
             for time_ms in event_time.tolist():
-                self.add(max(now_ms - time_ms, 0) / 1000)
+                if time_ms >= self._since_ms:
+                    self.add(max(now_ms - time_ms, 0) / 1000)
             return
+        event_time = event_time[event_time >= self._since_ms]
         met = (now_ms - self._thresholds).searchsorted(event_time, side="right")
         *by_met, ahead = np.bincount(met, minlength=len(self._thresholds) + 1).tolist()
         by_met[-1] += ahead
@@ -125,13 +131,12 @@ class StageMeter:
               worker was away, and not how slow it is
     """
 
-    __slots__ = ("_ages", "_batches", "_dead_letters", "_seconds", "_since_ms")
+    __slots__ = ("_ages", "_batches", "_dead_letters", "_seconds")
 
     def __init__(self, since_ms: int = 0) -> None:
-        self._since_ms = since_ms
         self._seconds = [0.0] * len(STEPS)
         self._batches = Histogram(BATCH_RECORDS_BOUNDS)
-        self._ages = AgeHistogram()
+        self._ages = AgeHistogram(since_ms)
         self._dead_letters: dict[str, int] = {}
 
     def lap(self, step: int, began: float) -> float:
@@ -159,7 +164,6 @@ class StageMeter:
         event_time  (n,) int64, ms since the epoch
         now_ms      the wall clock. An event that is ahead of it has the age 0
         """
-        event_time = event_time[event_time >= self._since_ms]
         self._ages.add_times(event_time, now_ms)
 
     def dead_letter(self, code: str) -> None:
