@@ -15,7 +15,7 @@ from stream_infer.cli.replay import Speed
 from stream_infer.errors import UsageError
 
 if TYPE_CHECKING:
-    from stream_infer.cli.simulation import Feeding
+    from stream_infer.cli.simulation_targets import Feeding
 
 START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z: a date of its own, so that a seed gives the same run on every day."""
@@ -84,7 +84,7 @@ def feeding_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @json_option
     @functools.wraps(function)
     def with_feeding(**given: Any) -> None:
-        from stream_infer.cli.simulation import Feeding
+        from stream_infer.cli.simulation_targets import Feeding
 
         names = Feeding.__dataclass_fields__
         feeding = Feeding(**{name: given.pop(name) for name in names})
@@ -132,10 +132,11 @@ def fraud(
     card_tests: float,
 ) -> None:
     """Simulate payments of customers with habits, and five kinds of fraud."""
-    from stream_infer.cli.simulation import Simulation, simulate
+    from stream_infer.cli.simulation import simulate
+    from stream_infer.cli.simulation_targets import Simulation
     from stream_infer.pipelines.fraud import pipeline
     from stream_infer.simulators.fraud import World
-    from stream_infer.simulators.pieces import fraud_pieces, whole_days
+    from stream_infer.simulators.pieces import Role, fraud_pieces, whole_days
     from stream_infer.simulators.records import FRAUD_TRUTH
 
     midnight, days = whole_days(feeding.start, feeding.days_max)
@@ -149,11 +150,12 @@ def fraud(
         accounts_lost=takeovers,
         cards_tested=card_tests,
     )
-    topics = {"events": pipeline.events.topic, "truth": FRAUD_TRUTH}
+    topics: dict[Role, str] = {"events": pipeline.events.topic}
     if pipeline.labels is not None and not no_labels:
         topics["labels"] = label_topic or pipeline.labels.topic
+    topics["truth"] = FRAUD_TRUTH
     pieces = fraud_pieces(world, since_ms=feeding.start)
-    simulate(Simulation("fraud", topics, pieces), feeding)
+    simulate(Simulation("fraud", pipeline, topics, pieces), feeding)
 
 
 @command.command()
@@ -203,8 +205,10 @@ def traffic(
     sensor_table: Path | None,
 ) -> None:
     """Simulate road sensors: rush hours, incidents that spread, faulty sensors."""
-    from stream_infer.cli.simulation import Simulation, simulate, write_sensor_table
-    from stream_infer.simulators.pieces import traffic_pieces
+    from stream_infer.cli.simulation import simulate
+    from stream_infer.cli.simulation_targets import Simulation, write_sensor_table
+    from stream_infer.pipelines.traffic import pipeline
+    from stream_infer.simulators.pieces import Role, traffic_pieces
     from stream_infer.simulators.records import TRAFFIC_TRUTH
     from stream_infer.simulators.traffic import Roads
 
@@ -230,5 +234,5 @@ def traffic(
     )
     if sensor_table is not None:
         write_sensor_table(roads, sensor_table, overwrite=feeding.overwrite)
-    topics = {"events": "sensor-readings", "truth": TRAFFIC_TRUTH}
-    simulate(Simulation("traffic", topics, traffic_pieces(roads)), feeding)
+    topics: dict[Role, str] = {"events": pipeline.events.topic, "truth": TRAFFIC_TRUTH}
+    simulate(Simulation("traffic", pipeline, topics, traffic_pieces(roads)), feeding)

@@ -4,85 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import csv
-import json
 import math
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import click
 
 from stream_infer.cli.output import Progress, print_json, remark, run_client
-from stream_infer.errors import ConflictError, NotFoundError, UsageError
-from stream_infer.kafka.connection import Connection
-from stream_infer.kafka.topic_specs import TopicSpec, pipeline_topics
-from stream_infer.kafka.topics import create_specs, read_topics
-from stream_infer.pipelines.fraud import pipeline as fraud_pipeline
-from stream_infer.settings.loading import Settings
+from stream_infer.cli.simulation_targets import (
+    STDOUT,
+    Feeding,
+    Simulation,
+    created_file,
+    files_beside,
+    prepare_topics,
+    topics_of,
+)
+from stream_infer.errors import UsageError
 from stream_infer.simulators.feeding import Fed, FileSink, feed, open_topics
 from stream_infer.simulators.pacing import AtOnce, ByRate, BySpeed, Pace
-from stream_infer.simulators.pieces import ROLES, Piece, Role, until
-from stream_infer.simulators.traffic import Roads, sensor_table
+from stream_infer.simulators.pieces import Piece, Role, until
 
 RATE_DEFAULT = 1_000.0
-DAYS_ENDLESS = 3_650.0
 _DAY_MS = 86_400_000
-STDOUT = Path("-")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Feeding:
-    """The options that both simulations share, by their names on the command line."""
-
-    seed: int
-    start: int
-    days: float | None
-    seconds: float | None
-    rate: float | None
-    speed: float | None
-    topic: str | None
-    truth_topic: str | None
-    no_truth: bool
-    create_topics: bool
-    partitions: int
-    to_file: Path | None
-    overwrite: bool
-    settings: Settings
-    as_json: bool
-
-    @property
-    def days_max(self) -> float:
-        """Simulated days to generate at most."""
-        return self.days if self.days is not None else DAYS_ENDLESS
-
-
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """What is simulated: its name, the usual topic of each role, and its pieces."""
-
-    name: str
-    topics: dict[str, str]
-    pieces: Iterator[Piece]
 
 
 def simulate(simulation: Simulation, feeding: Feeding) -> None:
     """Feed the simulation as the options say, and print a summary."""
     pace = _pace(feeding)
-    topics = _topics(simulation, feeding)
+    topics = topics_of(simulation, feeding)
     pieces = simulation.pieces
     if feeding.days is not None:
         pieces = until(pieces, feeding.start + round(feeding.days * _DAY_MS))
     fed, stop = Fed(), asyncio.Event()
     if feeding.to_file is not None:
-        targets = _files(topics, feeding.to_file)
+        targets = files_beside(topics, feeding.to_file)
         run_client(_to_files(targets, pieces, pace, fed, stop, feeding))
     else:
         targets = topics
-        run_client(_to_kafka(topics, pieces, pace, fed, stop, feeding))
+        run_client(_to_kafka(simulation, topics, pieces, pace, fed, stop, feeding))
     summary = {
         "simulation": simulation.name,
         "seed": feeding.seed,
@@ -100,36 +63,6 @@ def simulate(simulation: Simulation, feeding: Feeding) -> None:
         print_json(summary)
     else:
         _say(summary)
-
-
-def write_sensor_table(roads: Roads, path: Path, *, overwrite: bool) -> None:
-    """Write the roads' sensor table as CSV or JSON, as the suffix says."""
-    if path.suffix.lower() not in (".csv", ".json"):
-        raise UsageError(
-            "file_form_unknown",
-            f"A sensor table cannot be written as {path.suffix or 'a file without suffix'!r}.",
-            "Name a file that ends in .csv or .json.",
-            path=str(path),
-        )
-    rows = sensor_table(roads)
-    with _created(path, overwrite=overwrite) as binary:
-        if path.suffix.lower() == ".json":
-            binary.write(json.dumps(rows, indent=1).encode() + b"\n")
-            return
-        lines = _Lines(binary)
-        writer = csv.DictWriter(lines, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-class _Lines:
-    """What a csv writer writes to, on top of a binary file."""
-
-    def __init__(self, binary: BinaryIO) -> None:
-        self._binary = binary
-
-    def write(self, text: str) -> int:
-        return self._binary.write(text.encode())
 
 
 def _pace(feeding: Feeding) -> Pace:
@@ -151,18 +84,8 @@ def _pace(feeding: Feeding) -> Pace:
     return AtOnce()
 
 
-def _topics(simulation: Simulation, feeding: Feeding) -> dict[Role, str]:
-    topics = cast("dict[Role, str]", dict(simulation.topics))
-    if feeding.topic is not None:
-        topics["events"] = feeding.topic
-    if feeding.truth_topic is not None:
-        topics["truth"] = feeding.truth_topic
-    if feeding.no_truth:
-        del topics["truth"]
-    return {role: topics[role] for role in ROLES if role in topics}
-
-
 async def _to_kafka(
+    simulation: Simulation,
     topics: dict[Role, str],
     pieces: Iterator[Piece],
     pace: Pace,
@@ -171,7 +94,7 @@ async def _to_kafka(
     feeding: Feeding,
 ) -> None:
     connection = feeding.settings.connection()
-    await _prepare(connection, topics, feeding)
+    await prepare_topics(connection, simulation, topics, feeding)
     progress = Progress("events")
     try:
         with _stopping(stop):
@@ -187,34 +110,6 @@ async def _to_kafka(
                 )
     finally:
         progress.finish()
-
-
-async def _prepare(connection: Connection, topics: dict[Role, str], feeding: Feeding) -> None:
-    """Create the topics that are missing, or refuse them."""
-    existing = await read_topics(connection, list(topics.values()))
-    missing = [role for role, topic in topics.items() if topic not in existing]
-    if not missing:
-        return
-    if not feeding.create_topics:
-        raise NotFoundError(
-            "topic_missing",
-            f"Topic {topics[missing[0]]!r} does not exist.",
-            "Create what is missing with --create-topics"
-            + ("." if missing[0] != "truth" else ", or leave the truth out with --no-truth."),
-            topic=topics[missing[0]],
-        )
-    await create_specs(
-        connection, [_spec(role, topics[role], feeding.partitions) for role in missing]
-    )
-
-
-def _spec(role: Role, topic: str, partitions: int) -> TopicSpec:
-    """Return the topic as its pipeline wants it, if it is one of a built-in pipeline."""
-    for spec in pipeline_topics(fraud_pipeline, partitions):
-        if spec.name == topic:
-            return spec
-    kind: Any = {"events": "input", "labels": "labels", "truth": "truth"}[role]
-    return TopicSpec(name=topic, role=kind, partitions=partitions)
 
 
 async def _to_files(
@@ -238,7 +133,7 @@ async def _to_files(
         opened: dict[Role, BinaryIO] = {
             role: click.get_binary_stream("stdout")
             if to_stdout
-            else stack.enter_context(_created(Path(name), overwrite=feeding.overwrite))
+            else stack.enter_context(created_file(Path(name), overwrite=feeding.overwrite))
             for role, name in files.items()
         }
         try:
@@ -254,35 +149,6 @@ async def _to_files(
         finally:
             if progress:
                 progress.finish()
-
-
-def _files(topics: dict[Role, str], path: Path) -> dict[Role, str]:
-    """Return the file of each role: ``a.jsonl``, ``a.labels.jsonl``, ``a.truth.jsonl``."""
-    if path == STDOUT:
-        return {"events": "-"}
-    beside: dict[Role, str] = {
-        role: str(path.with_name(f"{path.stem}.{role}{path.suffix}")) for role in topics
-    }
-    return beside | {"events": str(path)}
-
-
-def _created(path: Path, *, overwrite: bool) -> BinaryIO:
-    try:
-        return path.open("wb" if overwrite else "xb")
-    except FileExistsError as error:
-        raise ConflictError(
-            "file_exists",
-            f"There is a file {str(path)!r} already.",
-            "Name another one, or add --overwrite.",
-            path=str(path),
-        ) from error
-    except OSError as error:
-        raise UsageError(
-            "file_not_written",
-            f"{str(path)!r} cannot be written: {error.strerror or error}.",
-            "Check that the folder exists and may be written to.",
-            path=str(path),
-        ) from error
 
 
 @contextlib.contextmanager

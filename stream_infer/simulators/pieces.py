@@ -27,7 +27,6 @@ from stream_infer.simulators.records import (
 )
 
 Role = Literal["events", "labels", "truth"]
-ROLES: tuple[Role, ...] = ("events", "labels", "truth")
 ROWS_PER_PIECE = 1_000
 """A millisecond of work: whoever shares the process is not kept waiting longer."""
 

@@ -88,12 +88,7 @@ class Roads:
             self.spikes_per_sensor_day,
             self.drift_per_sensor_day,
         )
-        if (
-            min(self.seed, self.network_seed) < 0
-            or min(counts) < 1
-            or self.minutes < 0
-            or min(rates) < 0
-        ):
+        if min(seeds) < 0 or min(counts) < 1 or self.minutes < 0 or min(rates) < 0:
             raise ConfigError(
                 "roads_impossible",
                 "Generated roads need a seed of 0 or more, a corridor, a sensor, an interval"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,7 +11,11 @@ from typing import Any
 import pytest
 from aiokafka.partitioner import murmur2
 
+from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.replaying import REPLAY_CLOCK_HEADER
+from stream_infer.kafka.topic_specs import retention_ms_min
+from stream_infer.kafka.topics import read_topics
+from stream_infer.pipelines.fraud import pipeline
 from stream_infer.simulators.fraud import DAY_MS, World, generate
 from stream_infer.simulators.roads import corridor_id
 from stream_infer.simulators.traffic import Roads, truth
@@ -164,6 +169,18 @@ def test_missing_topics_are_not_created_unasked(topics: Topics) -> None:
     ran = topics.simulate("fraud", "--seconds", "1")
     assert ran.code == 3
     assert "--no-truth" in ran.err
+
+
+def test_topics_that_are_created_keep_records_as_long_as_the_pipeline_needs(
+    topics: Topics,
+) -> None:
+    assert topics.simulate("fraud", *SMALL_TOWN, "--seconds", "0.1", "--create-topics").code == 0
+    connection = Connection(bootstrap=topics.bootstrap)
+    facts = asyncio.run(read_topics(connection, [topics.events, topics.labels, topics.truth]))
+    needed = str(retention_ms_min(pipeline))
+    assert facts[topics.events].config["retention.ms"] == needed
+    assert facts[topics.labels].config["retention.ms"] == needed
+    assert facts[topics.truth].partitions == 4
 
 
 def test_without_truth_and_labels_only_events_are_written(topics: Topics) -> None:

@@ -12,7 +12,6 @@ from stream_infer.simulators.feeding import Fed, feed
 from stream_infer.simulators.fraud import DAY_MS, World, generate
 from stream_infer.simulators.pacing import AtOnce, ByRate, BySpeed, Pace
 from stream_infer.simulators.pieces import (
-    ROLES,
     Piece,
     Role,
     fraud_pieces,
@@ -27,6 +26,9 @@ WORLD = World(
     customers=200, terminals=100, days=9, label_delay_ms=DAY_MS, accounts_lost=0.01, seed=2
 )
 ROADS = Roads(seed=2, corridors=2, sensors_per_corridor=6, minutes=240, silent_per_sensor_day=0.5)
+
+
+ROLES: tuple[Role, ...] = ("events", "labels", "truth")
 
 
 class ListSink:
