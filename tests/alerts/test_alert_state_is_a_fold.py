@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import tracemalloc
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -82,11 +84,7 @@ def test_how_the_log_is_cut_into_batches_changes_nothing(
     whole, cut = AlertFold(PLAN), AlertFold(PLAN)
     expected = alerts(whole.fold(log))
     bounds = [0, *sorted(cuts), len(log)]
-    found = [
-        alert
-        for start, end in zip(bounds, bounds[1:], strict=False)
-        for alert in alerts(cut.fold(log[start:end]))
-    ]
+    found = [alert for start, end in pairwise(bounds) for alert in alerts(cut.fold(log[start:end]))]
     assert found == expected
     assert cut.snapshot() == whole.snapshot()
     assert cut.bytes == whole.bytes
@@ -276,8 +274,6 @@ def test_nothing_is_left_of_alerts_that_are_forgotten() -> None:
 
 
 def test_the_bytes_that_are_reported_cover_what_is_held() -> None:
-    import tracemalloc
-
     log = Log()
     candidates = [
         log.at(n / 100, 0.6, f"sensor-{n % 500}", facts={"speed": 12.5, "lane": "a" * 30})
@@ -336,3 +332,21 @@ def test_state_of_another_version_is_refused() -> None:
 def test_a_kind_that_nobody_declared_stops_the_fold() -> None:
     with pytest.raises(ConflictError, match="not declared"):
         AlertFold(plan_of(kind())).fold([Log().at(0, 0.6, kind="noise")])
+
+
+def test_one_customer_s_many_payments_at_a_terminal_take_bounded_room() -> None:
+    log = Log()
+    fold = AlertFold(plan_of(kind(distinct_min=3, within="1d", hold="1d", other="customer_id")))
+    fold.fold([log.at(0, 0.6, other="c-1")])
+    one = fold.bytes
+    fold.fold([log.at(0, 0.6, other="c-1") for _ in range(1000)])
+    assert fold.bytes == one
+
+
+def test_equal_states_give_equal_snapshots_whatever_the_hashes_of_texts() -> None:
+    log = Log()
+    names = [f"c-{number}" for number in range(50)]
+    fold = AlertFold(plan_of(kind(other="customer_id")))
+    fold.fold([log.at(0, 0.6, other=name) for name in names])
+    [living] = msgspec.msgpack.decode(fold.snapshot()["living"])
+    assert sorted(names) in living

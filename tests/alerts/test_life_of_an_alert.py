@@ -154,9 +154,7 @@ def test_two_kinds_about_one_entity_are_two_alerts() -> None:
 
 def test_a_late_candidate_counts_for_an_open_alert_and_does_not_prolong_it() -> None:
     log = Log()
-    changes = folded(
-        plan_of(kind()), [log.at(30, 0.6), log.at(2, 0.9), tick(START + 40 * MINUTE)]
-    )
+    changes = folded(plan_of(kind()), [log.at(30, 0.6), log.at(2, 0.9), tick(START + 40 * MINUTE)])
     assert told(changes) == ["opened s-1", "updated s-1", "cleared s-1"]
     assert minutes(changes[-1]) == (30, 30, 40)
 

@@ -100,3 +100,20 @@ def test_a_storm_of_old_candidates_is_bounded_too() -> None:
     assert len(changes) < 40
     counts = {change.alert.alert_id: change.alert.count for change in changes}
     assert sum(counts.values()) > 1000
+
+
+def test_alerts_that_open_one_after_the_other_are_no_storm() -> None:
+    # minutes  0 ── 4 ── 8 ── 12: of three before it, only two are within ten minutes
+    log = Log()
+    changes = folded(plan_of(FRAUD), [log.at(4 * at, 0.6, f"s-{at}") for at in range(4)])
+    assert {change.alert.scope for change in changes} == {"entity"}
+
+
+def test_an_entity_that_comes_late_to_a_storm_that_is_over_may_come_again() -> None:
+    log = Log()
+    late = [log.at(step, 0.6, f"c-{step % 6}") for step in range(60)]
+    fold = AlertFold(plan_of(FRAUD))
+    changes = fold.fold([tick(START + 365 * 24 * HOUR), *late])
+    groups = [change.alert.change for change in changes if change.alert.scope == "group"]
+    assert groups[:2] == ["opened", "cleared"]
+    assert set(groups[2:]) == {"amended"}
