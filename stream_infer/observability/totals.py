@@ -8,7 +8,6 @@ partition had counted is kept here, and only sums are shown.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from typing import Any
 
 from stream_infer.observability.meter import StageMeter
@@ -27,7 +26,7 @@ class StageTotals:
         self._since_ms = since_ms
         self._meters: dict[str, StageMeter] = {}
         self._open: dict[int, tuple[str, Any]] = {}
-        self._closed: dict[str, Counter[str]] = {}
+        self._closed: dict[str, dict[str, int]] = {}
 
     def meter(self, stage: str) -> StageMeter:
         """Return the one meter of a stage."""
@@ -38,22 +37,28 @@ class StageTotals:
 
         counters  a dataclass instance whose fields are whole numbers, of the task
         """
-        self._closed.setdefault(stage, Counter())
+        self._closed.setdefault(stage, {})
         self._open[id(counters)] = stage, counters
 
     def closed(self, counters: Any) -> None:
         """Keep what a task has counted; it counts nothing more. Safe to repeat."""
         known = self._open.pop(id(counters), None)
         if known is not None:
-            self._closed[known[0]].update(dataclasses.asdict(counters))
+            _add(self._closed[known[0]], counters)
 
     def counters(self) -> dict[str, dict[str, int]]:
         """Return stage -> name of the counter -> sum."""
-        sums = {stage: Counter(closed) for stage, closed in self._closed.items()}
+        sums = {stage: closed.copy() for stage, closed in self._closed.items()}
         for stage, counters in self._open.values():
-            sums[stage].update(dataclasses.asdict(counters))
-        return {stage: dict(counted) for stage, counted in sums.items()}
+            _add(sums[stage], counters)
+        return sums
 
     def meters(self) -> dict[str, StageMeter]:
         """Return stage -> its meter."""
         return dict(self._meters)
+
+
+def _add(sums: dict[str, int], counters: Any) -> None:
+    # Not `dataclasses.asdict`, which copies deeply: ten times as slow, each second.
+    for field in dataclasses.fields(counters):
+        sums[field.name] = sums.get(field.name, 0) + getattr(counters, field.name)
