@@ -255,7 +255,7 @@ class _Levels:
         widened = self._scores[rows].tolist()
         narrow = shortest_floats(self._scores[rows].astype(np.float32))
         return [
-            level - wide + short if short is not None and wide <= _SCORE_BELOW else level
+            round(level - wide) + short if short is not None and wide <= _SCORE_BELOW else level
             for level, wide, short in zip(found, widened, narrow, strict=True)
         ]
 
