@@ -182,17 +182,18 @@ async def _in_kafka(
     connection: Connection, pipeline: Pipeline | None, *, write: bool
 ) -> list[Finding]:
     from stream_infer.doctor.cluster import examine_clock, examine_group, examine_topics
-    from stream_infer.doctor.findings import awaited, failed, skipped
+    from stream_infer.doctor.findings import failed, skipped
+
+    async def clock(connection: Connection, _pipeline: Pipeline | None) -> list[Finding]:
+        if write:
+            return [await examine_clock(connection)]
+        reason = "Kafka tells its time only to those who write: look with --write."
+        return [skipped("clock", reason)]
 
     found: list[Finding] = []
-    if write:
-        found.append(await awaited("clock", lambda: examine_clock(connection)))
-    else:
-        reason = "Kafka tells its time only to those who write: look with --write."
-        found.append(skipped("clock", reason))
-    looks: dict[str, Any] = {"topics": examine_topics, "group": examine_group}
+    looks: dict[str, Any] = {"clock": clock, "topics": examine_topics, "group": examine_group}
     for name, look in looks.items():
-        if pipeline is None:
+        if pipeline is None and name != "clock":
             found.append(skipped(name, "The pipeline could not be loaded."))
             continue
         try:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
-
-from stream_infer.errors import StreamInferError
 
 Status = Literal["passed", "warning", "failed", "skipped"]
 
@@ -43,19 +40,3 @@ def failed(name: str, detail: str, fix: str) -> Finding:
 def skipped(name: str, reason: str) -> Finding:
     """Return that it could not be looked at."""
     return Finding(name=name, status="skipped", detail=reason)
-
-
-def looked(name: str, look: Callable[[], Finding]) -> Finding:
-    """Return what a look finds; one of our errors is a failure with its own fix."""
-    try:
-        return look()
-    except StreamInferError as error:
-        return failed(name, error.message, error.fix)
-
-
-async def awaited(name: str, look: Callable[[], Awaitable[Finding]]) -> Finding:
-    """As `looked`, for a look that talks to Kafka."""
-    try:
-        return await look()
-    except StreamInferError as error:
-        return failed(name, error.message, error.fix)

@@ -32,7 +32,7 @@ from stream_infer.records.partitioner import murmur2
 
 RECORDS_MAX = 200
 """In one transaction: readers of committed records wait for its end."""
-BATCHES_PER_SECOND = 5
+STEPS_PER_SECOND = 5
 """A rate is kept in steps of so many a second."""
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
 TRANSACTION_SECONDS_MAX = 60.0
@@ -137,12 +137,12 @@ async def resend(connection: Connection, job: Resending, tell: Callable[[Result]
         # After the start of the producer, which has ended what a run before it had left open.
         sent = await _read_progress(connection, job)
         batch: list[_Prepared] = []
-        pace = _Pace(job.rate)
+        pace = Pace(job.rate, time.monotonic())
         async for item in _chosen(connection, job, sent, tell):
             batch.append(item)
-            if len(batch) >= pace.batch_max:
+            if len(batch) >= pace.step:
                 await _send_batch(writer, batch, tell)
-                await pace.rest(len(batch))
+                await asyncio.sleep(pace.rest_s(len(batch), time.monotonic()))
                 batch = []
         await _send_batch(writer, batch, tell)
 
@@ -227,17 +227,22 @@ async def _send_batch(
             tell(item.result("refused", Refusal(code="too_large", reason=reason)))
 
 
-class _Pace:
-    """Keeps a rate: so many at once, then a rest until their time has passed."""
+class Pace:
+    """Keeps a rate: a step is sent at once, and its time is rested for; a second may be made up.
 
-    def __init__(self, rate: int) -> None:
+    rate  records a second
+    now   a clock's seconds at the beginning
+    """
+
+    def __init__(self, rate: int, now: float) -> None:
         self._rate = rate
-        self.batch_max = max(1, min(RECORDS_MAX, rate // BATCHES_PER_SECOND))
-        self._free_at = time.monotonic()
+        self._free_at = now
+        self.step = max(1, min(RECORDS_MAX, rate // STEPS_PER_SECOND))
 
-    async def rest(self, count: int) -> None:
-        self._free_at = max(self._free_at, time.monotonic() - 1.0) + count / self._rate
-        await asyncio.sleep(max(0.0, self._free_at - time.monotonic()))
+    def rest_s(self, count: int, now: float) -> float:
+        """Return the seconds to rest after `count` records that were sent by now."""
+        self._free_at = max(self._free_at, now - 1.0) + count / self._rate
+        return max(0.0, self._free_at - now)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,10 @@ pydantic reads the sections that it knows and passes over every other name, so
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 
@@ -45,6 +48,24 @@ def check_environment(names: Iterable[str], sections: Mapping[str, Iterable[str]
             setting=name,
             source="the environment",
         )
+
+
+def variable_of(section: str, key: str) -> str | None:
+    """Return the variable that sets the key: its own, its section's as JSON, or the short one."""
+    own = f"{PREFIX}{section}__{key}".upper()
+    names = {name.upper(): name for name in os.environ}
+    for name in sorted(names):
+        # Deeper ones name a part of the value, such as the unit of a field.
+        if name == own or name.startswith(f"{own}__"):
+            return names[name]
+    whole = names.get(f"{PREFIX}{section}".upper())
+    if whole is not None:
+        with contextlib.suppress(json.JSONDecodeError):  # refused when the settings were loaded
+            if key in json.loads(os.environ[whole]):
+                return whole
+    if (section, key) == ("kafka", "bootstrap") and os.environ.get(BOOTSTRAP_VARIABLE):
+        return BOOTSTRAP_VARIABLE
+    return None
 
 
 def _is_read_elsewhere(word: str) -> bool:

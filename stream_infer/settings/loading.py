@@ -48,7 +48,12 @@ from stream_infer.events.mapping import FieldMapping
 from stream_infer.kafka.connection import Connection
 from stream_infer.pipeline import Pipeline
 from stream_infer.scoring.manifest import Thresholds
-from stream_infer.settings.environment import BOOTSTRAP_VARIABLE, PREFIX, check_environment
+from stream_infer.settings.environment import (
+    BOOTSTRAP_VARIABLE,
+    PREFIX,
+    check_environment,
+    variable_of,
+)
 from stream_infer.settings.log import LogSettings
 from stream_infer.settings.sections import (
     SECTIONS,
@@ -240,7 +245,9 @@ def _invalid(error: ValidationError, path: Path | None) -> ConfigError:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
     name = ".".join(place)
-    source = str(path) if path else "the environment or the flags"
+    variable = variable_of(place[0], place[1]) if len(place) > 1 else None
+    # A flag that was given goes before the variable; click has judged most of those already.
+    source = variable or (str(path) if path else "the environment or the flags")
     if first["type"] == "extra_forbidden":
         known = _known_keys(place[:-1])
         near = difflib.get_close_matches(place[-1], known, n=1)
@@ -252,7 +259,7 @@ def _invalid(error: ValidationError, path: Path | None) -> ConfigError:
     return ConfigError(
         "setting_invalid",
         f"Setting {name!r} is wrong: {first['msg'].removeprefix('Value error, ').rstrip('.')}.",
-        "Give it a value that fits.",
+        f"Give it a value that fits; it comes from {source}.",
         setting=name,
         source=source,
     )

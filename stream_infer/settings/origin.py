@@ -7,15 +7,12 @@ here is what a command would use; only the place is looked up again.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stream_infer.settings.environment import BOOTSTRAP_VARIABLE, PREFIX
+from stream_infer.settings.environment import variable_of
 from stream_infer.settings.loading import Settings, load_settings, read_config_file
 from stream_infer.settings.sections import SECTIONS
 
@@ -69,27 +66,9 @@ def _origin(
 ) -> tuple[Origin, str]:
     if overrides.get(section, {}).get(key) is not None:
         return "flag", f"--{'model' if section == 'model' else key.replace('_', '-')}"
-    variable = _variable(section, key)
+    variable = variable_of(section, key)
     if variable is not None:
         return "environment", variable
     if key in in_file.get(section, {}):
         return "file", str(path)
     return "default", ""
-
-
-def _variable(section: str, key: str) -> str | None:
-    """Return the variable that sets the key: its own, its section's as JSON, or the short one."""
-    own = f"{PREFIX}{section}__{key}".upper()
-    names = {name.upper(): name for name in os.environ}
-    for name in sorted(names):
-        # Deeper ones name a part of the value, such as the unit of a field.
-        if name == own or name.startswith(f"{own}__"):
-            return names[name]
-    whole = names.get(f"{PREFIX}{section}".upper())
-    if whole is not None:
-        with contextlib.suppress(json.JSONDecodeError):  # refused when the settings were loaded
-            if key in json.loads(os.environ[whole]):
-                return whole
-    if (section, key) == ("kafka", "bootstrap") and os.environ.get(BOOTSTRAP_VARIABLE):
-        return BOOTSTRAP_VARIABLE
-    return None

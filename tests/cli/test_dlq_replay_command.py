@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from io import StringIO
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -20,6 +21,7 @@ from stream_infer.events.deadletter import (
 from stream_infer.events.topic_names import DEAD_LETTERS
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.deadletters import DeadLetter, read_letters
+from stream_infer.kafka.resending import Pace
 from support.commands import Ran, run_command
 from support.kafka import aproduce, create_topics, produce, read_all, unique
 from support.pipelines import own_pipeline
@@ -220,6 +222,38 @@ def test_without_a_person_to_ask_it_must_be_told_yes(
     ran = run_command(*subject.words())
     assert ran.code == 2
     assert ran.json["error"]["code"] == "confirmation_needed"
+
+
+class Typed(StringIO):
+    """What a person types on a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_is_told_how_many_go_where_and_asked(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject.add(0)
+    for answer, code, sent in (("n\n", 130, 0), ("y\n", 0, 1)):
+        monkeypatch.setattr("sys.stdin", Typed(answer))
+        ran = run_command(*subject.words())
+        assert f"Send 1 to {subject.source}?" in ran.err
+        assert (ran.code, len(subject.arrived())) == (code, sent)
+
+
+@pytest.mark.parametrize(("rate", "step"), [(1, 1), (4, 1), (10, 2), (1_000, 200), (9_999, 200)])
+def test_a_rate_is_kept_in_steps_and_a_slow_second_is_made_up_for(rate: int, step: int) -> None:
+    pace = Pace(rate, now=100.0)
+    assert pace.step == step
+    # Each step sent in no time: rests add up to the time that the rate gives.
+    now = 100.0
+    for _ in range(10):
+        now += pace.rest_s(step, now)
+    assert now == pytest.approx(100.0 + 10 * step / rate)
+    # Kafka took a minute: no more than a second of it is caught up with.
+    now += 60.0
+    assert pace.rest_s(10 * rate, now) == pytest.approx(9.0)
 
 
 def test_no_topic_is_exit_3_and_leaves_none_behind(kafka: str) -> None:

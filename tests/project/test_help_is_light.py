@@ -14,6 +14,8 @@ import sys
 
 import pytest
 
+from stream_infer.cli import COMMANDS
+
 HEAVY = ("aiokafka", "faust", "lightgbm", "numba", "numpy", "onnxruntime", "polars", "pydantic")
 
 PROGRAM = """
@@ -44,6 +46,11 @@ def heavy_imports_of(*arguments: str, environment: dict[str, str] | None = None)
 @pytest.mark.parametrize("option", ["--help", "-h", "--version"])
 def test_help_and_version_import_no_heavy_library(option: str) -> None:
     assert heavy_imports_of(option) == []
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_of_each_command_imports_no_heavy_library(command: str) -> None:
+    assert heavy_imports_of(command, "--help") == []
 
 
 def test_the_list_of_heavy_libraries_names_what_is_really_imported() -> None:

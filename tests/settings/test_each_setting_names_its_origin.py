@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from stream_infer.errors import ConfigError
 from stream_infer.settings.loading import Settings, load_settings
 from stream_infer.settings.origin import Told, explain_settings
 from support.commands import run_command
@@ -139,3 +140,16 @@ def test_config_check_says_the_first_thing_that_is_wrong(
     ran = run_command("config", "check", "--config", config, "--json")
     assert ran.code == code
     assert ran.json.get("error", {}).get("code") == error
+
+
+def test_a_wrong_value_is_told_with_the_place_it_comes_from(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("[kafka]\nconnect_timeout = 'soon'\n")
+    with pytest.raises(ConfigError) as raised:
+        load_settings(config)
+    assert str(config) in raised.value.fix
+    monkeypatch.setenv("STREAM_INFER_KAFKA__CONNECT_TIMEOUT", "later")
+    with pytest.raises(ConfigError) as raised:
+        load_settings(config)
+    assert "STREAM_INFER_KAFKA__CONNECT_TIMEOUT" in raised.value.fix
