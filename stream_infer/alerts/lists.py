@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import msgspec
 
 from stream_infer.errors import ConflictError, InvalidDataError
-from stream_infer.events.reasons import explain
+from stream_infer.events.lines import LinesDecoder
 
 SCHEMA_VERSION = 1
 SNAPSHOT_VERSION = 1
@@ -61,6 +61,9 @@ class ListChange(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=
     event_time: int = 0
 
 
+_RECORDS = LinesDecoder(ListRecord)
+
+
 def list_key(name: str, entity: str) -> bytes:
     """Return the key of an entity's record."""
     return f"{name}:{entity}".encode()
@@ -80,10 +83,10 @@ def read_list_change(
     if value is None:
         record = ListRecord(list=name, entity=entity, listed=False)
     else:
-        try:
-            record = msgspec.json.decode(value, type=ListRecord)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _invalid(explain(0, error).message) from error
+        _, records, bad = _RECORDS.decode([value])
+        if bad:
+            raise _invalid(bad[0].message)
+        record = records[0]
         if (record.list, record.entity) != (name, entity):
             raise _invalid("key and value name different entities")
     return ListChange(

@@ -60,7 +60,7 @@ class AlertTexts:
 
     def _many(self, alert: Alert) -> str:
         where = f" in {self._shown(alert.entity_type, alert.entity)}" if alert.entity else ""
-        number = f"{alert.members:,} {_words(alert.member_type)}s"
+        number = f"{alert.members:,} {_words(alert.member_type)}" + "s" * (alert.members != 1)
         return f"{_words(alert.kind).capitalize()} for {number}{where}"
 
     def _reason(self, reason: AlertReason) -> str:
