@@ -60,7 +60,8 @@ class ForecastRows:
 
     def known(self) -> ForecastRows:
         """Return the rows of which every input and outcome is known."""
-        return self.take(np.isfinite(self.changes).all(axis=1))
+        known: NDArray[np.bool_] = np.isfinite(self.changes).all(axis=1)
+        return self.take(known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,11 @@ def _fit(
     size = targets.std(axis=0)
     size[size < 1e-9] = 1.0
     network = MLPRegressor(
-        hidden_layer_sizes=layers, batch_size=256, learning_rate_init=1e-3, max_iter=EPOCHS, random_state=seed
+        hidden_layer_sizes=layers,
+        batch_size=256,
+        learning_rate_init=1e-3,
+        max_iter=EPOCHS,
+        random_state=seed,
     )
     with warnings.catch_warnings():
         # A few epochs are meant: more fit these rows better and others worse.

@@ -1,9 +1,10 @@
-"""Make the fraud model that ships in the package: ``python -m stream_infer.models.make_ready``.
+"""Make a model that ships in the package: ``python -m stream_infer.models.make_ready [NAME]``.
 
-Generates a world by seed, computes the fraud pipeline's features for it with the code of
-the stream, fits 100 small trees, exports them, chooses thresholds by an alert budget,
-measures on days that were not used before, and writes ``models/ready/fraud/1/``. The
-same seed and the same versions of NumPy, LightGBM and onnxmltools give the same bytes.
+NAME is fraud (the default) or traffic; of the latter see `stream_infer.models.make_traffic`.
+The fraud model: generates a world by seed, computes the fraud pipeline's features for it
+with the code of the stream, fits 100 small trees, exports them, chooses thresholds by an
+alert budget, measures on days that were not used before, and writes
+``models/ready/fraud/1/``. The same seed and the same versions of NumPy, LightGBM and onnxmltools give the same bytes.
 
 Run it again whenever the pipeline's declarations change: the manifest carries their
 fingerprint, and a worker refuses a model of another one.
@@ -16,8 +17,10 @@ from pathlib import Path
 import click
 
 from stream_infer.features.plan import compile_plan
+from stream_infer.models import make_traffic
 from stream_infer.models.export import trees_to_onnx
 from stream_infer.models.ready import ready_models_root
+from stream_infer.models.traffic import RoadDays
 from stream_infer.models.training import (
     AlertBudget,
     Days,
@@ -83,6 +86,7 @@ def describe_fraud_model(content: bytes, split: Split, world: World, days: Days)
 
 
 @click.command()
+@click.argument("name", type=click.Choice([NAME, make_traffic.NAME]), default=NAME)
 @click.option("--seed", default=7, show_default=True, help="Seed of the world and the learner.")
 @click.option("--customers", default=5_000, show_default=True, help="Customers in the world.")
 @click.option("--terminals", default=10_000, show_default=True, help="Terminals in the world.")
@@ -92,14 +96,18 @@ def describe_fraud_model(content: bytes, split: Split, world: World, days: Days)
     default=None,
     help="Folder to write; the package's own when left out.",
 )
-def command(seed: int, customers: int, terminals: int, out: Path | None) -> None:
-    """Make the fraud model that ships in the package."""
-    folder = out or ready_models_root() / NAME / VERSION
-    world = World(seed=seed, customers=customers, terminals=terminals)
-    manifest, changed = make_fraud_model(folder, world, Days())
+def command(name: str, seed: int, customers: int, terminals: int, out: Path | None) -> None:
+    """Make the model NAME that ships in the package; customers and terminals are of fraud."""
+    version = VERSION if name == NAME else make_traffic.VERSION
+    folder = out or ready_models_root() / name / version
+    if name == NAME:
+        world = World(seed=seed, customers=customers, terminals=terminals)
+        manifest, changed = make_fraud_model(folder, world, Days())
+    else:
+        manifest, changed = make_traffic.make_traffic_model(folder, RoadDays(), seed)
     click.echo(f"{folder}: {'written' if changed else 'unchanged'}, sha256 {manifest.sha256}")
-    for name, value in manifest.metrics.items():
-        click.echo(f"  {name:20} {value:g}")
+    for figure, value in manifest.metrics.items():
+        click.echo(f"  {figure:20} {value:g}")
 
 
 if __name__ == "__main__":
