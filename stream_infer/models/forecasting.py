@@ -60,8 +60,7 @@ class ForecastRows:
 
     def known(self) -> ForecastRows:
         """Return the rows of which every input and outcome is known."""
-        known: NDArray[np.bool_] = np.isfinite(self.changes).all(axis=1)
-        return self.take(known)
+        return self.take(np.flatnonzero(np.isfinite(self.changes).all(axis=1)))
 
 
 @dataclass(frozen=True, slots=True)

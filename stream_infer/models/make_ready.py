@@ -4,7 +4,8 @@ NAME is fraud (the default) or traffic; of the latter see `stream_infer.models.m
 The fraud model: generates a world by seed, computes the fraud pipeline's features for it
 with the code of the stream, fits 100 small trees, exports them, chooses thresholds by an
 alert budget, measures on days that were not used before, and writes
-``models/ready/fraud/1/``. The same seed and the same versions of NumPy, LightGBM and onnxmltools give the same bytes.
+``models/ready/fraud/1/``. The same seed and the same versions of NumPy, LightGBM and
+onnxmltools give the same bytes.
 
 Run it again whenever the pipeline's declarations change: the manifest carries their
 fingerprint, and a worker refuses a model of another one.
