@@ -128,10 +128,10 @@ def test_old_facts_do_not_pass_for_new_ones() -> None:
 
 def test_a_partition_is_stuck_from_when_its_commit_stopped_moving() -> None:
     watch = ProgressWatch[str]()
-    at: list[tuple[int, int]] = [(0, 0), (0, 5), (0, 9), (5, 9), (5, 12), (12, 12), (12, 13)]
-    #     second                  0       1       2       3       4        5         6
+    at = [(0, 0), (0, 0), (0, 5), (0, 9), (5, 9), (5, 12), (12, 12), (12, 12), (12, 13)]
+    #     idle            from here on in work, one commit          idle again
     waited = [watch.look({"p": offsets}, float(second))["p"] for second, offsets in enumerate(at)]
-    assert waited == [0.0, 1.0, 2.0, 0.0, 1.0, 0.0, 1.0]
+    assert waited == [0.0, 0.0, 1.0, 2.0, 0.0, 1.0, 0.0, 0.0, 1.0]
 
 
 def test_a_partition_that_was_given_up_and_comes_back_begins_anew() -> None:

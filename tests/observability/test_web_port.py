@@ -101,8 +101,7 @@ def test_a_request_may_come_in_pieces() -> None:
 def test_a_head_that_does_not_end_is_refused_at_its_bound() -> None:
     with serving() as server:
         head = b"GET /hello HTTP/1.1\r\nX: " + b"x" * (web.REQUEST_BYTES_MAX + 1)
-        answer = talk(server.port, head)
-        assert answer == b"" or b" 431 " in answer
+        assert b" 431 " in talk(server.port, head)
         assert ask(server.port, "/hello")[0] == 200
 
 
