@@ -10,6 +10,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stream_infer.alerts.spec import (
+        AlertKind,
+        Alerts,
+        EntityList,
+        Limit,
+        Reason,
+        Storm,
+        UsualConstant,
+        UsualMean,
+        UsualOf,
+    )
     from stream_infer.app import StreamApp
     from stream_infer.features.spec import (
         Count,
@@ -33,29 +44,48 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlertKind",
+    "Alerts",
     "Connection",
     "Count",
     "Custom",
+    "EntityList",
     "Events",
     "HourOfDay",
     "Labels",
     "Last",
+    "Limit",
     "Max",
     "Mean",
     "Night",
     "Pipeline",
     "Rate",
+    "Reason",
     "Since",
     "Std",
+    "Storm",
     "StreamApp",
     "Sum",
+    "UsualConstant",
+    "UsualMean",
+    "UsualOf",
     "Value",
     "Weekend",
     "WorkerSettings",
 ]
 
 _SPEC = "stream_infer.features.spec"
+_ALERTS = "stream_infer.alerts.spec"
 _HOMES = {
+    "AlertKind": _ALERTS,
+    "Alerts": _ALERTS,
+    "EntityList": _ALERTS,
+    "Limit": _ALERTS,
+    "Reason": _ALERTS,
+    "Storm": _ALERTS,
+    "UsualConstant": _ALERTS,
+    "UsualMean": _ALERTS,
+    "UsualOf": _ALERTS,
     "Connection": "stream_infer.kafka.connection",
     "Events": "stream_infer.pipeline",
     "Labels": "stream_infer.pipeline",

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from stream_infer.alerts.spec import Alerts
 from stream_infer.events.known_keys import KnownKeys
 from stream_infer.features.spec import Feature
 
@@ -35,6 +36,8 @@ class Events:
               them, and they are rounded to their decimals instead of refused
     known     the keys that there are, None when there may be any. An unknown key is a dead
               letter, and the log is placed by `known.place` instead of by the key
+    sensitive  fields that logs, alert texts and terminals show masked; topics hold them as
+              they are
     """
 
     topic: str
@@ -47,6 +50,7 @@ class Events:
     partitioning: Partitioning = "checked"
     measures: tuple[str, ...] = ()
     known: KnownKeys | None = None
+    sensitive: tuple[str, ...] = ()
 
     @property
     def time_is_id(self) -> bool:
@@ -110,6 +114,7 @@ class Pipeline:
     duplicates  whether an id seen before is published as `duplicate_of` and not folded again
     conditions  what the model's outputs mean where it forecasts; None where it answers with the
                 probability of an event being positive
+    alerts      alerts, limits and lists, or None
     """
 
     name: str
@@ -122,6 +127,7 @@ class Pipeline:
     future_max: str = "1h"
     duplicates: bool = True
     conditions: Conditions | None = None
+    alerts: Alerts | None = None
 
     @property
     def rekeys(self) -> bool:

@@ -1,10 +1,9 @@
 """The alerts that the built-in pipelines declare; a pipeline of a user's own writes its own.
 
-Levels of the traffic kinds are columns that the corridor stage computes, larger is worse:
+Two levels of the traffic kinds are features of the reading: ``level_of_service``, 0 (A) to 5
+(F), and ``anomaly``, 0 to 1. Two are computed by the corridor stage, larger is worse:
 
-    congestion           1 less the share of free-flow speed
-    forecast_congestion  the same of the forecast speed
-    anomaly              how surprising the reading is in its context, 0 to 1
+    forecast_congestion  1 less the share of free-flow speed that is forecast, at its worst
     silent               how long a sensor said nothing, in its usual intervals between readings
 """
 
@@ -108,10 +107,10 @@ traffic_alerts = Alerts(
             name="congestion",
             entity="sensor_id",
             group="corridor",
-            level="congestion",
-            open_at=0.5,
-            keep_at=0.35,
-            severities=((0.5, "medium"), (0.65, "high"), (0.8, "critical")),
+            level="level_of_service",
+            open_at=4.0,
+            keep_at=3.0,
+            severities=((4.0, "medium"), (5.0, "high")),
             count_min=2,
             within="15m",
             hold="15m",

@@ -28,8 +28,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stream_infer.errors import StreamInferError
-
 Header = tuple[str, bytes | None]
 Family = Literal["spring", "connect", "streams"]
 
@@ -92,7 +90,7 @@ def dead_letter_headers(
     """Return the original headers with ours after them.
 
     original  the record's own headers; names may repeat, values may be None
-    message   names the cause and holds no value of the record (see `redact`)
+    message   names the cause and holds no value of the record
     """
     texts = {
         "exception-fqcn": exception,
@@ -164,29 +162,6 @@ def read_dead_letter(headers: Iterable[Header]) -> DeadLetterFacts:
             # Told in `unreadable`; the other headers still help whoever looks.
             unreadable.append(name)
     return DeadLetterFacts(family=family, unreadable=tuple(unreadable), **facts)
-
-
-def redact(text: str, values: Iterable[object]) -> str:
-    """Return `text` with every occurrence of the texts of `values` replaced by ``***``.
-
-    >>> redact("card 4111 refused for c-7", ["4111", "c-7"])
-    'card *** refused for ***'
-    """
-    # Longest first, or a value inside another would leave the rest of it behind.
-    for value in sorted({str(value) for value in values} - {""}, key=len, reverse=True):
-        text = text.replace(value, "***")
-    return text
-
-
-def safe_message(error: BaseException) -> str:
-    """Return a message about an error that holds no value of a record.
-
-    Errors of our own are written so; of others only the class is told, for their text
-    may quote what they were given.
-    """
-    if isinstance(error, StreamInferError):
-        return error.message
-    return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
 def _family(headers: Sequence[Header]) -> Family | None:

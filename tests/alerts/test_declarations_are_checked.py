@@ -108,7 +108,7 @@ def test_the_built_in_alerts_fit_the_built_in_pipelines() -> None:
             alerts,
             pipeline.events,
             compile_plan(pipeline).feature_names,
-            ("congestion", "forecast_congestion", "silent"),
+            ("forecast_congestion", "silent"),
         )
 
 

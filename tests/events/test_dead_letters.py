@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_infer.errors import InvalidDataError
 from stream_infer.events.deadletter import (
     MESSAGE_CHARS_MAX,
     STUB_BYTES_MAX,
@@ -18,8 +17,6 @@ from stream_infer.events.deadletter import (
     dead_letter_headers,
     original_headers,
     read_dead_letter,
-    redact,
-    safe_message,
     stub_headers,
     stub_value,
 )
@@ -178,12 +175,3 @@ def test_a_stub_keeps_the_start_and_describes_the_whole() -> None:
     assert (read.stub, read.original_bytes) == (True, 256_000)
     assert read.sha256 == hashlib.sha256(value).hexdigest()
     assert original_headers([*letter(ORIGINAL), *stub_headers(value)]) == ORIGINAL
-
-
-def test_values_are_taken_out_of_a_text() -> None:
-    assert redact("4111-22 of 4111, c-7", ["4111", "4111-22", "", "c-7"]) == "*** of ***, ***"
-
-
-def test_of_foreign_errors_only_the_class_is_told() -> None:
-    assert safe_message(ValueError("card 4111")) == "builtins.ValueError"
-    assert safe_message(InvalidDataError("code", "Our words.", "Fix.")) == "Our words."
