@@ -73,8 +73,7 @@ class PlaneFacts:
     meters              stage -> its meter
     in_flight_bytes     input in memory whose outputs are not acknowledged
     in_flight_bytes_max bound on that
-    polling_since_s     when the poll for records that is under way began, by the monotonic
-                        clock; None when none is
+    polled_s            when the consumer last asked for records, by the monotonic clock
     broker_away_since_s when Kafka was first seen not to answer, by the same clock; None if it
                         does
     model               name and version of the model that scores, None without
@@ -88,6 +87,6 @@ class PlaneFacts:
     meters: Mapping[str, MeterFacts] = field(default_factory=dict)
     in_flight_bytes: int = 0
     in_flight_bytes_max: int = 0
-    polling_since_s: float | None = None
+    polled_s: float | None = None
     broker_away_since_s: float | None = None
     model: tuple[str, str] | None = None

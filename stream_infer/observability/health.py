@@ -1,7 +1,7 @@
 """Whether a worker is alive, and whether it is ready: decided from facts, with reasons in words.
 
 *Live* means that a restart would not help: the event loop turns, the consumer's thread turns,
-and no poll has been under way for too long. Kafka being away, a long restore or a
+and the consumer asks for records. Kafka being away, a long restore or a
 stuck batch are not cured by a restart, which would only begin the restore anew; they make a
 worker not *ready*.
 
@@ -26,7 +26,8 @@ class HealthLimits:
 
     stalled_after_s  an event loop that has not turned for so long is stuck. Restoring and
                      compiling keep it for seconds at worst
-    poll_after_s     a poll ends after a second at most, whatever Kafka does
+    poll_after_s     a consumer that has not asked for records for so long is stuck. It asks several
+                     times a second, with or without Kafka, also while there is no room for more
     stuck_after_s    records in work whose commit has not moved for so long
     lag_max          records that a partition may be behind; None: any number
     """
@@ -88,10 +89,11 @@ def _stalls(
     for name, turned in turned_s.items():
         if now_s - turned > limits.stalled_after_s:
             yield Reason("loop_stalled", f"The {name} has not turned for {now_s - turned:.0f} s.")
-    since = facts.polling_since_s
-    if since is not None and now_s - since > limits.poll_after_s:
+    polled = facts.polled_s
+    # In a rebalance nothing is asked for, and the group bounds how long that may take.
+    if facts.joined and polled is not None and now_s - polled > limits.poll_after_s:
         yield Reason(
-            "poll_stalled", f"The consumer's poll has been under way for {now_s - since:.0f} s."
+            "poll_stalled", f"The consumer has not asked for records for {now_s - polled:.0f} s."
         )
 
 

@@ -56,9 +56,11 @@ def test_a_consumer_thread_that_does_not_turn_is_not_alive() -> None:
     assert live_codes(WELL, consumer=NOW - 29) == []
 
 
-def test_a_poll_that_does_not_end_is_not_alive() -> None:
-    assert live_codes(replace(WELL, polling_since_s=NOW - 61)) == ["poll_stalled"]
-    assert live_codes(replace(WELL, polling_since_s=NOW - 1)) == []
+def test_a_consumer_that_does_not_ask_for_records_is_not_alive_unless_it_rebalances() -> None:
+    silent = replace(WELL, polled_s=NOW - 61)
+    assert live_codes(silent) == ["poll_stalled"]
+    assert live_codes(replace(silent, polled_s=NOW - 59)) == []
+    assert live_codes(replace(silent, joined=False)) == []
 
 
 def test_what_a_restart_would_not_cure_leaves_a_worker_alive() -> None:
