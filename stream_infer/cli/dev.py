@@ -14,7 +14,7 @@ import click
 
 from stream_infer.cli.folder import config_to_read, pipeline_to_load
 from stream_infer.cli.options import json_option
-from stream_infer.cli.output import print_json, remark, run_client
+from stream_infer.cli.output import print_json, remark, run_client, said_if_slow
 from stream_infer.cli.rerunning import RerunWorker
 from stream_infer.cli.serving import model_or_ready
 from stream_infer.errors import BrokerError
@@ -100,6 +100,11 @@ def command(
     if dry_run:
         _say(loaded, as_json=as_json)
         return
+    from stream_infer.windows.precompile import precompile
+
+    # The worker would do it too, and say nothing meanwhile.
+    with said_if_slow("compiling kernels, once for this machine (half a minute)"):
+        precompile()
     with _kafka(settings, own=broker) as (connection, started, check):
         loaded = replace(
             loaded,

@@ -95,11 +95,12 @@ def show(*, position: str, topic: str, reveal: bool, settings: Settings, as_json
 def _details(letter: DeadLetter, *, reveal: bool) -> dict[str, Any]:
     from stream_infer.cli.records import bytes_json, headers_json, time_text
     from stream_infer.events.deadletter import original_headers
+    from stream_infer.events.resend import attempt_of
 
     facts, record = letter.facts, letter.record
     own = original_headers(record.headers)
     detail = _summary(letter) | {
-        "attempt": facts.attempt,
+        "attempt": attempt_of(record.headers) if facts.attempt else None,
         "consumer_group": facts.consumer_group,
         "original_time": time_text(facts.timestamp_ms),
         "stub": facts.stub,

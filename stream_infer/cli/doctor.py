@@ -10,7 +10,7 @@ import click
 
 from stream_infer.cli.folder import config_to_read, pipeline_to_load
 from stream_infer.cli.options import json_option
-from stream_infer.cli.output import print_json, run_client
+from stream_infer.cli.output import print_json, run_client, said_if_slow
 from stream_infer.errors import NotFoundError, StreamInferError
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def _on_this_machine() -> list[Finding]:
     except ImportError as error:
         fix = "Install stream-infer again, with its constraints."
         return [*found, failed("kernels", f"They cannot be imported: {error}.", fix)]
-    return [*found, examine_kernels()]
+    with said_if_slow("compiling kernels (half a minute)"):
+        return [*found, examine_kernels()]
 
 
 def _settings(

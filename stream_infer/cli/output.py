@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
+import threading
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -46,6 +48,18 @@ def _cell(value: Any) -> str:
 def remark(text: str) -> None:
     """Say something to a person, on stderr."""
     click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def said_if_slow(text: str, after_s: float = 1.0) -> Iterator[None]:
+    """Say something to a person while the block runs, unless it is done at once."""
+    timer = threading.Timer(after_s, remark, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def report_problem(error: StreamInferError) -> None:

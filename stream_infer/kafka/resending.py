@@ -274,12 +274,16 @@ class _Writer:
             await self._start()
             return False
         except (kafka_errors.ProducerFenced, kafka_errors.InvalidProducerEpoch) as error:
+            self.begun = False  # the other one's start has aborted it
             raise ConflictError(
                 "replay_taken_over",
                 "Another replay of these dead letters has begun, and this one ends.",
                 "Let one run at a time; what was sent is not sent again.",
                 topic=self.job.topic,
             ) from error
+        except kafka_errors.KafkaError:
+            self.begun = False  # after others the client refuses to abort: Kafka does, in time
+            raise
         return True
 
     async def _transaction(self, batch: list[_Prepared]) -> None:
@@ -289,31 +293,39 @@ class _Writer:
         await producer.begin_transaction()
         self.begun = True
         now_ms = time.time_ns() // 1_000_000
-        answers = []
+        answers: list[asyncio.Future[Any]] = []
         for item in batch:
-            record = item.letter.record
-            mark = _Mark(record.timestamp, item.to, item.resend.attempt)
-            answers += [
-                await producer.send(
-                    item.resend.topic,
-                    record.value,
-                    key=record.key,
-                    partition=item.partition,
-                    timestamp_ms=now_ms,
-                    headers=item.resend.headers,
-                ),
-                await producer.send(
-                    self.job.progress_topic,
-                    msgspec.json.encode(mark),
-                    key=item.letter.position.encode(),
-                    partition=0,
-                    timestamp_ms=now_ms,
-                ),
-            ]
+            answers += await self._hand_over(producer, item, now_ms)
         # The client's commit waits for its batches and does not look at what became of them.
         await asyncio.gather(*answers)
         await producer.commit_transaction()
         self.begun = False
+
+    async def _hand_over(
+        self, producer: Any, item: _Prepared, now_ms: int
+    ) -> tuple[asyncio.Future[Any], asyncio.Future[Any]]:
+        """Give a record and its mark to the client; return the futures of their answers."""
+        record = item.letter.record
+        mark = _Mark(record.timestamp, item.to, item.resend.attempt)
+        sent = await producer.send(
+            item.resend.topic,
+            record.value,
+            key=record.key,
+            partition=item.partition,
+            timestamp_ms=now_ms,
+            headers=item.resend.headers,
+        )
+        # Else the loop complains of those that nobody came to look at, the first having failed.
+        sent.add_done_callback(_look_at)
+        marked = await producer.send(
+            self.job.progress_topic,
+            msgspec.json.encode(mark),
+            key=item.letter.position.encode(),
+            partition=0,
+            timestamp_ms=now_ms,
+        )
+        marked.add_done_callback(_look_at)
+        return sent, marked
 
     async def _start(self) -> None:
         producer = AIOKafkaProducer(
@@ -344,6 +356,11 @@ class _Writer:
                 await producer._sender.close()  # noqa: SLF001 - nothing public stops at once
         with contextlib.suppress(kafka_errors.KafkaError):
             await producer.stop()
+
+
+def _look_at(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()
 
 
 async def _read_progress(connection: Connection, job: Resending) -> dict[str, int]:

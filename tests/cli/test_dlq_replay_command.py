@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,18 +13,28 @@ from io import StringIO
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from stream_infer.errors import ConflictError
 from stream_infer.events.deadletter import (
     Header,
     dead_letter_headers,
     original_headers,
     stub_headers,
 )
+from stream_infer.events.resend import Choice
 from stream_infer.events.topic_names import DEAD_LETTERS
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.deadletters import DeadLetter, read_letters
-from stream_infer.kafka.resending import Pace
+from stream_infer.kafka.resending import Pace, Resending, Result, resend
 from support.commands import Ran, run_command
-from support.kafka import aproduce, create_topics, produce, read_all, unique
+from support.kafka import (
+    acreate_topics,
+    aproduce,
+    aread_all,
+    create_topics,
+    produce,
+    read_all,
+    unique,
+)
 from support.pipelines import own_pipeline
 from support.worker import make_topics, serving, until
 
@@ -82,13 +93,13 @@ class Subject:
         return Replayed(run_command(*self.words("--yes", *more)))
 
     def arrived(self) -> list[tuple[int, bytes | None, bytes | None, list[Header]]]:
-        asyncio.run(self._end_transactions())
+        asyncio.run(self.end_transactions())
         return [
             (record.partition, record.key, record.value, list(record.headers))
             for record in read_all(self.kafka, self.source)
         ]
 
-    async def _end_transactions(self) -> None:
+    async def end_transactions(self) -> None:
         """Wait for the markers: Kafka acknowledges a commit before they are in the logs."""
         producer = AIOKafkaProducer(
             bootstrap_servers=self.kafka, transactional_id=f"stream-infer.{self.dead}.replayed"
@@ -254,6 +265,33 @@ def test_a_rate_is_kept_in_steps_and_a_slow_second_is_made_up_for(rate: int, ste
     # Kafka took a minute: no more than a second of it is caught up with.
     now += 60.0
     assert pace.rest_s(10 * rate, now) == pytest.approx(9.0)
+
+
+async def test_of_two_replays_the_later_one_ends_the_earlier_and_nothing_is_doubled(
+    kafka: str,
+) -> None:
+    subject = Subject(kafka, unique("dead"), unique("source"))
+    await acreate_topics(kafka, {subject.dead: 1, subject.source: 3})
+    count = 8
+    await aproduce(
+        kafka, subject.dead, [(b"k", b"v%d" % n, 0, subject.headers(n)) for n in range(count)]
+    )
+    connection = Connection(bootstrap=kafka)
+    # Steps of one record, a second apart: the first is sent when the other replay begins.
+    slow = Resending(topic=subject.dead, choice=Choice(), rate=1)
+    earlier: list[Result] = []
+    later: list[Result] = []
+    first = asyncio.create_task(resend(connection, slow, earlier.append))
+    await until(lambda: bool(earlier))
+    await resend(connection, dataclasses.replace(slow, rate=1_000), later.append)
+    with pytest.raises(ConflictError) as raised:
+        await first
+    assert raised.value.code == "replay_taken_over"
+    sent = [result.position for result in (*earlier, *later) if result.outcome == "sent"]
+    assert len(sent) == len(set(sent)) == count
+    await subject.end_transactions()
+    values = [record.value or b"" for record in await aread_all(kafka, subject.source)]
+    assert sorted(values) == sorted(b"v%d" % n for n in range(count))
 
 
 def test_no_topic_is_exit_3_and_leaves_none_behind(kafka: str) -> None:
