@@ -21,10 +21,15 @@ from typing import Any, cast
 import msgspec
 
 from stream_infer.errors import ConfigError
+from stream_infer.events.ready_mappings import READY_MAPPINGS
 from stream_infer.events.times import TIME_UNITS, TimeUnit
 
 INT_ID = "int"
 """Unit of an id or entity whose JSON value is a whole number."""
+
+
+LIKE = "like"
+"""Key of the configuration that names a ready mapping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +59,21 @@ class FieldMapping:
     def parse(cls, text: str) -> FieldMapping:
         """Read the command line's form, ``field=path`` or ``field=path:unit`` with commas between.
 
+        The first may be the name of a ready mapping, which the others change.
         Raises     ConfigError when it has another form
         """
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        if parts and parts[0] in READY_MAPPINGS:
+            return _ready(parts[0]).changed_by(cls.parse(",".join(parts[1:])))
         sources: dict[str, FieldSource] = {}
-        for part in filter(None, (part.strip() for part in text.split(","))):
+        for part in parts:
             field, equals, place = part.partition("=")
             if not equals or not field.strip() or not place.strip():
                 raise ConfigError(
                     "bad_field_mapping",
                     f"{part!r} does not map a field.",
-                    "Write field=path or field=path:unit, such as event_time=created.at:s.",
+                    "Write field=path or field=path:unit, such as event_time=created.at:s; or "
+                    f"begin with one of {', '.join(READY_MAPPINGS)}.",
                 )
             path, _, unit = place.strip().partition(":")
             source = _source(field.strip(), path, unit or None)
@@ -74,9 +84,13 @@ class FieldMapping:
     def from_config(cls, config: Mapping[str, Any]) -> FieldMapping:
         """Read the configuration's form: field -> path, or field -> {"path": ..., "unit": ...}.
 
-        A path may be a list of names, for names that hold a dot.
+        A path may be a list of names, for names that hold a dot. ``like`` names a ready mapping,
+        which the others change.
         Raises     ConfigError when it has another form
         """
+        if LIKE in config:
+            rest = {field: place for field, place in config.items() if field != LIKE}
+            return _ready(config[LIKE]).changed_by(cls.from_config(rest))
         sources: dict[str, FieldSource] = {}
         for field, place in config.items():
             table = place if isinstance(place, Mapping) else {"path": place}
@@ -89,6 +103,10 @@ class FieldMapping:
                 )
             _add(sources, field, _source(field, table["path"], table.get("unit")))
         return cls(sources)
+
+    def changed_by(self, other: FieldMapping) -> FieldMapping:
+        """Return this mapping with the other's fields in place of its own."""
+        return FieldMapping(self.sources | other.sources)
 
     def source(self, field: str) -> FieldSource:
         """Return where a contract field stands."""
@@ -181,6 +199,20 @@ def wire_type(
         units,
         tree.opening_min(),
     )
+
+
+def _ready(name: Any) -> FieldMapping:
+    """Return a ready mapping by its name."""
+    if name not in READY_MAPPINGS:
+        near = difflib.get_close_matches(str(name), READY_MAPPINGS, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(
+            "unknown_mapping",
+            f"There is no ready field mapping {name!r}.",
+            f"{hint}Ready are: {', '.join(READY_MAPPINGS)}.",
+        )
+    places = READY_MAPPINGS[name]
+    return FieldMapping({field: _source(field, path, None) for field, path in places.items()})
 
 
 class _Tree:
