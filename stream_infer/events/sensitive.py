@@ -10,10 +10,29 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from stream_infer.errors import ConfigError
+from stream_infer.pipeline import Events
+
 HIDDEN = "***"
 _TAIL_CHARS = 4
 _SHOWS_TAIL_FROM = 12
 _TYPED = {"entity_type": "entity", "member_type": "member_ids"}
+
+
+def check_sensitive(events: Events) -> None:
+    """Raise `ConfigError` unless every sensitive field is one that the events have.
+
+    A misspelt one would be shown in clear for ever, and nobody would notice.
+    """
+    fields = {*events.type.__struct_fields__, *events.entities, *events.decimals}
+    unknown = sorted(set(events.sensitive) - fields)
+    if unknown:
+        raise ConfigError(
+            "sensitive_field_unknown",
+            f"The field {unknown[0]!r} is declared sensitive, and the events have no such field.",
+            f"Name some of: {', '.join(sorted(fields))}.",
+            field=unknown[0],
+        )
 
 
 def mask(value: object) -> str:

@@ -10,6 +10,7 @@ import pytest
 from stream_infer.alerts.candidate import (
     CandidateDecoder,
     FeatureReason,
+    candidate_schema,
     encode_candidates,
     tick,
 )
@@ -128,3 +129,9 @@ def test_the_schemas_of_both_topics_are_generated_from_the_type() -> None:
     assert list(schemas) == ["alerts-fraud", "alerts-fraud-current"]
     for schema in schemas.values():
         assert "alert_id" in schema["$defs"]["Alert"]["properties"]
+
+
+def test_the_schema_of_a_candidate_names_its_positions() -> None:
+    cells = candidate_schema()["$defs"]["Candidate"]["prefixItems"]
+    assert [cell["title"] for cell in cells[:3]] == ["schema_version", "kind", "upstream_topic"]
+    assert len(cells) == 19

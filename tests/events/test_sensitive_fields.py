@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from stream_infer.events.sensitive import mask, mask_fields
+from stream_infer.errors import ConfigError
+from stream_infer.events.sensitive import check_sensitive, mask, mask_fields
+from stream_infer.pipelines.fraud import pipeline as fraud
 
 
 @pytest.mark.parametrize(
@@ -41,3 +45,10 @@ def test_an_alert_s_entity_and_members_are_masked_by_the_field_that_they_are_of(
     }
     assert mask_fields(alert, ["customer_id"]) == {**alert, "member_ids": ["***", "***"]}
     assert mask_fields(alert, ["terminal_id"]) == {**alert, "entity": "***"}
+
+
+def test_a_misspelt_sensitive_field_is_an_error() -> None:
+    check_sensitive(replace(fraud.events, sensitive=("customer_id", "amount", "channel")))
+    with pytest.raises(ConfigError, match="'custmer_id' is declared sensitive") as caught:
+        check_sensitive(replace(fraud.events, sensitive=("custmer_id",)))
+    assert "customer_id" in caught.value.fix
