@@ -49,7 +49,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     severity       only rises while it lives
     level          highest level so far; score, decision, rule, model, version, reasons and
                    facts are of the candidate that had it first
-    count          candidates so far
+    count          candidates so far; of those before it opened the newest of each `other`
     members        different entities of a group; different `other` (a terminal's customers) else
     member_ids     the first of them
     member_type    name of the field that they are values of, null where nothing is counted
