@@ -1,32 +1,27 @@
 """Send dead letters again, each at most once, however often the sending is broken off.
 
-The progress is a compacted topic beside the dead letters, ``<dead letters>.replayed``: one
-record for each dead letter that was sent, keyed by its position. It is written in the same
-transaction as the record itself, so one is there exactly when the other is, for every reader
-of committed records. A killed run leaves at most one open transaction, and the next run's
-producer, whose transactional id is the same, aborts it before it looks at the progress.
-Nothing is deleted, and no offset is committed.
+What was sent is known from `resend_transactions`. Nothing is deleted, and no offset is
+committed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
-from aiokafka import AIOKafkaProducer
-from aiokafka import errors as kafka_errors
-
-from stream_infer.errors import ConflictError
 from stream_infer.events.resend import ATTEMPTS_MAX, Choice, Refusal, Resend, decide_resend
 from stream_infer.kafka.connection import Connection, topic_missing, translated
 from stream_infer.kafka.deadletters import DeadLetter, read_letters
-from stream_infer.kafka.reading import log_reader
-from stream_infer.kafka.topic_specs import TopicSpec
+from stream_infer.kafka.resend_transactions import (
+    Prepared,
+    ResendWriter,
+    progress_spec,
+    progress_topic,
+    read_progress,
+)
 from stream_infer.kafka.topics import create_specs, read_topics
 from stream_infer.records.partitioner import murmur2
 
@@ -34,9 +29,6 @@ RECORDS_MAX = 200
 """In one transaction: readers of committed records wait for its end."""
 STEPS_PER_SECOND = 5
 """A rate is kept in steps of so many a second."""
-REQUEST_BYTES_MAX = 16 * 1024 * 1024
-TRANSACTION_SECONDS_MAX = 60.0
-ABORT_SECONDS_MAX = 5.0
 
 Outcome = Literal["sent", "would_send", "skipped", "refused"]
 
@@ -80,48 +72,13 @@ class Resending:
     attempts_max: int = ATTEMPTS_MAX
     again: bool = False
 
-    @property
-    def progress_topic(self) -> str:
-        """Name of the topic that tells which were sent."""
-        return f"{self.topic}.replayed"
-
-
-@dataclass(slots=True)
-class _Prepared:
-    letter: DeadLetter
-    resend: Resend
-    partition: int
-
-    @property
-    def to(self) -> str:
-        return f"{self.resend.topic}-{self.partition}"
-
-    def result(self, outcome: Outcome, refusal: Refusal | None = None) -> Result:
-        return Result(
-            position=self.letter.position,
-            original=self.letter.original,
-            outcome=outcome,
-            to=self.to,
-            attempt=self.resend.attempt,
-            code=refusal.code if refusal else None,
-            reason=refusal.reason if refusal else None,
-        )
-
-
-class _Mark(msgspec.Struct):
-    """Value of a progress record; the time tells a topic that was made anew."""
-
-    dead_letter_time: int
-    to: str
-    attempt: int
-
 
 async def preview(connection: Connection, job: Resending, tell: Callable[[Result], None]) -> None:
     """Tell what `resend` would do with each chosen dead letter; nothing is written."""
-    existing = await read_topics(connection, [job.progress_topic])
-    sent = await _read_progress(connection, job) if existing else {}
+    existing = await read_topics(connection, [progress_topic(job.topic)])
+    sent = await read_progress(connection, job.topic) if existing else {}
     async for item in _chosen(connection, job, sent, tell):
-        tell(item.result("would_send"))
+        tell(_result(item, "would_send"))
 
 
 async def resend(connection: Connection, job: Resending, tell: Callable[[Result], None]) -> None:
@@ -132,11 +89,11 @@ async def resend(connection: Connection, job: Resending, tell: Callable[[Result]
     """
     if not await read_topics(connection, [job.topic]):
         raise topic_missing(job.topic)
-    await create_specs(connection, [_progress_spec(job)])
-    async with translated(connection), _Writer.opened(connection, job) as writer:
+    await create_specs(connection, [progress_spec(job.topic)])
+    async with translated(connection), ResendWriter.opened(connection, job.topic) as writer:
         # After the start of the producer, which has ended what a run before it had left open.
-        sent = await _read_progress(connection, job)
-        batch: list[_Prepared] = []
+        sent = await read_progress(connection, job.topic)
+        batch: list[Prepared] = []
         pace = Pace(job.rate, time.monotonic())
         async for item in _chosen(connection, job, sent, tell):
             batch.append(item)
@@ -152,7 +109,7 @@ async def _chosen(
     job: Resending,
     sent: dict[str, int],
     tell: Callable[[Result], None],
-) -> AsyncIterator[_Prepared]:
+) -> AsyncIterator[Prepared]:
     """Return those that may be sent, in the order of the log; tell of those that may not."""
     partitions: dict[str, int | None] = {}
     count = 0
@@ -186,7 +143,19 @@ async def _chosen(
         if job.limit is not None and count >= job.limit:
             return
         count += 1
-        yield _Prepared(letter, decided, _partition(decided, letter, number))
+        yield Prepared(letter, decided, _partition(decided, letter, number))
+
+
+def _result(item: Prepared, outcome: Outcome, refusal: Refusal | None = None) -> Result:
+    return Result(
+        position=item.letter.position,
+        original=item.letter.original,
+        outcome=outcome,
+        to=item.to,
+        attempt=item.resend.attempt,
+        code=refusal.code if refusal else None,
+        reason=refusal.reason if refusal else None,
+    )
 
 
 def _passed_over(letter: DeadLetter, outcome: Outcome, code: str, reason: str) -> Result:
@@ -210,21 +179,21 @@ def _partition(decided: Resend, letter: DeadLetter, partitions: int) -> int:
 
 
 async def _send_batch(
-    writer: _Writer, batch: list[_Prepared], tell: Callable[[Result], None]
+    writer: ResendWriter, batch: list[Prepared], tell: Callable[[Result], None]
 ) -> None:
     """Send in one transaction; when a record is too large, each in one of its own."""
     if not batch:
         return
     if await writer.send(batch):
         for item in batch:
-            tell(item.result("sent"))
+            tell(_result(item, "sent"))
         return
     for item in batch:
         if await writer.send([item]):
-            tell(item.result("sent"))
+            tell(_result(item, "sent"))
         else:
             reason = f"Topic {item.resend.topic!r} refuses it as too large."
-            tell(item.result("refused", Refusal(code="too_large", reason=reason)))
+            tell(_result(item, "refused", Refusal(code="too_large", reason=reason)))
 
 
 class Pace:
@@ -243,143 +212,3 @@ class Pace:
         """Return the seconds to rest after `count` records that were sent by now."""
         self._free_at = max(self._free_at, now - 1.0) + count / self._rate
         return max(0.0, self._free_at - now)
-
-
-@dataclass(slots=True)
-class _Writer:
-    """A transactional producer that is made anew after each failure: starting it aborts."""
-
-    connection: Connection
-    job: Resending
-    producer: AIOKafkaProducer | None = None
-    begun: bool = False
-
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def opened(cls, connection: Connection, job: Resending) -> AsyncIterator[_Writer]:
-        writer = cls(connection, job)
-        await writer._start()
-        try:
-            yield writer
-        finally:
-            await writer._drop()
-
-    async def send(self, batch: list[_Prepared]) -> bool:
-        """Send records and their marks in one transaction; return False if one is too large."""
-        try:
-            async with asyncio.timeout(TRANSACTION_SECONDS_MAX):
-                await self._transaction(batch)
-        except (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError):
-            await self._drop()
-            await self._start()
-            return False
-        except (kafka_errors.ProducerFenced, kafka_errors.InvalidProducerEpoch) as error:
-            self.begun = False  # the other one's start has aborted it
-            raise ConflictError(
-                "replay_taken_over",
-                "Another replay of these dead letters has begun, and this one ends.",
-                "Let one run at a time; what was sent is not sent again.",
-                topic=self.job.topic,
-            ) from error
-        except kafka_errors.KafkaError:
-            self.begun = False  # after others the client refuses to abort: Kafka does, in time
-            raise
-        return True
-
-    async def _transaction(self, batch: list[_Prepared]) -> None:
-        if self.producer is None:
-            await self._start()
-        producer: Any = self.producer
-        await producer.begin_transaction()
-        self.begun = True
-        now_ms = time.time_ns() // 1_000_000
-        answers: list[asyncio.Future[Any]] = []
-        for item in batch:
-            answers += await self._hand_over(producer, item, now_ms)
-        # The client's commit waits for its batches and does not look at what became of them.
-        await asyncio.gather(*answers)
-        await producer.commit_transaction()
-        self.begun = False
-
-    async def _hand_over(
-        self, producer: Any, item: _Prepared, now_ms: int
-    ) -> tuple[asyncio.Future[Any], asyncio.Future[Any]]:
-        """Give a record and its mark to the client; return the futures of their answers."""
-        record = item.letter.record
-        mark = _Mark(record.timestamp, item.to, item.resend.attempt)
-        sent = await producer.send(
-            item.resend.topic,
-            record.value,
-            key=record.key,
-            partition=item.partition,
-            timestamp_ms=now_ms,
-            headers=item.resend.headers,
-        )
-        # Else the loop complains of those that nobody came to look at, the first having failed.
-        sent.add_done_callback(_look_at)
-        marked = await producer.send(
-            self.job.progress_topic,
-            msgspec.json.encode(mark),
-            key=item.letter.position.encode(),
-            partition=0,
-            timestamp_ms=now_ms,
-        )
-        marked.add_done_callback(_look_at)
-        return sent, marked
-
-    async def _start(self) -> None:
-        producer = AIOKafkaProducer(
-            **self.connection.client_options(),
-            transactional_id=f"stream-infer.{self.job.progress_topic}",
-            acks="all",
-            max_request_size=REQUEST_BYTES_MAX,
-        )
-        self.producer = producer
-        await producer.start()
-
-    async def _drop(self) -> None:
-        """Abort what is open, and close without waiting for what is unanswered.
-
-        A clean close would wait for ever, and an open transaction holds back all readers of
-        committed records of its topics until Kafka ends it, a minute later.
-        """
-        producer, self.producer = self.producer, None
-        if producer is None:
-            return
-        if self.begun:
-            self.begun = False
-            with contextlib.suppress(TimeoutError, kafka_errors.KafkaError):  # Kafka will do it
-                async with asyncio.timeout(ABORT_SECONDS_MAX):
-                    await producer.abort_transaction()
-        if producer._sender.sender_task is not None:  # noqa: SLF001 - nothing public
-            with contextlib.suppress(kafka_errors.KafkaError):  # told where it happened
-                await producer._sender.close()  # noqa: SLF001 - nothing public stops at once
-        with contextlib.suppress(kafka_errors.KafkaError):
-            await producer.stop()
-
-
-def _look_at(answer: asyncio.Future[Any]) -> None:
-    if not answer.cancelled():
-        answer.exception()
-
-
-async def _read_progress(connection: Connection, job: Resending) -> dict[str, int]:
-    """Return position -> time of the dead letter, of all that were sent."""
-    sent: dict[str, int] = {}
-    async with log_reader(connection) as reader:
-        bounds = await reader.bounds(await reader.partitions(job.progress_topic))
-        async for _tp, records in reader.read(bounds):
-            for record in records:
-                if record.key and record.value:
-                    mark = msgspec.json.decode(record.value, type=_Mark)
-                    sent[record.key.decode()] = mark.dead_letter_time
-    return sent
-
-
-def _progress_spec(job: Resending) -> TopicSpec:
-    return TopicSpec(
-        name=job.progress_topic,
-        role="dead-letters",
-        partitions=1,
-        config={"cleanup.policy": "compact"},
-    )
