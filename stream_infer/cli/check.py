@@ -20,8 +20,8 @@ from stream_infer.cli.options import (
     partitioning_option,
 )
 from stream_infer.cli.output import print_json, run_client
-from stream_infer.cli.serving import model_or_ready
-from stream_infer.errors import ConflictError, StreamInferError
+from stream_infer.cli.serving import judge_model
+from stream_infer.errors import StreamInferError
 
 if TYPE_CHECKING:
     from stream_infer.events.mapping import FieldMapping
@@ -181,26 +181,6 @@ def _fields(
         if label_mapping:
             named += f"; of labels, {len(label_mapping.sources)} fields mapped"
     return f"{named}.", mapping
-
-
-def judge_model(pipeline: Pipeline, plan: Plan, settings: Settings) -> tuple[str, None]:
-    """Load the model as a worker does and score one event of zeros."""
-    place = model_or_ready(pipeline, settings)
-    if place is None:
-        return "The pipeline declares no model: features are published, nothing is scored.", None
-    import numpy as np
-
-    from stream_infer.scoring.session import Scorer
-
-    scorer = Scorer(place, plan.feature_names, plan.fingerprint)
-    score = float(scorer.score(np.zeros((1, len(plan.feature_names))))[0])
-    if not np.isfinite(score):
-        raise ConflictError(
-            "model_score_not_finite",
-            f"Model {scorer.name} version {scorer.version} scores an event of zeros as {score}.",
-            "Export the model again, or serve another version.",
-        )
-    return f"{scorer.name} version {scorer.version} fits and scored one event.", None
 
 
 def _check_kafka(

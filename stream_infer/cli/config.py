@@ -82,7 +82,7 @@ def check(*, config: Path | None, as_json: bool) -> None:
 
 
 def _check_pipeline(settings: Any) -> None:
-    from stream_infer.cli.check import judge_model
+    from stream_infer.cli.serving import judge_model
     from stream_infer.events.decode import EventDecoder, LabelDecoder
     from stream_infer.features.plan import compile_plan
     from stream_infer.pipelines.loading import load_pipeline

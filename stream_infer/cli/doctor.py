@@ -130,7 +130,7 @@ def _pipeline(
 
 
 def _model(found: list[Finding], settings: Settings | None, pipeline: Pipeline | None) -> None:
-    from stream_infer.cli.check import judge_model
+    from stream_infer.cli.serving import judge_model
     from stream_infer.doctor.findings import failed, passed, skipped
     from stream_infer.features.plan import compile_plan
 

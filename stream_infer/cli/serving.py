@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stream_infer.errors import ConflictError
+
 if TYPE_CHECKING:
+    from stream_infer.features.plan import Plan
     from stream_infer.pipeline import Pipeline
     from stream_infer.scoring.model import Model
     from stream_infer.settings.loading import Settings
@@ -36,3 +39,23 @@ def model_or_ready(pipeline: Pipeline, settings: Settings) -> Model | Path | Non
     from stream_infer.models.ready import ready_model_dir
 
     return ready_model_dir(pipeline.model)
+
+
+def judge_model(pipeline: Pipeline, plan: Plan, settings: Settings) -> tuple[str, None]:
+    """Load the model as a worker does and score one event of zeros."""
+    place = model_or_ready(pipeline, settings)
+    if place is None:
+        return "The pipeline declares no model: features are published, nothing is scored.", None
+    import numpy as np
+
+    from stream_infer.scoring.session import Scorer
+
+    scorer = Scorer(place, plan.feature_names, plan.fingerprint)
+    score = float(scorer.score(np.zeros((1, len(plan.feature_names))))[0])
+    if not np.isfinite(score):
+        raise ConflictError(
+            "model_score_not_finite",
+            f"Model {scorer.name} version {scorer.version} scores an event of zeros as {score}.",
+            "Export the model again, or serve another version.",
+        )
+    return f"{scorer.name} version {scorer.version} fits and scored one event.", None
