@@ -16,7 +16,7 @@ r"""The record from a scoring stage to the alert stage: one flat JSON array.
     13  model, 14 version    or null
     15  event id             the record of the pipeline's first topic
     16  other                counted as different ones (a terminal's customer), or null
-    17  reasons              arrays of feature, value, usual value, contribution
+    17  reasons              arrays of feature, value, usual value, contribution or null
     18  facts                object of texts and numbers for the alert's text
 
 Fields are only ever added at the end, with a default, under the next version.
@@ -52,13 +52,14 @@ class FeatureReason(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     feature       its name
     value, usual  what it is and what is usual for the entity; None where not finite
-    contribution  the score less the score with the usual value in its place
+    contribution  the score less the score with the usual value in its place; None where the
+                  level is not the model's
     """
 
     feature: str
     value: float | None
     usual: float | None
-    contribution: float
+    contribution: float | None
 
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):

@@ -147,6 +147,12 @@ def _kind(index: int, spec: AlertKind) -> KindPlan:
             'Name the field that is counted, as in other="customer_id".',
         )
     _check_template(where, spec.text, TEXT_NAMES | set(spec.facts))
+    if spec.tells and spec.level in MODEL_LEVELS:
+        raise _wrong(
+            where,
+            "it names features to tell, and its level is the model's, which is explained",
+            "Declare reasons for the pipeline, and leave tells out.",
+        )
     plan = KindPlan(
         index=index,
         spec=spec,
@@ -242,6 +248,8 @@ def check_names(
                 _known(where, named, [*events.entities, *places], "entity")
         for name in kind.facts:
             _known(where, name, [*events.entities, *events.decimals, *columns], "fact")
+        for name in kind.tells:
+            _known(where, name, features, "feature")
     for limit in alerts.limits:
         _known(f"limit {limit.name!r}", limit.of, [*events.decimals, *features], "value or feature")
     for feature, usual in alerts.usual.items():

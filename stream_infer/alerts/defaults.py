@@ -118,8 +118,9 @@ traffic_alerts = Alerts(
             quiet="1h",
             update_every="5m",
             storm=_road_storm(20),
-            text="Slow traffic at sensor {entity}: {speed:.0f} km/h",
+            text="Slow traffic at sensor {entity}, {speed:.0f} km/h",
             facts=("speed",),
+            tells=("now",),
         ),
         AlertKind(
             name="forecast_congestion",
@@ -136,6 +137,7 @@ traffic_alerts = Alerts(
             update_every="5m",
             storm=_road_storm(20),
             text="Slow traffic is expected at sensor {entity}",
+            tells=("now",),
         ),
         AlertKind(
             name="anomaly",
@@ -150,6 +152,7 @@ traffic_alerts = Alerts(
             update_every="5m",
             storm=_road_storm(20),
             text="Unusual readings at sensor {entity}",
+            tells=("now",),
         ),
         AlertKind(
             name="sensor_silent",
@@ -163,6 +166,13 @@ traffic_alerts = Alerts(
             update_every="5m",
             storm=_road_storm(3),
             text="Sensor {entity} says nothing",
+        ),
+    ),
+    usual={"now": UsualOf(of="usual")},
+    reasons=(
+        Reason(
+            feature="now",
+            phrase="{value:.0%} of the free-flow speed, usually {usual:.0%} at this hour",
         ),
     ),
 )

@@ -27,6 +27,7 @@ from stream_infer.events.lines import LinesDecoder
 SCHEMA_VERSION = 1
 SNAPSHOT_VERSION = 1
 REASON_CHARS_MAX = 500
+_ENTRY_BYTES = 220
 
 _Reason = Annotated[str, msgspec.Meta(max_length=REASON_CHARS_MAX)]
 _Entity = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -113,6 +114,15 @@ class Lists:
 
     def __len__(self) -> int:
         return sum(map(len, self._listed.values()))
+
+    @property
+    def bytes(self) -> int:
+        """About the memory that is held."""
+        return sum(
+            _ENTRY_BYTES + len(entity) + len(reason)
+            for listed in self._listed.values()
+            for entity, reason in listed.items()
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Lists) and self.snapshot() == other.snapshot()

@@ -172,7 +172,7 @@ class CandidateMaker:
             version=scored.version,
             event_id=event_id,
             other=None if spec.other is None else columns.entities[spec.other][row],
-            reasons=reasons if from_model else (),
+            reasons=reasons if from_model else self._reasons.tell(scored.matrix[row], spec.tells),
             facts=self._facts(scored, row, spec.facts),
         )
 

@@ -98,6 +98,15 @@ class ReasonMaker:
             reasons += self._explain(matrix[rows], scores[rows], score)
         return reasons
 
+    def tell(self, row: NDArray[np.float64], names: Sequence[str]) -> tuple[FeatureReason, ...]:
+        """Return features of one row, (features,) float64, with what is usual; no model is run."""
+        usual = self.usual(row[None])[0]
+        columns = [self._columns[name] for name in names]
+        return tuple(
+            FeatureReason(name, _finite(row[column]), _finite(usual[column]), None)
+            for name, column in zip(names, columns, strict=True)
+        )
+
     def _explain(
         self, matrix: NDArray[np.float64], scores: NDArray[np.float32], score: Score
     ) -> list[tuple[FeatureReason, ...]]:

@@ -14,6 +14,7 @@ A *level* is the number that an alert's thresholds are compared with, and larger
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -65,6 +66,8 @@ class AlertKind:
     text          the sentence that opens the alert's text: names in braces are of `facts`, or
                   ``entity``, ``level``, ``count``, ``members``
     facts         fields, values or features of the event that the alert carries for its text
+    tells         where the level is not the model's: features that the alert tells as reasons,
+                  with their value and what is usual, and without a contribution
     """
 
     name: str
@@ -85,6 +88,7 @@ class AlertKind:
     storm: Storm | None = Storm()
     text: str = ""
     facts: tuple[str, ...] = ()
+    tells: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +198,7 @@ class Alerts:
     kinds: tuple[AlertKind, ...]
     limits: tuple[Limit, ...] = ()
     lists: tuple[EntityList, ...] = ()
-    usual: dict[str, Usual] = field(default_factory=dict)
+    usual: Mapping[str, Usual] = field(default_factory=dict)
     reasons: tuple[Reason, ...] = ()
     reasons_max: int = 3
 

@@ -22,13 +22,14 @@ class AlertReason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How much of the score a feature explains.
 
     value, usual  what it was, and what is usual for this entity; null where not finite
-    contribution  the score less the score with the usual value in its place
+    contribution  the score less the score with the usual value in its place; null where the
+                  alert is not on the model's answer
     """
 
     feature: str
     value: float | None
     usual: float | None
-    contribution: float
+    contribution: float | None
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -34,9 +34,12 @@ def test_an_entity_is_listed_until_it_is_taken_off() -> None:
     assert lists.rows("blocked", ["c-1", "c-3", "c-2"]) == [0, 2]
     assert lists.reason("blocked", "c-1") == "called in"
     assert len(lists) == 2
+    held = lists.bytes
+    assert held > 400
     lists.fold([change(2, "c-1", listed=False), change(3, "c-9", listed=False)])
     assert lists.rows("blocked", ["c-1", "c-3", "c-2"]) == [2]
     assert lists.rows("allowed", ["c-1"]) == []
+    assert lists.bytes < held
 
 
 def test_a_record_that_comes_again_changes_nothing() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_infer.alerts.candidate import Candidate, CandidateDecoder
+from stream_infer.alerts.candidate import Candidate, CandidateDecoder, FeatureReason
 from stream_infer.alerts.decisions import Decided, Decider
 from stream_infer.alerts.declared import compile_alerts
 from stream_infer.alerts.lists import ListChange, Lists
@@ -243,8 +243,15 @@ def test_decisions_are_handed_through_where_no_rule_applies() -> None:
 
 
 def test_a_level_of_the_stage_s_own_needs_no_model() -> None:
-    heat = kind("heat", entity="terminal_id", level="heat", facts=("heat", "amount"))
-    plan = compile_alerts(Alerts(topic="a", kinds=(heat,)), "fraud")
+    heat = kind(
+        "heat",
+        entity="terminal_id",
+        level="heat",
+        facts=("heat", "amount"),
+        tells=("amount_now", "usual_amount"),
+    )
+    usual = {"amount_now": UsualConstant(value=3.0)}
+    plan = compile_alerts(Alerts(topic="a", kinds=(heat,), usual=usual), "fraud")
     maker = CandidateMaker(plan, fraud.events, FEATURES, levels=("heat",))
     rows = columns([1.0, 2.0, 3.0])
     rows.values["amount"][0] = NO_VALUE
@@ -256,5 +263,9 @@ def test_a_level_of_the_stage_s_own_needs_no_model() -> None:
     )  # fmt: skip
     [found] = CandidateDecoder(plan.kinds).decode(records.values)[1]
     assert (found.entity, found.level, found.facts) == ("4711", 0.6, {"heat": 0.6})
+    assert found.reasons == (
+        FeatureReason("amount_now", 0.0, 3.0, None),
+        FeatureReason("usual_amount", 0.0, None, None),
+    )
     with pytest.raises(ConfigError, match="'heat' is no level"):
         CandidateMaker(plan, fraud.events, FEATURES)

@@ -36,6 +36,7 @@ from support.alerts import kind
         ({"hold": "0s"}, "hold is 0", 'hold="15m"'),
         ({"hold": "ten minutes"}, "not a duration", "whole number and a unit"),
         ({"count_min": 0}, "below 1", "1 or more"),
+        ({"tells": ("speed",)}, "is the model's", "leave tells out"),
         ({"distinct_min": 3}, "does not say of what", "other="),
         ({"storm": Storm(single_max=0)}, "single_max is below 1", "storm=None"),
         ({"text": "{amont}", "facts": ("amount",)}, "'amont'", "Did you mean 'amount'?"),
@@ -88,6 +89,10 @@ def test_a_wrong_rule_or_reason_is_named(changed: dict[str, Any], cause: str, fi
         ({"kinds": (kind(entity="customer"),)}, "'customer' is no entity"),
         ({"kinds": (kind(entity="customer_id", other="terminal"),)}, "'terminal' is no entity"),
         ({"kinds": (kind(entity="customer_id", facts=("amont",)),)}, "'amont' is no fact"),
+        (
+            {"kinds": (kind(entity="customer_id", level="TX_AMOUNT", tells=("TX",)),)},
+            "'TX' is no feature",
+        ),
         ({"limits": (Limit(name="l", of="amont", above=1),)}, "'amont' is no value or feature"),
         ({"lists": (EntityList(name="l", entity="card", kind="block"),)}, "'card' is no entity"),
         ({"usual": {"TX_AMOUNTS": UsualConstant()}}, "'TX_AMOUNTS' is no feature"),

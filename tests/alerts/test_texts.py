@@ -116,6 +116,28 @@ def test_a_reason_without_a_phrase_is_a_plain_sentence(
     assert AlertTexts(FRAUD).text(alert).endswith(f": {said}.")
 
 
+def test_a_road_s_alert_says_how_slow_it_is_and_how_it_usually_is() -> None:
+    plan = compile_alerts(traffic_alerts, "traffic")
+    log = Log()
+    slow = [
+        log.at(
+            5 * at,
+            4.0,
+            "A10-17",
+            kind="congestion",
+            group="A10",
+            facts={"speed": 31.4},
+            reasons=(FeatureReason("now", 0.31, 0.94, None),),
+        )
+        for at in range(2)
+    ]
+    [change] = folded(plan, slow)
+    assert AlertTexts(plan).text(change.alert) == (
+        "Slow traffic at sensor A10-17, 31 km/h: "
+        "31% of the free-flow speed, usually 94% at this hour. 2 events so far."
+    )
+
+
 def test_a_phrase_that_cannot_be_filled_gives_a_plain_sentence() -> None:
     alert = card(reasons=(FeatureReason("TX_AMOUNT", 5.0, 0.0, 0.5),))
     assert AlertTexts(FRAUD).text(alert).endswith(": TX_AMOUNT is 5, usually 0.")
