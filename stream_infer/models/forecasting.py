@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
+from threadpoolctl import threadpool_limits
 
 from stream_infer.errors import GateFailedError
 from stream_infer.models.export import INPUT
@@ -134,7 +135,9 @@ def _fit(
         max_iter=EPOCHS,
         random_state=seed,
     )
-    with warnings.catch_warnings():
+    # One thread: sums that are cut over threads depend on how many, and products of 256 rows
+    # gain nothing from more.
+    with warnings.catch_warnings(), threadpool_limits(1):
         # A few epochs are meant: more fit these rows better and others worse.
         warnings.simplefilter("ignore", ConvergenceWarning)
         network.fit(rows, targets / size)

@@ -116,6 +116,15 @@ def test_a_linked_key_is_seen_until_it_is_forgotten() -> None:
     assert found[:, 1].tolist() == [0.0, 1.0, 1.0, 0.0]
 
 
+def test_a_slot_that_another_key_was_given_is_not_taken_for_the_forgotten_key_s() -> None:
+    fold = StageFold(stage())
+    fold.fold(log_of([(100, "b")]))
+    fold.fold(log_of([(1_000, "d")]))
+    fold.sweep()
+    fold.fold(log_of([(1_001, "c")]))
+    assert fold.fold(log_of([(1_002, "a")])).features[0, 1] == 1.0
+
+
 def test_a_key_that_the_table_lacks_has_no_links_and_facts_of_zero() -> None:
     found = StageFold(stage()).fold(log_of([(100, "b"), (101, "other")])).features
     assert found[1].tolist() == [1.0, 0.0]

@@ -137,6 +137,7 @@ OWNERS: dict[str, set[str]] = {
     "skl2onnx": {"models"},
     "sklearn": {"models"},
     "structlog": {"app", "cli", "dataplane", "logs", "observability", "worker"},
+    "threadpoolctl": {"models"},
 }
 
 
