@@ -5,7 +5,8 @@ r"""The record from a scoring stage to the alert stage: one flat JSON array.
      2  upstream topic       \
      3  upstream partition    } the record that it was made from, and its number among those
      4  upstream offset       } made from it: a fold ignores what is not above the highest
-     5  sub                  /  (offset, sub) it has seen of each upstream partition
+     5  sub                  /  (offset, sub) it has seen of each upstream partition, so they
+                                are written in this order
      6  event time           ms since the epoch
      7  entity               what the alert is about
      8  group                what a storm is counted over, "" for the whole partition
@@ -36,8 +37,8 @@ from stream_infer.events.reasons import BadRecord
 from stream_infer.events.times import TIME_MS_MAX, TIME_MS_MIN
 
 SCHEMA_VERSION = 1
-SUB_MAX = 255
-"""Kinds of alerts that one record can be a candidate for, less one."""
+SUB_MAX = 2**31 - 1
+"""One tick may find every sensor of a partition silent, and each is a candidate of its own."""
 REASONS_MAX = 64
 FACTS_MAX = 64
 

@@ -15,7 +15,6 @@ import string
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from stream_infer.alerts.candidate import SUB_MAX
 from stream_infer.alerts.spec import MODEL_LEVELS, AlertKind, Alerts, EntityList, Limit, Storm
 from stream_infer.durations import parse_duration
 from stream_infer.errors import ConfigError
@@ -42,7 +41,7 @@ class StormPlan:
 class KindPlan:
     """An `AlertKind` in numbers; times in ms.
 
-    index   its place among the declared kinds, and the `sub` of its candidates
+    index   its place among the declared kinds, and the `sub` of a row's candidate of it
     bounds  rising levels; `words` the severity from each on
     """
 
@@ -109,8 +108,8 @@ def compile_alerts(alerts: Alerts, pipeline: str) -> AlertPlan:
     """
     if not alerts.topic:
         raise _wrong("alerts", "no topic is named", 'Write topic="alerts-<pipeline>".')
-    if not 1 <= len(alerts.kinds) <= SUB_MAX + 1:
-        raise _wrong("alerts", "there is no kind, or too many", f"Declare 1 to {SUB_MAX + 1}.")
+    if not alerts.kinds:
+        raise _wrong("alerts", "there is no kind", "Declare at least one AlertKind.")
     _check_names("kind", [kind.name for kind in alerts.kinds])
     _check_names("limit", [limit.name for limit in alerts.limits], dashes=True)
     _check_names("list", [entry.name for entry in alerts.lists], dashes=True)

@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from stream_infer.alerts.candidate import Candidate
 from stream_infer.alerts.declared import AlertPlan, KindPlan
 from stream_infer.alerts.lifecycle import Action, Status, decide, expire, follow
@@ -27,13 +25,13 @@ from stream_infer.alerts.state import (
     Key,
     Living,
     alert_id,
-    alert_of,
 )
 from stream_infer.alerts.store import AlertStore, Snapshot
+from stream_infer.alerts.telling import alert_of
 from stream_infer.alerts.wire import Alert, Change
 from stream_infer.errors import ConflictError, StateBudgetError
 
-_SUB_BITS = 8
+_NOTHING_SEEN = (-1, -1)
 _UPSTREAM_BYTES = 300
 
 _CHANGES: dict[Action, Change] = {
@@ -64,7 +62,7 @@ class AlertFold:
         self.plan = plan
         self.clock_ms: int | None = None
         self._memory_bytes_max = memory_bytes_max
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, tuple[int, int]] = {}
         self._store = AlertStore(plan)
         self._row = 0
         self._changes: list[AlertChange] = []
@@ -102,10 +100,13 @@ class AlertFold:
         return self._changes
 
     def snapshot(self) -> Snapshot:
-        """Return the state as text, whole numbers and bytes; equal states, equal snapshots."""
+        """Return the state as plain values; equal states, equal snapshots.
+
+        It holds text, whole numbers, lists and bytes, so that any codec takes it.
+        """
         return self._store.snapshot() | {
             "clock": self.clock_ms,
-            "upstreams": dict(sorted(self._seen.items())),
+            "upstreams": {name: list(place) for name, place in sorted(self._seen.items())},
         }
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -115,7 +116,7 @@ class AlertFold:
         """
         self._store = AlertStore.of(self.plan, snapshot)
         self.clock_ms = snapshot["clock"]
-        self._seen = dict(snapshot["upstreams"])
+        self._seen = {name: (offset, sub) for name, (offset, sub) in snapshot["upstreams"].items()}
         self._check_budget()
 
     # One row.
@@ -125,8 +126,8 @@ class AlertFold:
         if candidate.upstream_offset < 0:
             return True  # a record of our own, such as a tick, which does no harm twice
         upstream = f"{candidate.upstream_topic}-{candidate.upstream_partition}"
-        place = candidate.upstream_offset << _SUB_BITS | candidate.sub
-        if place <= self._seen.get(upstream, -1):
+        place = (candidate.upstream_offset, candidate.sub)
+        if place <= self._seen.get(upstream, _NOTHING_SEEN):
             return False
         self._seen[upstream] = place
         return True
@@ -193,7 +194,8 @@ class AlertFold:
         before = 0 if living is None else living.bytes
         status = follow(Status.NONE if living is None else living.status, action)
         if living is None:
-            living = self._opened(key, candidate, kind, clock)
+            name = alert_id(self.plan.pipeline, kind.name, key, candidate)
+            living = Living.of(candidate, key, name, kind, clock)
         living.status = status
         if action is Action.REOPEN:
             living.cleared_time = None
@@ -211,19 +213,6 @@ class AlertFold:
         for single in merged:
             self._merge(single, living, kind, clock)
         self._store.hold(living, before)
-
-    def _opened(self, key: Key, candidate: Candidate, kind: KindPlan, clock: int) -> Living:
-        return Living(
-            key,
-            candidate.group,
-            Status.NONE,
-            alert_id(self.plan.pipeline, kind.name, key, candidate),
-            opened_time=candidate.event_time,
-            last_time=candidate.event_time,
-            touched=clock,
-            best=candidate,
-            severity=kind.severity(candidate.level),
-        )
 
     # Storms: many alerts of one group become one.
 
@@ -305,9 +294,7 @@ class AlertFold:
         living.revision += 1
         living.told_severity, living.told_count = living.severity, living.count
         living.told_clock = self.clock_ms or 0
-        alert = alert_of(living, kind, self.plan, change)
-        if merged_into is not None:
-            alert = msgspec.structs.replace(alert, merged_into=merged_into)
+        alert = alert_of(living, kind, self.plan.pipeline, change, merged_into)
         self._changes.append(AlertChange(self._row, alert))
 
     def _check_budget(self) -> None:

@@ -15,9 +15,8 @@ from typing import NamedTuple
 import msgspec
 
 from stream_infer.alerts.candidate import Candidate
-from stream_infer.alerts.declared import AlertPlan, KindPlan
+from stream_infer.alerts.declared import KindPlan
 from stream_infer.alerts.lifecycle import Status
-from stream_infer.alerts.wire import Alert, AlertReason, Change
 
 EVENT_IDS_MAX = 20
 """Of an alert's events the first half and the newest half are named; `count` says how many."""
@@ -72,6 +71,23 @@ class Living(msgspec.Struct, array_like=True):
     told_count: int = 0
     told_clock: int = 0
     scheduled: int = 0
+
+    @classmethod
+    def of(
+        cls, candidate: Candidate, key: Key, alert_id: str, kind: KindPlan, clock: int
+    ) -> Living:
+        """Return an alert that nothing is counted of yet, and that is not open yet."""
+        return cls(
+            key,
+            candidate.group,
+            Status.NONE,
+            alert_id,
+            opened_time=candidate.event_time,
+            last_time=candidate.event_time,
+            touched=clock,
+            best=candidate,
+            severity=kind.severity(candidate.level),
+        )
 
     def end(self, kind: KindPlan) -> int:
         """Return when it is cleared, or when its quiet period is over."""
@@ -232,50 +248,6 @@ def alert_id(pipeline: str, kind: str, key: Key, candidate: Candidate) -> str:
     """Return the id of the alert that a candidate opens: the same in every replay."""
     facts = [pipeline, kind, key.scope, key.name, event_of(candidate)]
     return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]
-
-
-def alert_of(state: Living, kind: KindPlan, plan: AlertPlan, change: Change) -> Alert:
-    """Return the record of an alert as it is now; its text is the emitter's to write."""
-    best = state.best
-    return Alert(
-        alert_id=state.alert_id,
-        revision=state.revision,
-        pipeline=plan.pipeline,
-        kind=kind.name,
-        change=change,
-        status="open" if state.status is Status.OPEN else "cleared",
-        severity=kind.words[state.severity],
-        scope="group" if state.key.scope == GROUP else "entity",
-        entity_type=kind.spec.entity if state.is_single else kind.spec.group,
-        entity=state.key.name,
-        group=state.group,
-        opened_time=state.opened_time,
-        updated_time=state.last_time,
-        cleared_time=state.cleared_time,
-        level=best.level,
-        score=best.score,
-        decision=best.decision,
-        rule=best.rule,
-        model=best.model,
-        version=best.version,
-        count=state.count,
-        members=state.members,
-        member_ids=tuple(state.member_ids),
-        member_type=kind.spec.other if state.is_single else kind.spec.entity,
-        reopened=state.reopened,
-        reasons=tuple(
-            AlertReason(
-                feature=reason.feature,
-                value=reason.value,
-                usual=reason.usual,
-                contribution=reason.contribution,
-            )
-            for reason in best.reasons
-        ),
-        facts=best.facts,
-        event_ids=tuple(state.event_ids),
-        merged_into=None,
-    )
 
 
 def _origin(candidate: Candidate) -> tuple[str, int, int, int]:

@@ -59,7 +59,7 @@ def test_a_candidate_comes_back_as_it_was() -> None:
         (changed(0, 2), "out_of_range"),
         (changed(1, "noise"), "unknown_kind"),
         (changed(3, 2**15), "out_of_range"),
-        (changed(5, 256), "out_of_range"),
+        (changed(5, 2**31), "out_of_range"),
         (changed(6, 10**15), "out_of_range"),
         (changed(7, None), "wrong_type"),
         (changed(9, None), "wrong_type"),

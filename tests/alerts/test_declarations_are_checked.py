@@ -55,7 +55,7 @@ def test_a_wrong_kind_is_named(words: dict[str, Any], cause: str, fix: str) -> N
     ("changed", "cause", "fix"),
     [
         ({"topic": ""}, "no topic", "topic="),
-        ({"kinds": ()}, "no kind", "Declare 1"),
+        ({"kinds": ()}, "no kind", "at least one"),
         ({"kinds": (kind(), kind())}, "'heat' is wrong: it is declared twice", "another name"),
         ({"limits": (Limit(name="l", of="amount"),)}, "exactly one bound", "above="),
         ({"limits": (Limit(name="l", of="a", above=1, below=0),)}, "exactly one", "two limits"),

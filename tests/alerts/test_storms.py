@@ -12,8 +12,16 @@ FRAUD = kind(storm=Storm(single_max=3, within="10m"))
 
 
 def sensors(log: Log, corridors: int, each: int) -> list[Candidate]:
+    """Return candidates as one tick makes them: of one record, told apart by `sub`."""
     return [
-        log.at(0, 1.0, f"s-{corridor}-{number}", group=f"road-{corridor}")
+        log.at(
+            0,
+            1.0,
+            f"s-{corridor}-{number}",
+            group=f"road-{corridor}",
+            upstream_offset=7,
+            sub=corridor * each + number,
+        )
         for corridor in range(corridors)
         for number in range(each)
     ]
