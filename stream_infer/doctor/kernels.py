@@ -34,9 +34,14 @@ def examine_kernels() -> Finding:
 
 
 def _called(item: Any) -> bool:
-    """Say whether it is a kernel that was called: only such a one has code of its own."""
+    """Say whether it is a kernel that was called: only such a one has code of its own.
+
+    The parts of a kernel have been compiled too where the kernel had to be; they are never kept.
+    """
     stats = getattr(item, "stats", None)
-    return stats is not None and hasattr(stats, "cache_path") and bool(item.signatures)
+    if stats is None or not hasattr(stats, "cache_path"):
+        return False
+    return bool(item.signatures) and not item.targetoptions.get("forceinline", False)
 
 
 def judge_kernels(stats: list[Any], seconds: float) -> Finding:
