@@ -46,11 +46,8 @@ def show(
     if as_json:
         print_json({"settings": rows})
         return
-    if origin:
-        table = ((row["name"], row["value"], row["origin"], row["where"]) for row in rows)
-        print_table(("setting", "value", "origin", "where"), table)
-    else:
-        print_table(("setting", "value"), ((row["name"], row["value"]) for row in rows))
+    names = ("setting", "value", "origin", "where") if origin else ("setting", "value")
+    print_table(names, (_cells(row)[: len(names)] for row in rows))
 
 
 @command.command()
@@ -93,6 +90,13 @@ def _check_pipeline(settings: Any) -> None:
     if pipeline.labels is not None:
         LabelDecoder(pipeline.labels, pipeline.events, settings.label_field_mapping())
     judge_model(pipeline, plan, settings)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str | None, ...]:
+    """Return a row as texts that could be copied into a file: no commas in numbers."""
+    value = row["value"]
+    shown = None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return row["name"], shown, row["origin"], row["where"]
 
 
 def _told(config: Path | None, bootstrap: str | None) -> list[Told]:

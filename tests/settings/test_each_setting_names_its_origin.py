@@ -104,6 +104,7 @@ def test_config_show_prints_each_with_its_origin(
     ]
     shown = run_command("config", "show", "--config", config, "--origin")
     [line] = [line for line in shown.out.splitlines() if line.startswith("kafka.client_id")]
+    assert "7200000" in shown.out
     assert line.split() == ["kafka.client_id", "from-file", "file", str(config)]
     monkeypatch.chdir(config.parent)
     config.rename("stream-infer.toml")
