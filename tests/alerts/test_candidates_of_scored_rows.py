@@ -41,6 +41,7 @@ ALERTS = Alerts(
         Limit(name="amount-limit", of="amount", above=2000.0, score=0.7),
         Limit(name="high-amount", of="amount", above=1000.0, decision="review"),
         Limit(name="odd-habit", of="usual_amount", below=0.0, decision="review"),
+        Limit(name="negative", of="amount", below=0.0, decision="review"),
     ),
     lists=(
         EntityList(name="blocked", entity="customer_id", kind="block", score=0.9),

@@ -213,3 +213,10 @@ def test_an_alert_names_its_first_and_its_newest_events() -> None:
     assert last.count == 500
     numbers = [int(event_id.rsplit("-", 1)[1]) for event_id in last.event_ids]
     assert numbers == [*range(10), *range(490, 500)]
+
+
+def test_candidates_from_long_ago_open_an_alert_together_too() -> None:
+    log = Log()
+    plan = plan_of(kind(count_min=2, within="10m"))
+    late = [tick(START + 365 * 24 * HOUR), log.at(0, 0.6), log.at(1, 0.6)]
+    assert told(folded(plan, late)) == ["opened s-1", "cleared s-1"]

@@ -152,3 +152,8 @@ def test_one_run_for_all_rows_agrees_with_a_slow_twin(rows: list[list[float]]) -
             assert told.contribution == pytest.approx(slow[told.feature], abs=1e-6)
         contributions = [told.contribution or 0.0 for told in reasons]
         assert contributions == sorted(contributions, reverse=True)
+
+
+def test_a_contribution_without_bounds_is_no_reason() -> None:
+    matrix = np.array([ROW])
+    assert maker().explain(matrix, np.array([np.inf], np.float32), score) == [()]

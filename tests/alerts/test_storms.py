@@ -125,3 +125,13 @@ def test_an_entity_that_comes_late_to_a_storm_that_is_over_may_come_again() -> N
     groups = [change.alert.change for change in changes if change.alert.scope == "group"]
     assert groups[:2] == ["opened", "cleared"]
     assert set(groups[2:]) == {"amended"}
+
+
+def test_whoever_comes_while_a_road_s_alert_is_open_belongs_to_it() -> None:
+    log = Log()
+    fold = AlertFold(plan_of(SILENT))
+    fold.fold([log.at(0, 0.6, name) for name in "abcd"])
+    fold.fold([log.at(9, 0.6, "d"), log.at(18, 0.6, "d")])
+    changes = fold.fold([log.at(27, 0.6, "e")])
+    assert told(changes) == ["updated "]
+    assert changes[-1].alert.members == 5
