@@ -23,6 +23,7 @@ PACKAGE = "stream_infer"
 ROOT = Path(stream_infer.__file__).parent
 
 WORDS = {
+    "alerts.defaults",
     "alerts.spec",
     "durations",
     "errors",
@@ -50,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     # what everything is written in
     "errors": set(),
     "durations": {"errors"},
+    "alerts.defaults": {"alerts.spec"},
     "alerts.spec": set(),
     "events.columns": {"errors"},
     "events.contract": set(),
