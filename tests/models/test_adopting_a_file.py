@@ -10,6 +10,7 @@ import pytest
 from stream_infer.errors import InvalidDataError, NotFoundError
 from stream_infer.features.plan import compile_plan
 from stream_infer.models.adopt import adopt_model
+from stream_infer.models.ready import ready_model_dir
 from stream_infer.pipelines.fraud import pipeline
 from stream_infer.scoring.manifest import Thresholds
 from stream_infer.scoring.session import Scorer
@@ -70,3 +71,11 @@ def test_thresholds_in_the_wrong_order_are_a_wrong_setting(tmp_path: Path) -> No
     checks = {c["name"]: c for c in run_command("check", "fraud", *options).json["checks"]}
     assert checks["model"]["status"] == "failed"
     assert "model.review" in checks["model"]["detail"]
+
+
+def test_a_folder_with_a_manifest_serves_as_its_manifest_says(tmp_path: Path) -> None:
+    config = tmp_path / "stream-infer.toml"
+    config.write_text(f'[model]\npath = "{ready_model_dir("fraud")}"\nreview = 0.9\n')
+    options = ("--config", config, "--bootstrap", "127.0.0.1:1", "--json")
+    checks = {c["name"]: c for c in run_command("check", "fraud", *options).json["checks"]}
+    assert checks["model"]["detail"] == "fraud version 1 fits and scored one event."
