@@ -9,6 +9,7 @@ import msgspec
 from stream_infer.events.deadletter import SPRING
 from stream_infer.events.internal import internal_type
 from stream_infer.events.mapping import FieldMapping, wire_type
+from stream_infer.events.measures import NO_VALUE
 from stream_infer.events.scored import scored_type
 from stream_infer.events.scored_readings import scored_reading_type
 from stream_infer.events.topic_names import (
@@ -68,7 +69,8 @@ def topic_schemas(
         ).type
         schemas[pipeline.labels.topic] = _schema(label_type, f"Key: {events.id}.")
     for entity in internal_entities(pipeline):
-        note = f"Written between stages; key: {entity}."
+        known = events.known if entity == events.key else None
+        note = f"Written between stages; key: {entity if known is None else known.place}."
         schema = _schema(internal_type(events), note)
         schemas[internal_topic(pipeline, entity)] = _with_positions(schema, pipeline)
     publishes = publish_features or pipeline.model is None
@@ -98,7 +100,10 @@ def _with_positions(schema: dict[str, Any], pipeline: Pipeline) -> dict[str, Any
     names = {
         "InternalRecord": internal_type(events).__struct_fields__,
         "Entities": events.entities,
-        "Values": tuple(f"{name} * 10^{digits}" for name, digits in events.decimals.items()),
+        "Values": tuple(
+            f"{name} * 10^{digits}" + (f", {NO_VALUE} when absent" * (name in events.measures))
+            for name, digits in events.decimals.items()
+        ),
     }
     for title, fields in names.items():
         definition = schema["$defs"][title]

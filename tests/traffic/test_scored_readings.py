@@ -112,6 +112,13 @@ def test_what_is_published_fits_the_published_schema() -> None:
     assert set(found) == set(properties) - {"extra"}
 
 
+def test_the_internal_topic_s_schema_says_what_an_absent_value_is() -> None:
+    schema = topic_schemas(plan().pipeline)["traffic.by-corridor"]
+    assert schema["$comment"] == "Written between stages; key: corridor."
+    cells = schema["$defs"]["Values"]["prefixItems"]
+    assert cells[0]["title"] == "speed * 10^3, -9007199254740992 when absent"
+
+
 @pytest.mark.parametrize(
     ("speed", "flow", "level"),
     [
