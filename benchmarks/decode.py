@@ -70,7 +70,8 @@ def cases(n: int) -> dict[str, Callable[[], object]]:
     mapping = EventDecoder(events, MAPPING)
     columns = decoder.decode(good).columns
     offsets = np.arange(n)
-    columns.source_partition, columns.source_offset = np.full(n, 3), offsets
+    places = np.full(n, 3)
+    columns.source_partition, columns.source_offset = places, offsets
     random = np.random.default_rng(7)
     stage = random.integers(0, 90, (n, STAGE_FEATURES)).astype(np.float64)
     # Three counts and three means, as the customer stage of the fraud pipeline has.
@@ -82,7 +83,9 @@ def cases(n: int) -> dict[str, Callable[[], object]]:
     internal = InternalDecoder(events, features_count=STAGE_FEATURES)
 
     def encode() -> list[bytes]:
-        return encode_internal(columns, events.topic, 3, offsets, stage, "0123456789abcdef", events)
+        return encode_internal(
+            columns, events.topic, places, offsets, stage, "0123456789abcdef", events
+        )
 
     written = encode()
     plain = ScoredEncoder(pipeline, names)

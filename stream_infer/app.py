@@ -22,7 +22,7 @@ from stream_infer.dataplane.build import Parts, build_stages, stage_topics
 from stream_infer.dataplane.made_anew import refuse_inputs_made_anew
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.replay import replay_log
-from stream_infer.dataplane.sender import BATCH_BYTES_MAX, PartitionSender
+from stream_infer.dataplane.sender import BATCH_BYTES_MAX, StageSender
 from stream_infer.dataplane.transport import BatchConsumer, BatchTransport, RecordBatchSchema
 from stream_infer.dataplane.watch import watch_broker
 from stream_infer.errors import ConfigError
@@ -139,8 +139,8 @@ class StreamApp(faust.App):
 
     def _add_stage_agent(self, topic: str) -> None:
         async def stage(stream: Any) -> None:
-            async for batch in stream:
-                self.plane.accept(batch)
+            async for batches in stream:
+                self.plane.accept(batches)
 
         channel = self.topic(topic, schema=RecordBatchSchema(), acks=False)
         self.agent(channel, name=f"stage.{topic}")(stage)
@@ -173,7 +173,7 @@ class StreamApp(faust.App):
         return DataPlane(
             settings,
             replay=self._replay,
-            make_sender=lambda source: PartitionSender(source, self._make_producer),
+            make_sender=lambda stage: StageSender(stage, self._make_producer),
             on_failure=self.crash,
         )
 

@@ -1,18 +1,19 @@
-"""Emitters: from folded rows to output records."""
+"""Emitters: from folded rows of some partitions to output records."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.dataplane.outputs import Headers, Outputs
-from stream_infer.dataplane.stage import Emitted, ReadBatch
-from stream_infer.events.columns import EVENT, EventColumns
+from stream_infer.dataplane.outputs import Headers
+from stream_infer.dataplane.stage import Emitted, Part, ReadBatch
+from stream_infer.events.columns import EVENT, EventColumns, concat
 from stream_infer.events.internal import encode_internal
 from stream_infer.events.scored import ScoredEncoder
-from stream_infer.features.fold import Folded
 from stream_infer.features.plan import Plan
 from stream_infer.pipeline import Events
 from stream_infer.records import KeyPartitioner
@@ -36,29 +37,21 @@ class ForwardEmitter:
     partitioner: KeyPartitioner
     features_version: str
 
-    def emit(self, read: ReadBatch, folded: Folded | None, outputs: Outputs) -> Emitted:
+    def emit(self, parts: Sequence[Part]) -> list[Emitted]:
         """Add one internal record a row that was accepted."""
-        columns, rows, offsets, headers = read.columns, read.rows, read.offsets, read.headers()
-        features = columns.features
-        if folded is not None:
-            columns.late, columns.duplicate_of = folded.late, folded.duplicate_of
-            features = np.hstack((columns.features, folded.features))
-            if not folded.accepted.all():
-                kept = np.flatnonzero(folded.accepted)
-                columns, features = columns.take(kept), features[kept]
-                rows, offsets, headers = rows[kept], offsets[kept], _pick(headers, kept)
+        rows = accepted_rows(parts, events_only=False)
         values = encode_internal(
-            columns,
-            read.batch.source.topic,
-            read.batch.source.partition,
-            offsets,
-            features,
+            rows.columns,
+            parts[0].read.batch.source.topic,
+            rows.partitions,
+            rows.offsets,
+            rows.features,
             self.features_version,
             self.events,
         )
-        places = self.partitioner.place(columns.entities[self.entity])
-        outputs.add_many(self.topic, places, values, headers, rows.tolist())
-        return Emitted(forwarded=len(values))
+        places = self.partitioner.place(rows.columns.entities[self.entity])
+        rows.add_to(parts, self.topic, places, values)
+        return [Emitted(forwarded=count) for count in rows.counts]
 
 
 class ScoreEmitter:
@@ -86,25 +79,14 @@ class ScoreEmitter:
         self._topic = plan.pipeline.scored
         self._encoder = ScoredEncoder(plan.pipeline, plan.feature_names, self._publish_features)
 
-    def emit(self, read: ReadBatch, folded: Folded | None, outputs: Outputs) -> Emitted:
+    def emit(self, parts: Sequence[Part]) -> list[Emitted]:
         """Add one scored event for each event that was accepted."""
-        columns, rows, headers = read.columns, read.rows, read.headers()
-        features = columns.features
-        if folded is not None:
-            if self._plan.stages[-1].first:
-                columns.late, columns.duplicate_of = folded.late, folded.duplicate_of
-            features = np.hstack((columns.features, folded.features))
-            scored = folded.accepted & (columns.kind == EVENT)
-            if not scored.all():
-                kept = np.flatnonzero(scored)
-                columns, features = columns.take(kept), features[kept]
-                rows, headers = rows[kept], _pick(headers, kept)
-        if len(rows) == 0:
-            return Emitted()
-        values = self._encode(columns, self._plan.matrix(columns, features))
-        places = self._partitioner.place(columns.entities[self._key])
-        outputs.add_many(self._topic, places, values, headers, rows.tolist())
-        return Emitted(scored=len(values))
+        rows = accepted_rows(parts, events_only=True)
+        if len(rows.rows):
+            values = self._encode(rows.columns, self._plan.matrix(rows.columns, rows.features))
+            places = self._partitioner.place(rows.columns.entities[self._key])
+            rows.add_to(parts, self._topic, places, values)
+        return [Emitted(scored=count) for count in rows.counts]
 
     def _encode(self, columns: EventColumns, matrix: NDArray[np.float64]) -> list[bytes]:
         scores = decisions = model = version = None
@@ -123,5 +105,102 @@ class ScoreEmitter:
         )
 
 
-def _pick(headers: list[Headers] | None, kept: NDArray[np.int64]) -> list[Headers] | None:
-    return None if headers is None else [headers[i] for i in kept.tolist()]
+@dataclass(frozen=True, slots=True)
+class AcceptedRows:
+    """``n`` rows of all parts, those of one part behind those of another.
+
+    columns     with the fold's `late` and `duplicate_of` where it decides them
+    features    (n, k) float64, those of earlier stages first
+    partitions  (n,) int64, the partition that each row was read from
+    rows        (n,) int64, the row's place in its part's batch
+    offsets     (n,) int64, its offset in its partition
+    headers     its trace headers, None when no record has any
+    counts      rows of each part
+    """
+
+    columns: EventColumns
+    features: NDArray[np.float64]
+    partitions: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    headers: list[Headers] | None
+    counts: list[int]
+
+    def add_to(
+        self,
+        parts: Sequence[Part],
+        topic: str,
+        places: list[tuple[bytes, int]],
+        values: list[bytes],
+    ) -> None:
+        """Add one record a row to the outputs of the row's part."""
+        rows, headers = self.rows.tolist(), self.headers
+        start = 0
+        for part, count in zip(parts, self.counts, strict=True):
+            these = slice(start, start + count)
+            start += count
+            if count:
+                part.outputs.add_many(
+                    topic,
+                    places[these],
+                    values[these],
+                    None if headers is None else headers[these],
+                    rows[these],
+                )
+
+
+def accepted_rows(parts: Sequence[Part], *, events_only: bool) -> AcceptedRows:
+    """Return the rows that the folds accepted; all rows of a stage without state.
+
+    events_only  leave out labels and ticks
+    """
+    reads = [part.read for part in parts]
+    lengths = [len(read.rows) for read in reads]
+    columns = concat([read.columns for read in reads])
+    features = columns.features
+    wanted = None
+    folds = [part.folded for part in parts if part.folded is not None]
+    if folds:
+        # A stage that does not decide these hands them through.
+        columns.late = _joined([folded.late for folded in folds])
+        columns.duplicate_of = _joined([folded.duplicate_of for folded in folds])
+        features = np.hstack((features, _joined([folded.features for folded in folds])))
+        wanted = _joined([folded.accepted for folded in folds])
+    if events_only:
+        is_event = columns.kind == EVENT
+        wanted = is_event if wanted is None else wanted & is_event
+    every = AcceptedRows(
+        columns,
+        features,
+        np.repeat([read.batch.source.partition for read in reads], lengths),
+        _joined([read.rows for read in reads]),
+        _joined([read.offsets for read in reads]),
+        _headers(reads),
+        lengths,
+    )
+    return every if wanted is None or wanted.all() else _only(every, wanted)
+
+
+def _only(every: AcceptedRows, wanted: NDArray[np.bool_]) -> AcceptedRows:
+    kept = np.flatnonzero(wanted)
+    ends = np.searchsorted(kept, np.cumsum(every.counts))
+    return AcceptedRows(
+        every.columns.take(kept),
+        every.features[kept],
+        every.partitions[kept],
+        every.rows[kept],
+        every.offsets[kept],
+        None if every.headers is None else [every.headers[i] for i in kept.tolist()],
+        np.diff(ends, prepend=0).tolist(),
+    )
+
+
+def _headers(reads: list[ReadBatch]) -> list[Headers] | None:
+    """Return the trace headers of each row, or None when no record has any."""
+    if not any(read.batch.has_headers for read in reads):
+        return None
+    return [headers for read in reads for headers in read.headers()]
+
+
+def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

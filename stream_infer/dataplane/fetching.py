@@ -22,6 +22,15 @@ FETCH_MAX_WAIT_MS = 500
 FETCH_PARTIAL_WAIT_MS = 3
 """The same for a fetch that leaves partitions out: those are not asked for until it ends."""
 
+GATHER_MS_LEAST = 3.0
+GATHER_MS_MOST = 12.0
+"""How long the broker gathers while data flows: the shortest that is of use, and the longest."""
+
+BUSY, IDLE = 0.75, 0.5
+"""Shares of a core above and below which the broker gathers for longer, and for less long."""
+
+LOOK_AT_LOAD_SECONDS = 0.1
+
 FETCH_PARTITION_BYTES = 1 << 20
 """Of one partition in one fetch: some thousands of events. Larger fetches arrive later, and
 their records take memory while they wait."""
@@ -32,12 +41,16 @@ FLOWING_SECONDS = 0.05
 
 LOOK_AGAIN_SECONDS = 0.002
 
+TAKE_SECONDS = 0.002
+"""How long records may lie untaken before the other partitions are asked for without them."""
+
 
 def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool]) -> None:
     """Change a started fetcher.
 
     is_ours  whether a topic's records go to a stage
     """
+    gathering = Gathering(time.monotonic, time.process_time)
     # Not 100 ms of patience with a partition whose records nobody has taken.
     fetcher._prefetch_backoff = 0.0
     fetches = fetcher._records = LeanFetches(is_ours)
@@ -46,12 +59,22 @@ def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool]) -> None:
     def decide_with_wait(assignment: Any) -> Any:
         is_partial = any(tp in fetches for tp in assignment.tps)
         # While data flows, the broker gathers it for a moment: a batch of two records costs
-        # nearly as much as one of fifty, and at 2,000 events a second they fill a core.
-        is_flowing = time.monotonic() - fetches.last_data_s < FLOWING_SECONDS
+        # nearly as much as one of fifty.
+        age_s = time.monotonic() - fetches.last_data_s
+        is_flowing = age_s < FLOWING_SECONDS
         fetcher._fetch_min_bytes = GATHER_BYTES if is_flowing else 1
-        short = is_partial or is_flowing
-        fetcher._fetch_max_wait_ms = FETCH_PARTIAL_WAIT_MS if short else FETCH_MAX_WAIT_MS
+        fetcher._fetch_max_wait_ms = (
+            gathering.wait_ms()
+            if is_flowing
+            else FETCH_PARTIAL_WAIT_MS
+            if is_partial
+            else FETCH_MAX_WAIT_MS
+        )
         requests, resets, timeout, *others = decide(assignment)
+        if requests and is_partial and age_s < TAKE_SECONDS:
+            # What has just come is about to be taken, which ends this wait. Asked for without
+            # those partitions now, the broker would keep them waiting twice as long.
+            requests, timeout = [], min(timeout, TAKE_SECONDS - age_s)
         ended = all(task.done() for task in fetcher._pending_tasks)
         if not requests and not resets and fetcher._in_flight and ended:
             # The last fetch is over, but the callback that says so has not run yet: aiokafka
@@ -60,6 +83,40 @@ def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool]) -> None:
         return requests, resets, timeout, *others
 
     fetcher._get_actions_per_node = decide_with_wait
+
+
+class Gathering:
+    """How long the broker gathers while data flows: as short as this process can bear.
+
+    Each fetch costs some milliseconds of work, however little it brings. A process that
+    cannot keep up with short waits answers later than one that waits longer and fetches less
+    often: with two stages and 2,000 events a second the median fell from 46 ms to 19 ms when
+    the broker waited 6 ms instead of 3.
+
+    seconds  a clock that never goes back
+    worked   seconds of processor time that this process has used
+    """
+
+    def __init__(self, seconds: Callable[[], float], worked: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._worked = worked
+        self._looked_at = seconds()
+        self._worked_then = worked()
+        self._wait_ms = GATHER_MS_LEAST
+
+    def wait_ms(self) -> int:
+        """Return how long the broker should wait now, whole ms."""
+        passed = self._seconds() - self._looked_at
+        if passed >= LOOK_AT_LOAD_SECONDS:
+            worked = self._worked()
+            share = (worked - self._worked_then) / passed
+            self._looked_at += passed
+            self._worked_then = worked
+            if share > BUSY:
+                self._wait_ms = min(GATHER_MS_MOST, self._wait_ms * 1.5)
+            elif share < IDLE:
+                self._wait_ms = max(GATHER_MS_LEAST, self._wait_ms / 1.2)
+        return round(self._wait_ms)
 
 
 class LeanFetches(OrderedDict[TopicPartition, Any]):

@@ -32,9 +32,10 @@ from stream_infer.dataplane.offsets import (
     decide_start,
 )
 from stream_infer.dataplane.ranges import PartitionRanges
-from stream_infer.dataplane.sender import PartitionSender
+from stream_infer.dataplane.sender import StageSender
 from stream_infer.dataplane.stage import Stage
 from stream_infer.dataplane.task import PartitionTask, Phase, Replayer, Surroundings
+from stream_infer.dataplane.together import StageWork
 from stream_infer.features.fold import StageFold
 from stream_infer.settings.worker import WorkerSettings
 
@@ -51,7 +52,7 @@ class DataPlane:
 
     settings     how to run the stages
     replay       reads a log for the restore
-    make_sender  makes the sender of an input partition
+    make_sender  makes the sender of a stage, named by its name
     on_failure   called with what must stop the worker
     """
 
@@ -60,12 +61,14 @@ class DataPlane:
         settings: WorkerSettings,
         *,
         replay: Replayer,
-        make_sender: Callable[[Partition], PartitionSender],
+        make_sender: Callable[[str], StageSender],
         on_failure: Callable[[BaseException], Awaitable[None]],
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stages: dict[str, Stage] = {}
         self.topics: frozenset[str] = frozenset()
+        self._work: dict[str, StageWork] = {}
+        self._senders: dict[str, StageSender] = {}
         self.settings = settings
         self.tasks: dict[Partition, PartitionTask] = {}
         self.budget = InFlightBudget(settings.in_flight_bytes_max)
@@ -87,6 +90,7 @@ class DataPlane:
         """Set the stages to run, before anything is assigned."""
         self.stages = {stage.topic: stage for stage in stages}
         self.topics = frozenset(self.stages)
+        self._work = {topic: StageWork(stage) for topic, stage in self.stages.items()}
 
     # -- assignment -------------------------------------------------------------------
 
@@ -118,6 +122,10 @@ class DataPlane:
         self._ranges = {p: PartitionRanges(start.position) for p, start in ours.items()}
         self._declared = {p: start.declared for p, start in ours.items()}
         self._groups = self._group_partitions(ours)
+        self._senders = {
+            topic: self._make_sender(self.stages[topic].name)
+            for topic in {partition.topic for partition in ours}
+        }
         kept, self._kept = self._kept, {}
         for partition, start in ours.items():
             task = self._open_task(partition, start, kept.get(partition))
@@ -150,11 +158,11 @@ class DataPlane:
             start = StartPoint(start.declared, offset, start.position, start.must_commit, start.end)
         patience = self.settings.align_wait_max_ms
         return PartitionTask(
-            stage,
+            self._work[partition.topic],
             partition,
             start,
             state,
-            self._make_sender(partition),
+            self._senders[partition.topic],
             self._groups.get(stage.feeds) if stage.feeds else None,
             Surroundings(
                 replay=self._replay,
@@ -196,6 +204,7 @@ class DataPlane:
             await closing[unfinished].abandon()
         for finished in done:
             finished.result()
+        await self._end_senders({closing[each].source.topic for each in late})
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.commit()
@@ -204,6 +213,16 @@ class DataPlane:
             if settled is not None and settled[0] == self._ranges[partition].committed:
                 self._kept[partition] = settled
             task.drop_queued()
+
+    async def _end_senders(self, unanswered: set[str]) -> None:
+        """Stop the senders; not waiting for those that still have something under way."""
+        senders, self._senders = self._senders, {}
+        await asyncio.gather(
+            *(
+                sender.abandon() if topic in unanswered else sender.stop()
+                for topic, sender in senders.items()
+            )
+        )
 
     # -- delivery -----------------------------------------------------------------------
 
@@ -234,16 +253,17 @@ class DataPlane:
                 self.budget.take(source, batch.bytes)
                 yield batch
 
-    def accept(self, batch: RecordBatch) -> None:
-        """Take a batch from its stage's agent, unless it is of an assignment that has ended.
+    def accept(self, batches: Iterable[RecordBatch]) -> None:
+        """Take batches from their stage's agent, but none of an assignment that has ended.
 
         A partition that comes back is read again from its committed offset, so a batch that
         was opened before would be folded twice.
         """
-        task = self.tasks.get(batch.source)
-        current = all(self._is_current(batch.source, opened.owner) for opened in batch.ranges)
-        if task is not None and current and task.phase is not Phase.CLOSED:
-            task.put(batch)
+        for batch in batches:
+            task = self.tasks.get(batch.source)
+            current = all(self._is_current(batch.source, opened.owner) for opened in batch.ranges)
+            if task is not None and current and task.phase is not Phase.CLOSED:
+                task.put(batch)
 
     def _is_current(self, source: Partition, ranges: PartitionRanges) -> bool:
         return source in self.tasks and self._ranges.get(source) is ranges

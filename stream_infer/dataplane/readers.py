@@ -1,4 +1,4 @@
-"""Readers: from a record batch to columns, with every unusable record named.
+"""Readers: from record batches to columns, with every unusable record named.
 
 A row is unusable when it does not decode, when it claims to come from the future, or
 when it lies in a partition that is not its entity's. All three depend on the record
@@ -8,7 +8,9 @@ alone, so a replay refuses exactly the same rows.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Protocol
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,32 +52,39 @@ class PartitionCheck:
         self._partitioner = partitioner
         self._seen: dict[int, int] = defaultdict(int)
         self._wrong: dict[int, int] = defaultdict(int)
+        self._trusted: set[int] = set()
 
-    def misplaced(self, columns: EventColumns, partition: int) -> NDArray[np.bool_]:
+    def misplaced(self, columns: EventColumns, partitions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return (n,) bool, True where the row belongs elsewhere.
 
-        Raises ConflictError when most of a partition's first records are misplaced: then
-        the producer partitions in another way, and windows would be split over logs.
+        partitions  (n,) int64, where each row lies
+        Raises      ConflictError when most of a partition's first records are misplaced: then
+                    the producer partitions in another way, and windows would be split over logs
         """
         places = self._partitioner.place(columns.entities[self.entity])
-        wrong: NDArray[np.bool_] = np.array([place[1] for place in places]) != partition
-        if self._seen[partition] < 2 * WRONG_PARTITION_ROWS:
-            self._seen[partition] += len(wrong)
-            self._wrong[partition] += int(np.count_nonzero(wrong))
-            found = self._wrong[partition]
-            if found >= WRONG_PARTITION_ROWS and 2 * found > self._seen[partition]:
-                raise ConflictError(
-                    "wrong_partitioning",
-                    f"{found} of the first {self._seen[partition]} records of "
-                    f"{self.topic}-{partition} do not belong there: the producer does not "
-                    f"partition by murmur2 of {self.entity}, as Kafka's Java producer does.",
-                    f"Key the records by {self.entity} with partitioner murmur2 "
-                    "(librdkafka: partitioner=murmur2_random), or create the topics and run "
-                    "the worker with --partitioning rekey.",
-                    topic=self.topic,
-                    partition=partition,
-                )
+        wrong: NDArray[np.bool_] = np.array([place[1] for place in places], np.int64) != partitions
+        for partition in set(partitions.tolist()) - self._trusted:
+            self._judge(partition, wrong[partitions == partition])
         return wrong
+
+    def _judge(self, partition: int, wrong: NDArray[np.bool_]) -> None:
+        self._seen[partition] += len(wrong)
+        self._wrong[partition] += int(np.count_nonzero(wrong))
+        found = self._wrong[partition]
+        if found >= WRONG_PARTITION_ROWS and 2 * found > self._seen[partition]:
+            raise ConflictError(
+                "wrong_partitioning",
+                f"{found} of the first {self._seen[partition]} records of "
+                f"{self.topic}-{partition} do not belong there: the producer does not "
+                f"partition by murmur2 of {self.entity}, as Kafka's Java producer does.",
+                f"Key the records by {self.entity} with partitioner murmur2 "
+                "(librdkafka: partitioner=murmur2_random), or create the topics and run "
+                "the worker with --partitioning rekey.",
+                topic=self.topic,
+                partition=partition,
+            )
+        if self._seen[partition] >= 2 * WRONG_PARTITION_ROWS:
+            self._trusted.add(partition)
 
 
 class InputReader:
@@ -100,13 +109,14 @@ class InputReader:
         self._check = check
         self._by_label_time = by_label_time
 
-    def read(self, batch: RecordBatch) -> ReadBatch:
-        """Return the batch with good rows as columns and bad ones with their cause."""
-        decoded = self._decoder.decode(batch.values)
+    def read(self, batches: Sequence[RecordBatch]) -> list[ReadBatch]:
+        """Return each batch with good rows as columns and bad ones with their cause."""
+        records = _joined(batches)
+        decoded = self._decoder.decode(records.values)
         rows, columns = decoded.rows, decoded.columns
         bad = [BadRow(row.row, row.code, row.message) for row in decoded.bad]
         refused = np.zeros(len(rows), np.bool_)
-        for code, message, mask in self._screens(batch, rows, columns):
+        for code, message, mask in self._screens(batches, records, rows, columns):
             if mask.any():
                 news = mask & ~refused
                 bad.extend(BadRow(int(row), code, message) for row in rows[news])
@@ -114,19 +124,22 @@ class InputReader:
         if refused.any():
             kept = np.flatnonzero(~refused)
             rows, columns = rows[kept], columns.take(kept)
-        offsets = batch.offsets()[rows]
-        columns.source_topic = batch.source.topic
-        columns.source_partition = np.full(len(rows), batch.source.partition, np.int64)
-        columns.source_offset = offsets
-        return ReadBatch(batch, rows, offsets, columns, self._progress(columns), bad)
+        columns.source_topic = batches[0].source.topic
+        columns.source_partition = records.partitions[rows]
+        columns.source_offset = records.offsets[rows]
+        return _parted(batches, records, rows, columns, self._progress(columns), bad)
 
     def _progress(self, columns: EventColumns) -> NDArray[np.int64]:
         return columns.label_time if self._by_label_time else columns.event_time
 
     def _screens(
-        self, batch: RecordBatch, rows: NDArray[np.int64], columns: EventColumns
+        self,
+        batches: Sequence[RecordBatch],
+        records: _Records,
+        rows: NDArray[np.int64],
+        columns: EventColumns,
     ) -> list[tuple[str, str, NDArray[np.bool_]]]:
-        written = _written_ms(batch)[rows]
+        written = _written_ms(batches)[rows]
         allowed = format_duration(self._future_max_ms)
         ahead = screen_future(columns.event_time, written, self._future_max_ms)
         if self._by_label_time:
@@ -143,7 +156,7 @@ class InputReader:
                 (
                     "wrong_partition",
                     f"It does not belong to this partition by murmur2 of {self._check.entity}.",
-                    self._check.misplaced(columns, batch.source.partition),
+                    self._check.misplaced(columns, records.partitions[rows]),
                 )
             )
         return screens
@@ -155,36 +168,100 @@ class InternalReader:
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
 
-    def read(self, batch: RecordBatch) -> ReadBatch:
-        """Return the batch as columns.
+    def read(self, batches: Sequence[RecordBatch]) -> list[ReadBatch]:
+        """Return each batch as columns.
 
         Raises ConflictError when records were written for another feature specification:
         their features cannot be read as these, and dropping them would lose events.
         """
-        decoded = self._decoder.decode(batch.values)
+        records = _joined(batches)
+        decoded = self._decoder.decode(records.values)
         for record in decoded.bad:
             if record.code in ("features_version_mismatch", "schema_version_unknown"):
+                topic, partition = batches[0].source.topic, int(records.partitions[record.row])
                 raise ConflictError(
                     record.code,
-                    f"{batch.source} holds records written by another version of this pipeline.",
+                    f"{topic}-{partition} holds records written by another version of this "
+                    "pipeline.",
                     "Let the workers of that version finish the topic first, or give the "
                     "changed pipeline another name.",
-                    topic=batch.source.topic,
-                    partition=batch.source.partition,
+                    topic=topic,
+                    partition=partition,
                 )
         bad = [BadRow(row.row, row.code, row.message) for row in decoded.bad]
         columns = decoded.columns
         progress = np.where(columns.label_time > 0, columns.label_time, columns.event_time)
-        return ReadBatch(batch, decoded.rows, batch.offsets()[decoded.rows], columns, progress, bad)
+        return _parted(batches, records, decoded.rows, columns, progress, bad)
 
 
-def _written_ms(batch: RecordBatch) -> NDArray[np.int64]:
+class _Records(NamedTuple):
+    """The ``n`` records of all batches, those of one batch behind those of another.
+
+    values      n values
+    offsets     (n,) int64
+    partitions  (n,) int64
+    starts      row at which each batch begins, and n
+    """
+
+    values: list[bytes | None]
+    offsets: NDArray[np.int64]
+    partitions: NDArray[np.int64]
+    starts: list[int]
+
+
+def _joined(batches: Sequence[RecordBatch]) -> _Records:
+    lengths = [len(batch) for batch in batches]
+    if len(batches) == 1:
+        [batch] = batches
+        partitions = np.full(len(batch), batch.source.partition, np.int64)
+        return _Records(batch.values, batch.offsets(), partitions, [0, len(batch)])
+    return _Records(
+        [value for batch in batches for value in batch.values],
+        np.array([record.offset for batch in batches for record in batch.records], np.int64),
+        np.repeat(np.array([batch.source.partition for batch in batches], np.int64), lengths),
+        list(accumulate(lengths, initial=0)),
+    )
+
+
+def _parted(
+    batches: Sequence[RecordBatch],
+    records: _Records,
+    rows: NDArray[np.int64],
+    columns: EventColumns,
+    progress: NDArray[np.int64],
+    bad: list[BadRow],
+) -> list[ReadBatch]:
+    """Give each batch its own rows of what was read together."""
+    if len(batches) == 1:
+        return [ReadBatch(batches[0], rows, records.offsets[rows], columns, progress, bad)]
+    parts = []
+    ends = np.searchsorted(rows, records.starts).tolist()
+    for at, batch in enumerate(batches):
+        first, last = records.starts[at], records.starts[at + 1]
+        these = slice(ends[at], ends[at + 1])
+        own = rows[these]
+        parts.append(
+            ReadBatch(
+                batch,
+                own - first,
+                records.offsets[own],
+                columns.slice(these.start, these.stop),
+                progress[these],
+                [row._replace(row=row.row - first) for row in bad if first <= row.row < last],
+            )
+        )
+    return parts
+
+
+def _written_ms(batches: Sequence[RecordBatch]) -> NDArray[np.int64]:
     """Return (n,) int64: when each record was written, or its replay clock if that is declared."""
-    written = np.array([record.timestamp for record in batch.records], np.int64)
-    if not batch.has_headers:
-        return written
-    for row, record in enumerate(batch.records):
-        for name, value in record.headers:
-            if name == REPLAY_CLOCK_HEADER and value is not None and value.isdigit():
-                written[row] = int(value)
+    written = np.array([r.timestamp for batch in batches for r in batch.records], np.int64)
+    start = 0
+    for batch in batches:
+        if batch.has_headers:
+            for row, record in enumerate(batch.records, start):
+                for name, value in record.headers:
+                    if name == REPLAY_CLOCK_HEADER and value is not None and value.isdigit():
+                        written[row] = int(value)
+        start += len(batch)
     return written

@@ -1,12 +1,14 @@
-"""Writes a partition's outputs and answers only when every one is safe, or refused.
+"""Writes a stage's outputs and answers only when every one is safe, or refused.
 
-`PartitionSender` owns the producer of one input partition. The order in which that
-partition's outputs reach each destination is the order of its input, always: a stage
-downstream ignores every origin offset that is not above the highest it has seen, so
-one record written out of order would be lost for good. Three things keep it:
+`StageSender` owns the one producer of a stage in this worker. What its partitions have to
+write at the same time goes out together, for a request costs more than the records in it.
+The order in which an input partition's outputs reach each destination is the order of that
+input, always: a stage downstream ignores every origin offset that is not above the highest
+it has seen, so one record written out of order would be lost for good. Four things keep it:
 
+- each input partition has one delivery under way at a time;
 - outputs go in waves, at most one record batch per destination in each, and a wave is
-  sent only when the one before it was acknowledged;
+  sent only when the one before it was answered;
 - the producer is idempotent, so the client repeats a batch until it is answered and
   never overtakes one;
 - a batch that the broker refuses ends the producer (its sequence numbers now have a
@@ -20,6 +22,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -52,33 +55,92 @@ FORBIDDEN = (
 )
 
 
-class PartitionSender:
-    """Sends the outputs of one input partition, in order.
+Refused = tuple[Partition, Writes, str]
+"""Where records should have gone, the records, and the broker's answer."""
 
+
+@dataclass(slots=True, eq=False)
+class _Delivery:
+    """What one input partition wants written.
+
+    pending  what is not answered yet, in order
+    refused  what the broker will never take
+    answer   set when nothing is pending
+    """
+
+    pending: dict[Partition, Writes]
+    answer: asyncio.Future[None]
+    refused: list[Refused] = field(default_factory=list)
+
+    def settle(self, destination: Partition, count: int) -> None:
+        """Take the first records of a destination off what is pending."""
+        writes = self.pending.pop(destination)
+        if count < len(writes):
+            self.pending[destination] = writes.slice(count, len(writes))
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """A record batch for one destination.
+
+    shares  of each delivery in it, the number of its first records
+    """
+
+    builder: Any
+    size: int = 0
+    full: bool = False
+    shares: list[tuple[_Delivery, int]] = field(default_factory=list)
+
+    def fill(self, delivery: _Delivery, writes: Writes, now_ms: int) -> None:
+        """Append as many of the first records as fit."""
+        before = self.size
+        # The compiled builder inside: the wrapper around it costs as much again for each record.
+        append = self.builder._builder.append  # noqa: SLF001
+        for key, value, headers in zip(writes.keys, writes.values, writes.headers, strict=True):
+            if append(self.size, now_ms, key, value, headers) is None:
+                self.full = True
+                break
+            self.size += 1
+        self.builder._relative_offset = self.size  # noqa: SLF001 - what the wrapper counts
+        if self.size > before:
+            self.shares.append((delivery, self.size - before))
+
+
+class StageSender:
+    """Sends the outputs of one stage.
+
+    name           of the stage, for logs
     make_producer  makes a new, not yet started producer
     """
 
-    def __init__(self, source: Partition, make_producer: Callable[[], AIOKafkaProducer]) -> None:
-        self.source = source
+    def __init__(self, name: str, make_producer: Callable[[], AIOKafkaProducer]) -> None:
+        self.name = name
         self._make_producer = make_producer
         self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+        self._deliveries: list[_Delivery] = []
+        self._sending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the producer, waiting for the broker as long as it takes."""
-        while self._producer is None:
-            producer = self._make_producer()
-            try:
-                await producer.start()
-            except kafka_errors.KafkaError as error:
-                log.debug("producer_not_started", source=str(self.source), cause=str(error))
-                await producer.stop()
-                await asyncio.sleep(RETRY_SECONDS)
-            except asyncio.CancelledError:
-                # Revoked before it was up: without this its connections stay open.
-                await asyncio.shield(producer.stop())
-                raise
-            else:
-                self._producer = producer
+        """Start the producer, waiting for the broker as long as it takes. Safe to repeat."""
+        async with self._starting:
+            while self._producer is None:
+                self._producer = await self._try_to_start()
+
+    async def _try_to_start(self) -> AIOKafkaProducer | None:
+        producer = self._make_producer()
+        try:
+            await producer.start()
+        except kafka_errors.KafkaError as error:
+            log.debug("producer_not_started", stage=self.name, cause=str(error))
+            await producer.stop()
+            await asyncio.sleep(RETRY_SECONDS)
+            return None
+        except asyncio.CancelledError:
+            # Revoked before it was up: without this its connections stay open.
+            await asyncio.shield(producer.stop())
+            raise
+        return producer
 
     async def stop(self) -> None:
         """Stop the producer, all of whose batches were answered."""
@@ -92,6 +154,9 @@ class PartitionSender:
         An idempotent producer repeats a batch for as long as it lives, and its `stop` waits
         for that, so what sends is closed first.
         """
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending], timeout=1)
         producer, self._producer = self._producer, None
         if producer is None:
             return
@@ -100,65 +165,95 @@ class PartitionSender:
         with suppress(kafka_errors.KafkaError, TimeoutError):
             await asyncio.wait_for(producer.stop(), timeout=1)
 
-    async def deliver(self, outputs: Outputs) -> list[tuple[Partition, Writes, str]]:
+    async def deliver(self, outputs: Outputs) -> list[Refused]:
         """Write everything; return what the broker refused, record by record.
 
         Returns only when each record was acknowledged or refused. Raises BrokerError
-        when writing is forbidden.
+        when writing is forbidden. Callers do not wait for each other, except that what
+        comes while a wave is under way goes with the next one.
         """
-        refused: list[tuple[Partition, Writes, str]] = []
-        pending = dict(outputs.items())
-        while pending:
-            pending = await self._send_wave(pending, refused)
-        return refused
+        loop = asyncio.get_running_loop()
+        delivery = _Delivery(dict(outputs.items()), loop.create_future())
+        self._deliveries.append(delivery)
+        if self._sending is None:
+            self._sending = loop.create_task(self._send_all(), name=f"send-{self.name}")
+        await delivery.answer
+        return delivery.refused
 
-    async def _send_wave(
-        self, pending: dict[Partition, Writes], refused: list[tuple[Partition, Writes, str]]
-    ) -> dict[Partition, Writes]:
-        """Send the first batch of each destination; return what is left to send."""
-        producer = await self._started()
-        sent: list[tuple[Partition, int, Any]] = []
-        now_ms = int(time.time() * 1000)
-        for destination, writes in pending.items():
-            builder, taken = _build(producer, writes, now_ms)
-            sent.append((destination, taken, await self._submit(producer, builder, destination)))
-        answers = await asyncio.gather(*(future for _, _, future in sent), return_exceptions=True)
-        left: dict[Partition, Writes] = {}
-        broken = False
-        for (destination, taken, _), answer in zip(sent, answers, strict=True):
-            writes = pending[destination]
-            if isinstance(answer, BaseException):
-                broken = True
-                rest = await self._settle(destination, writes, taken, answer, refused)
+    async def _send_all(self) -> None:
+        try:
+            while self._deliveries:
+                await self._send_wave()
+                self._answer_settled()
+        except Exception as error:  # noqa: BLE001 - handed to those who wait
+            for delivery in self._deliveries:
+                if not delivery.answer.done():
+                    delivery.answer.set_exception(error)
+            self._deliveries.clear()
+        finally:
+            self._sending = None
+
+    def _answer_settled(self) -> None:
+        waiting = []
+        for delivery in self._deliveries:
+            if delivery.answer.done():
+                continue  # Its caller was cancelled.
+            if delivery.pending:
+                waiting.append(delivery)
             else:
-                rest = writes.slice(taken, len(writes)) if taken < len(writes) else None
-            if rest is not None and len(rest):
-                left[destination] = rest
+                delivery.answer.set_result(None)
+        self._deliveries = waiting
+
+    async def _send_wave(self) -> None:
+        """Send the first batch of each destination, and settle what is answered."""
+        producer = await self._started()
+        batches = self._build(producer)
+        sent = [
+            await self._submit(producer, batch, destination)
+            for destination, batch in batches.items()
+        ]
+        answers = await asyncio.gather(*sent, return_exceptions=True)
+        broken = False
+        for (destination, batch), answer in zip(batches.items(), answers, strict=True):
+            if not isinstance(answer, BaseException):
+                _settle(destination, batch)
+                continue
+            broken = True
+            if _is_final(answer):
+                await self._isolate(destination, _records(destination, batch), answer)
+                _settle(destination, batch)
+            else:
+                self._check_worth_repeating(destination, answer)
         if broken:
+            await asyncio.sleep(RETRY_SECONDS)
             await self._replace_producer()
-        return left
+
+    def _build(self, producer: AIOKafkaProducer) -> dict[Partition, _Batch]:
+        now_ms = int(time.time() * 1000)
+        batches: dict[Partition, _Batch] = {}
+        for delivery in self._deliveries:
+            for destination, writes in delivery.pending.items():
+                batch = batches.get(destination)
+                if batch is None:
+                    batch = batches[destination] = _Batch(producer.create_batch())
+                if not batch.full:
+                    batch.fill(delivery, writes, now_ms)
+        return batches
 
     async def _submit(
-        self, producer: AIOKafkaProducer, builder: Any, destination: Partition
-    ) -> Any:
+        self, producer: AIOKafkaProducer, batch: _Batch, destination: Partition
+    ) -> asyncio.Future[Any]:
         try:
-            return await producer.send_batch(
-                builder, destination.topic, partition=destination.partition
+            sent: asyncio.Future[Any] = await producer.send_batch(
+                batch.builder, destination.topic, partition=destination.partition
             )
         except kafka_errors.KafkaError as error:
-            failed = asyncio.get_running_loop().create_future()
-            failed.set_exception(error)
-            return failed
+            sent = asyncio.get_running_loop().create_future()
+            sent.set_exception(error)
+        return sent
 
-    async def _settle(
-        self,
-        destination: Partition,
-        writes: Writes,
-        taken: int,
-        answer: BaseException,
-        refused: list[tuple[Partition, Writes, str]],
-    ) -> Writes | None:
-        """Decide what happens with a batch that was not acknowledged; return what to send again."""
+    def _check_worth_repeating(self, destination: Partition, answer: BaseException) -> None:
+        """Raise unless what was answered may be otherwise the next time."""
         if isinstance(answer, FORBIDDEN):
             raise BrokerError(
                 "write_forbidden",
@@ -166,46 +261,58 @@ class PartitionSender:
                 "Grant the worker's user the WRITE right on that topic.",
                 topic=destination.topic,
             ) from answer
-        if isinstance(answer, REFUSED):
-            return await self._isolate(destination, writes, taken, answer, refused)
         if not isinstance(answer, kafka_errors.KafkaError | asyncio.CancelledError):
             raise answer
         log.warning(
             "output_not_acknowledged",
-            source=str(self.source),
+            stage=self.name,
             destination=str(destination),
             cause=str(answer),
         )
-        await asyncio.sleep(RETRY_SECONDS)
-        return writes
 
     async def _isolate(
         self,
         destination: Partition,
-        writes: Writes,
-        taken: int,
+        records: list[tuple[_Delivery, Writes]],
         answer: BaseException,
-        refused: list[tuple[Partition, Writes, str]],
-    ) -> Writes | None:
-        """Find the records for which a batch was refused; everything before them is written."""
-        batch, rest = writes.slice(0, taken), writes.slice(taken, len(writes))
-        if taken == 1:
+    ) -> None:
+        """Find the records for which a batch was refused; the others are written, in order."""
+        if len(records) == 1:
+            [(delivery, writes)] = records
             log.warning("output_refused", destination=str(destination), cause=str(answer))
-            refused.append((destination, batch, type(answer).__name__))
-            return rest
-        middle = taken // 2
-        for half in (batch.slice(0, middle), batch.slice(middle, taken)):
+            delivery.refused.append((destination, writes, type(answer).__name__))
+            return
+        middle = len(records) // 2
+        for half in (records[:middle], records[middle:]):
+            refusal = await self._send_alone(destination, half)
+            if refusal is not None:
+                await self._isolate(destination, half, refusal)
+
+    async def _send_alone(
+        self, destination: Partition, records: list[tuple[_Delivery, Writes]]
+    ) -> BaseException | None:
+        """Send records that fit into a batch by a producer that is whole; return a refusal."""
+        while True:
             await self._replace_producer()
-            one = Outputs()
-            one.by_destination[destination] = half
-            refused.extend(await self.deliver(one))
-        return rest
+            producer = await self._started()
+            batch = _Batch(producer.create_batch())
+            for delivery, writes in records:
+                batch.fill(delivery, writes, int(time.time() * 1000))
+            sent = await self._submit(producer, batch, destination)
+            answers = await asyncio.gather(sent, return_exceptions=True)
+            if not isinstance(answers[0], BaseException):
+                return None
+            answer: BaseException = answers[0]
+            if _is_final(answer):
+                return answer
+            self._check_worth_repeating(destination, answer)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
             await self.start()
         if self._producer is None:
-            raise BrokerError("sender_stopped", f"The sender of {self.source} was stopped.")
+            raise BrokerError("sender_stopped", f"The sender of stage {self.name} was stopped.")
         return self._producer
 
     async def _replace_producer(self) -> None:
@@ -213,15 +320,20 @@ class PartitionSender:
         await self.start()
 
 
-def _build(producer: AIOKafkaProducer, writes: Writes, now_ms: int) -> tuple[Any, int]:
-    """Return a batch with as many of the first records as fit, and their number (at least 1)."""
-    builder = producer.create_batch()
-    # The compiled builder inside: the wrapper around it costs as much again for each record.
-    append = builder._builder.append  # noqa: SLF001
-    taken = 0
-    for key, value, headers in zip(writes.keys, writes.values, writes.headers, strict=True):
-        if append(taken, now_ms, key, value, headers) is None:
-            break
-        taken += 1
-    builder._relative_offset = taken  # noqa: SLF001 - what the wrapper counts
-    return builder, taken
+def _is_final(answer: BaseException) -> bool:
+    """Say whether the broker will never take the same bytes."""
+    return isinstance(answer, REFUSED)
+
+
+def _settle(destination: Partition, batch: _Batch) -> None:
+    for delivery, count in batch.shares:
+        delivery.settle(destination, count)
+
+
+def _records(destination: Partition, batch: _Batch) -> list[tuple[_Delivery, Writes]]:
+    """Return the records of a batch one by one, each with the delivery that it belongs to."""
+    return [
+        (delivery, delivery.pending[destination].slice(at, at + 1))
+        for delivery, count in batch.shares
+        for at in range(count)
+    ]

@@ -1,4 +1,9 @@
-"""What one stage does to a record batch: read, fold, emit. No Kafka, no clock, no waiting.
+"""What one stage does to record batches: read, fold, emit. No Kafka, no clock, no waiting.
+
+Batches of several partitions are read in one call and emitted in one call: their partitions
+share the columns, the model and the encoder, and at a steady pace each batch is of a few
+records, so that what a call costs would be most of what an event costs. Only the fold is a
+partition's own.
 
 A `Stage` is put together from a reader (bytes to columns), a feature plan (the fold)
 and an emitter (columns to output records). The data plane runs it the same way
@@ -10,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +60,8 @@ class ReadBatch:
             self.bad if start == 0 else [],
         )
 
-    def headers(self) -> list[Headers] | None:
-        """Return the trace header of each good row, or None when no record has headers."""
-        if not self.batch.has_headers:
-            return None
+    def headers(self) -> list[Headers]:
+        """Return the trace header of each good row."""
         records = self.batch.records
         return [_trace(records[row].headers) for row in self.rows.tolist()]
 
@@ -66,15 +69,27 @@ class ReadBatch:
 class Reader(Protocol):
     """Turns records into columns."""
 
-    def read(self, batch: RecordBatch) -> ReadBatch:
-        """Return the batch with good rows as columns and bad ones with their cause."""
+    def read(self, batches: Sequence[RecordBatch]) -> list[ReadBatch]:
+        """Return each batch with good rows as columns and bad ones with their cause."""
 
 
 class Emitter(Protocol):
     """Turns folded rows into output records."""
 
-    def emit(self, read: ReadBatch, folded: Folded | None, outputs: Outputs) -> Emitted:
-        """Add the outputs of the rows that were accepted."""
+    def emit(self, parts: Sequence[Part]) -> list[Emitted]:
+        """Add the outputs of the rows that were accepted to the outputs of their part."""
+
+
+class Part(NamedTuple):
+    """One partition's share of what is emitted together.
+
+    folded   None in a stage without state
+    outputs  where its records go
+    """
+
+    read: ReadBatch
+    folded: Folded | None
+    outputs: Outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +138,24 @@ class Stage:
         """Return an empty state."""
         return None if self.plan is None else StageFold(self.plan, memory_bytes_max=bytes_max)
 
-    def step(self, read: ReadBatch, state: StageFold | None) -> StepResult:
-        """Fold the rows and return what is to be written."""
+    def step(self, work: Sequence[tuple[ReadBatch, StageFold | None]]) -> list[StepResult]:
+        """Fold each partition's rows into its state and return what is to be written for each."""
+        parts = [self._fold(read, state) for read, state in work]
+        emitted = self.emitter.emit(parts)
+        return [self._result(part, each) for part, each in zip(parts, emitted, strict=True)]
+
+    def _fold(self, read: ReadBatch, state: StageFold | None) -> Part:
         outputs = Outputs()
         for bad in read.bad:
             self.side.dead_letter(outputs, read.batch, bad, self.name)
-        folded = state.fold(read.columns) if state is not None else None
-        emitted = self.emitter.emit(read, folded, outputs)
+        return Part(read, None if state is None else state.fold(read.columns), outputs)
+
+    def _result(self, part: Part, emitted: Emitted) -> StepResult:
+        read, folded, outputs = part
         late = duplicates = ignored = 0
-        if state is not None and folded is not None:
+        if self.plan is not None and folded is not None:
             ignored = len(read.rows) - int(np.count_nonzero(folded.accepted))
-            if state.plan.first:
+            if self.plan.first:
                 late = self.side.copy_late(outputs, read.batch, read.rows[folded.late], self.name)
                 duplicates = int(np.count_nonzero(folded.duplicate_of >= 0))
         return StepResult(

@@ -28,8 +28,9 @@ from stream_infer.dataplane.alignment import NO_LIMIT, AlignmentGroup
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, BadRow, Partition, RecordBatch, merge
 from stream_infer.dataplane.offsets import StartPoint
 from stream_infer.dataplane.outputs import Outputs
-from stream_infer.dataplane.sender import PartitionSender
-from stream_infer.dataplane.stage import ReadBatch, Stage, StepResult
+from stream_infer.dataplane.sender import StageSender
+from stream_infer.dataplane.stage import ReadBatch, StepResult
+from stream_infer.dataplane.together import StageWork
 from stream_infer.errors import BrokerError
 from stream_infer.features.fold import StageFold
 
@@ -116,6 +117,7 @@ class Surroundings:
 class PartitionTask:
     """The work on one partition.
 
+    work    does the stage's work, for all its partitions together
     source  topic and partition
     start   where it begins
     state   a state that is right at ``start.replay_from``, None to begin with an empty one
@@ -124,25 +126,27 @@ class PartitionTask:
 
     def __init__(
         self,
-        stage: Stage,
+        work: StageWork,
         source: Partition,
         start: StartPoint,
         state: StageFold | None,
-        sender: PartitionSender,
+        sender: StageSender,
         group: AlignmentGroup | None,
         surroundings: Surroundings,
     ) -> None:
-        self.stage = stage
+        self.stage = work.stage
         self.source = source
         self.start = start
         self.phase = Phase.ASSIGNED
         self.counters = Counters()
         self.state = state
+        self._work_together = work
         self._sender = sender
         self._group = group
         self._around = surroundings
         self._queue: deque[RecordBatch] = deque()
         self._arrived = asyncio.Event()
+        self._taken: RecordBatch | None = None
         self._reading: ReadBatch | None = None
         self._next_row = 0
         self._position = start.position
@@ -180,7 +184,6 @@ class PartitionTask:
         if self._sending is not None:
             await asyncio.wait([self._sending])
         self.phase = Phase.CLOSED
-        await self._sender.stop()
 
     def settled(self) -> tuple[int, StageFold] | None:
         """Return ``(offset, state)`` if the state is exactly the fold up to that offset.
@@ -200,16 +203,15 @@ class PartitionTask:
             self._sending.cancel()
             await asyncio.wait([self._sending])
         self.state = None
-        await self._sender.abandon()
 
     def drop_queued(self) -> None:
         """Give back the room of batches that were delivered and not worked on."""
         while self._queue:
             batch = self._queue.popleft()
             self._around.on_release(self.source, batch.bytes)
-        if self._reading is not None:
-            self._around.on_release(self.source, self._reading.batch.bytes)
-            self._reading = None
+        if self._taken is not None:
+            self._around.on_release(self.source, self._taken.bytes)
+            self._taken = self._reading = None
 
     async def _restore(self) -> None:
         self.phase = Phase.RESTORING
@@ -219,7 +221,7 @@ class PartitionTask:
             return
 
         def fold(batch: RecordBatch) -> None:
-            read = self.stage.reader.read(batch)
+            [read] = self.stage.reader.read([batch])
             self.stage.fold_only(read, self.state)
             self.counters.restored += len(batch)
 
@@ -244,7 +246,8 @@ class PartitionTask:
 
     async def _work(self, batch: RecordBatch) -> None:
         """Do one batch, in as many steps as the alignment asks for."""
-        read = self.stage.reader.read(batch)
+        self._taken = batch
+        read = await self._work_together.read(batch)
         self._reading, self._next_row = read, 0
         self.counters.batches += 1
         rows = len(read.rows)
@@ -252,14 +255,14 @@ class PartitionTask:
             end = await self._permitted(read)
             part = read.slice(self._next_row, end)
             self._steps_folded += 1
-            result = self.stage.step(part, self.state)
+            result = await self._work_together.step(part, self.state)
             self.counters.add(result)
             head = int(part.progress[0]) if len(part.progress) else None
             await self._finish_sending()
             last = end >= rows
             self._next_row = end
             if last:
-                self._reading = None
+                self._taken = self._reading = None
                 self._position = batch.last + 1
             self._begin_sending(result, batch, part.bad, head, last=last)
             if last:

@@ -1,10 +1,10 @@
-"""Faust's transport, changed so that one event carries a whole record batch.
+"""Faust's transport, changed so that one event carries the record batches of a fetch.
 
 Faust keeps the group membership, the rebalance callbacks, the agents and the
 ordinary topics. For the topics of our stages, four things differ:
 
-- `getmany` yields one message per record batch instead of one per record (the
-  per-record path costs about 50 us each, most of it four asyncio tasks per message);
+- `getmany` yields one message per topic and fetch instead of one per record (the
+  per-message path costs about 50 us each, most of it four asyncio tasks per message);
 - a batch's offsets are registered with the data plane before delivery, and only the
   data plane commits them: Faust acknowledges on exception and on cancellation too;
 - a seek goes to the data plane's own position, because Faust's "seek to committed"
@@ -25,7 +25,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
 from stream_infer.dataplane.fetching import (
     FETCH_MAX_WAIT_MS,
     FETCH_PARTITION_BYTES,
@@ -48,7 +48,7 @@ LEAVE_SECONDS_MAX = 10.0
 
 
 class RecordBatchSchema(faust.Schema[Any, Any]):
-    """Hands a record batch through as the event's value; the stage decodes it."""
+    """Hands record batches through as the event's value; the stage decodes them."""
 
     def compile(self, app: Any, **_options: Any) -> Any:
         """Return a decode function that decodes nothing."""
@@ -147,7 +147,7 @@ class BatchConsumer(driver.Consumer):
     # -- delivery ----------------------------------------------------------------
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
-        """Yield what the next fetch brings: a batch per partition of ours, else records."""
+        """Yield what the next fetch brings: the batches of a topic of ours, else records."""
         if not self.flow_active:
             await self.can_resume_flow.wait()
         wanted = self._get_active_partitions()
@@ -157,6 +157,7 @@ class BatchConsumer(driver.Consumer):
             return
         generation = self.app.consumer_generation_id
         fetched = await self._getmany(fetchable, timeout)
+        opened: dict[str, list[RecordBatch]] = {}
         for tp, records in fetched.items():
             if self.should_stop or not self._is_current(generation):
                 # Dropped records come again: every (re)assignment seeks to the position
@@ -166,25 +167,38 @@ class BatchConsumer(driver.Consumer):
                 for record in records:
                     yield tp, self._to_message(tp, record)
                 continue
-            for batch in self.plane.open(Partition(*tp), records):
-                yield tp, self._batch_message(tp, batch, generation)
+            batches = opened.setdefault(tp.topic, [])
+            batches += self.plane.open(Partition(*tp), records)
+            if sum(map(len, batches)) >= BATCH_ROWS_MAX:
+                yield self._batches_message(opened.pop(tp.topic), generation)
+        for batches in opened.values():
+            if batches:
+                yield self._batches_message(batches, generation)
 
     def _is_current(self, generation: int) -> bool:
         return bool(self.flow_active and self.app.consumer_generation_id == generation)
 
-    def _batch_message(self, tp: TP, batch: Any, generation: int) -> ConsumerMessage:
-        return ConsumerMessage(
+    def _batches_message(
+        self, batches: list[RecordBatch], generation: int
+    ) -> tuple[TP, ConsumerMessage]:
+        """Return batches of one topic as a message of the first one's partition.
+
+        Faust only looks whether a partition's messages come in order.
+        """
+        first = batches[0]
+        tp = TP(*first.source)
+        return tp, ConsumerMessage(
             tp.topic,
             tp.partition,
-            batch.last,
-            batch.records[-1].timestamp / 1000.0,
-            batch.records[-1].timestamp_type,
+            first.last,
+            first.records[-1].timestamp / 1000.0,
+            first.records[-1].timestamp_type,
             None,
             None,
-            batch,
+            cast("Any", batches),
             None,
             0,
-            batch.bytes,
+            sum(batch.bytes for batch in batches),
             tp,
             generation_id=generation,
         )

@@ -7,7 +7,7 @@ it, encoders write it out. Nothing here knows Kafka.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,3 +116,66 @@ class EventColumns:
             upstreams=self.upstreams,
             extra=None if self.extra is None else texts(self.extra),
         )
+
+
+def concat(parts: Sequence[EventColumns]) -> EventColumns:
+    """Return the rows of all parts, one part behind the other; at least one is given.
+
+    The parts are of one topic and one pipeline, such as batches of several partitions that
+    are decoded or encoded together. A single part is returned as it is, not copied.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    upstream, upstreams = _joined_upstreams(parts)
+    offsets = [part.upstream_offset for part in parts if part.upstream_offset is not None]
+    return EventColumns(
+        kind=np.concatenate([part.kind for part in parts]),
+        event_time=np.concatenate([part.event_time for part in parts]),
+        ids=_chain([part.ids for part in parts]),
+        entities={name: _chain([part.entities[name] for part in parts]) for name in first.entities},
+        values={
+            name: np.concatenate([part.values[name] for part in parts]) for name in first.values
+        },
+        features=np.concatenate([part.features for part in parts]),
+        source_topic=first.source_topic,
+        source_partition=np.concatenate([part.source_partition for part in parts]),
+        source_offset=np.concatenate([part.source_offset for part in parts]),
+        late=np.concatenate([part.late for part in parts]),
+        duplicate_of=np.concatenate([part.duplicate_of for part in parts]),
+        label=np.concatenate([part.label for part in parts]),
+        label_time=np.concatenate([part.label_time for part in parts]),
+        upstream=upstream,
+        upstream_offset=np.concatenate(offsets) if offsets else None,
+        upstreams=upstreams,
+        extra=_joined_extra(parts),
+    )
+
+
+def _chain(lists: list[list[Any]]) -> list[Any]:
+    return [item for each in lists for item in each]
+
+
+def _joined_upstreams(
+    parts: Sequence[EventColumns],
+) -> tuple[NDArray[np.int64] | None, list[str]]:
+    """Return each row's index into one list of names, and that list."""
+    indices = [part.upstream for part in parts if part.upstream is not None]
+    if not indices:
+        return None, []
+    shared = parts[0].upstreams
+    if all(part.upstreams is shared for part in parts):
+        return np.concatenate(indices), shared
+    places: dict[str, int] = {}
+    renumbered = []
+    for part, index in zip(parts, indices, strict=True):
+        moved = [places.setdefault(name, len(places)) for name in part.upstreams]
+        # One more, so that index -1 stays -1.
+        renumbered.append(np.array([*moved, -1], np.int64)[index])
+    return np.concatenate(renumbered), list(places)
+
+
+def _joined_extra(parts: Sequence[EventColumns]) -> list[bytes | None] | None:
+    if all(part.extra is None for part in parts):
+        return None
+    return _chain([part.extra or [None] * len(part) for part in parts])

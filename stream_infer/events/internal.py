@@ -90,7 +90,7 @@ def internal_type(events: Events) -> type[msgspec.Struct]:
 def encode_internal(
     columns: EventColumns,
     upstream_topic: str,
-    upstream_partition: int,
+    upstream_partitions: NDArray[np.int64],
     upstream_offsets: NDArray[np.int64],
     features: NDArray[np.float64],
     features_version: str,
@@ -98,11 +98,12 @@ def encode_internal(
 ) -> list[bytes]:
     """Return one record value per row.
 
-    columns           n rows of one upstream partition
-    upstream_offsets  (n,) int64, where each row stands there
-    features          (n, k) float64, those of earlier stages included
-    features_version  fingerprint of the stage that writes
-    Cost              O(n), under a microsecond a row
+    columns              n rows of one upstream topic
+    upstream_partitions  (n,) int64, in which of its partitions each row stands
+    upstream_offsets     (n,) int64, and where there
+    features             (n, k) float64, those of earlier stages included
+    features_version     fingerprint of the stage that writes
+    Cost                 O(n), under a microsecond a row
     """
     # An event's own topic is the upstream one only in the pipeline's first stage.
     is_source = upstream_topic == columns.source_topic
@@ -114,7 +115,7 @@ def encode_internal(
                 repeat(SCHEMA_VERSION),
                 columns.kind.tolist(),
                 repeat(upstream_topic),
-                repeat(upstream_partition),
+                upstream_partitions.tolist(),
                 upstream_offsets.tolist(),
                 repeat(None) if is_source else _source_topics(columns),
                 no_position if is_source else columns.source_partition.tolist(),

@@ -93,7 +93,7 @@ def internal_record(pipeline: Pipeline, offset: int) -> bytes:
     (encoded,) = encode_internal(
         columns,
         pipeline.events.topic,
-        0,
+        np.array([0]),
         np.array([offset]),
         np.zeros((1, 0)),
         "version",

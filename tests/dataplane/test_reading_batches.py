@@ -66,15 +66,15 @@ def batch(*values: bytes | None, first: int = 100) -> RecordBatch:
 
 
 def test_good_rows_keep_their_offsets_when_bad_ones_stand_between() -> None:
-    read = reader().read(batch(transaction(), b"{", None, transaction()))
+    [read] = reader().read([batch(transaction(), b"{", None, transaction())])
     assert read.rows.tolist() == [0, 3]
     assert read.offsets.tolist() == read.columns.source_offset.tolist() == [100, 103]
     assert [(bad.row, bad.code) for bad in read.bad] == [(1, "truncated"), (2, "tombstone")]
 
 
 def test_an_event_far_ahead_of_its_record_is_refused_and_one_at_the_bound_is_not() -> None:
-    read = reader().read(
-        batch(transaction(event_time=NOW + HOUR), transaction(event_time=NOW + HOUR + 1))
+    [read] = reader().read(
+        [batch(transaction(event_time=NOW + HOUR), transaction(event_time=NOW + HOUR + 1))]
     )
     assert read.rows.tolist() == [0]
     assert [(bad.row, bad.code) for bad in read.bad] == [(1, "future_event")]
@@ -83,12 +83,12 @@ def test_an_event_far_ahead_of_its_record_is_refused_and_one_at_the_bound_is_not
 def test_in_a_declared_replay_the_replays_clock_counts_instead_of_the_records_own() -> None:
     clock = [(REPLAY_CLOCK_HEADER, str(NOW - 100 * HOUR).encode())]
     record = Fetched(5, transaction(event_time=NOW - HOUR), headers=clock)
-    read = reader().read(RecordBatch(SOURCE, [record]))
+    [read] = reader().read([RecordBatch(SOURCE, [record])])
     assert [bad.code for bad in read.bad] == ["future_event"]
 
 
 def test_a_record_in_the_wrong_partition_is_refused_alone() -> None:
-    read = reader().read(batch(transaction(), transaction(ELSEWHERE), transaction()))
+    [read] = reader().read([batch(transaction(), transaction(ELSEWHERE), transaction())])
     assert read.rows.tolist() == [0, 2]
     assert [(bad.row, bad.code) for bad in read.bad] == [(1, "wrong_partition")]
 
@@ -96,23 +96,23 @@ def test_a_record_in_the_wrong_partition_is_refused_alone() -> None:
 def test_a_topic_that_is_partitioned_otherwise_stops_the_worker_with_the_cure() -> None:
     wrong = [transaction(ELSEWHERE)] * WRONG_PARTITION_ROWS
     with pytest.raises(ConflictError) as caught:
-        reader().read(batch(*wrong))
+        reader().read([batch(*wrong)])
     assert caught.value.code == "wrong_partitioning"
     assert "--partitioning rekey" in caught.value.fix
 
 
 def test_a_few_misplaced_records_at_the_very_start_do_not_stop_the_worker() -> None:
     wrong = [transaction(ELSEWHERE)] * (WRONG_PARTITION_ROWS - 1)
-    assert len(reader().read(batch(*wrong)).bad) == WRONG_PARTITION_ROWS - 1
+    assert len(reader().read([batch(*wrong)])[0].bad) == WRONG_PARTITION_ROWS - 1
 
 
 def test_a_row_that_is_refused_for_two_reasons_is_one_dead_letter() -> None:
     both = transaction(ELSEWHERE, event_time=NOW + 2 * HOUR)
-    assert [bad.code for bad in reader().read(batch(both)).bad] == ["future_event"]
+    assert [bad.code for bad in reader().read([batch(both)])[0].bad] == ["future_event"]
 
 
 def test_without_a_check_a_record_may_lie_anywhere() -> None:
-    assert reader(check=False).read(batch(transaction(ELSEWHERE))).bad == []
+    assert reader(check=False).read([batch(transaction(ELSEWHERE))])[0].bad == []
 
 
 def test_labels_advance_by_the_time_they_became_known() -> None:
@@ -126,13 +126,13 @@ def test_labels_advance_by_the_time_they_became_known() -> None:
     )
     body = json.loads(transaction()) | {"is_fraud": True, "label_time": NOW - 5}
     late = body | {"label_time": NOW + 2 * HOUR}
-    read = labels.read(batch(json.dumps(body).encode(), json.dumps(late).encode()))
+    [read] = labels.read([batch(json.dumps(body).encode(), json.dumps(late).encode())])
     assert read.progress.tolist() == [NOW - 5]
     assert [bad.code for bad in read.bad] == ["future_event"]
 
 
 def test_slices_of_a_batch_hold_each_row_once_and_its_bad_rows_once() -> None:
-    read = reader().read(batch(transaction(), b"x", transaction(), transaction()))
+    [read] = reader().read([batch(transaction(), b"x", transaction(), transaction())])
     parts = [read.slice(0, 1), read.slice(1, 3)]
     assert [row for part in parts for row in part.rows.tolist()] == [0, 2, 3]
     assert [len(part.bad) for part in parts] == [1, 0]

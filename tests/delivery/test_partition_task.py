@@ -14,6 +14,7 @@ from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.offsets import StartPoint
 from stream_infer.dataplane.ranges import PartitionRanges
 from stream_infer.dataplane.task import PartitionTask
+from stream_infer.dataplane.together import StageWork
 from stream_infer.errors import BrokerError
 from support.dataplane import NEXT, SOURCE, Around, FakeLog, customer_stage, record
 from support.fake_kafka import FakeSender
@@ -36,7 +37,7 @@ class Running:
         self.ranges = PartitionRanges(start.position)
         self.given: list[int] = []
         self.task = PartitionTask(
-            customer_stage(),
+            StageWork(customer_stage()),
             SOURCE,
             start,
             None,
@@ -123,7 +124,6 @@ async def test_closing_waits_for_what_is_being_sent_and_the_state_is_settled() -
         assert settled is not None
         assert settled[0] == 4 == work.ranges.committable()
         assert settled[1].entries == 4
-        assert work.sender.stopped
 
 
 async def test_an_abandoned_task_completes_nothing_and_has_no_state() -> None:
@@ -136,7 +136,6 @@ async def test_an_abandoned_task_completes_nothing_and_has_no_state() -> None:
         work.task.drop_queued()
         assert work.ranges.committable() is None
         assert work.task.settled() is None
-        assert work.sender.stopped
 
 
 async def test_what_is_queued_when_a_task_ends_is_given_back_and_not_complete() -> None:

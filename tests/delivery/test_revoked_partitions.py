@@ -42,7 +42,7 @@ async def assign(fakes: PlaneOnFakes, declared: int = 0) -> None:
 def deliver(fakes: PlaneOnFakes, first: int, count: int) -> RecordBatch:
     """Let the consumer fetch and the agent hand over a batch."""
     [batch] = fakes.plane.open(SOURCE, [record(first + at) for at in range(count)])
-    fakes.plane.accept(batch)
+    fakes.plane.accept([batch])
     return batch
 
 
@@ -156,9 +156,9 @@ async def test_a_batch_that_was_fetched_before_the_partition_was_given_up_is_not
     async with assigned() as fakes:
         [stale] = fakes.plane.open(SOURCE, [record(offset) for offset in range(3)])
         await fakes.plane.revoke()
-        fakes.plane.accept(stale)
+        fakes.plane.accept([stale])
         await assign(fakes)
-        fakes.plane.accept(stale)
+        fakes.plane.accept([stale])
         deliver(fakes, 0, 3)
         await done(fakes, 3)
         assert len(fakes.sender.delivered) == 3
@@ -170,7 +170,7 @@ async def test_a_fetch_that_goes_on_after_the_partition_was_given_up_yields_noth
     monkeypatch.setattr(planes, "BATCH_ROWS_MAX", 2)
     async with assigned() as fakes:
         fetched = iter(fakes.plane.open(SOURCE, [record(offset) for offset in range(6)]))
-        fakes.plane.accept(next(fetched))
+        fakes.plane.accept([next(fetched)])
         await fakes.plane.revoke()
         await assign(fakes)
         assert list(fetched) == []

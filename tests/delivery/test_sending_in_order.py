@@ -10,12 +10,12 @@ from aiokafka import errors as kafka_errors
 from stream_infer.dataplane import sender as sending
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.outputs import Writes
-from stream_infer.dataplane.sender import PartitionSender
+from stream_infer.dataplane.sender import StageSender
 from stream_infer.errors import BrokerError
 from support import fake_kafka
 from support.fake_kafka import FAULTS, FakeKafka, Fault, outputs_of
+from support.worker import until
 
-SOURCE = Partition("in", 0)
 LONG, SHORT = Partition("by-terminal", 2), Partition("dead-letters", 0)
 VALUES = {LONG: [f"{i:02d}".encode() for i in range(10)], SHORT: [b"00", b"01", b"02", b"03"]}
 SENDS = 6
@@ -45,7 +45,7 @@ def given_back(
 
 async def test_without_a_fault_everything_is_written_once_in_order() -> None:
     kafka = FakeKafka()
-    sender = PartitionSender(SOURCE, kafka.producer)
+    sender = StageSender("customer", kafka.producer)
     assert await sender.deliver(outputs_of(VALUES)) == []
     await sender.stop()
     assert kafka.logs == VALUES
@@ -56,7 +56,7 @@ async def test_without_a_fault_everything_is_written_once_in_order() -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_one_fault_at_any_step_neither_loses_nor_reorders(fault: Fault, at: int) -> None:
     kafka = FakeKafka(faults={at: fault})
-    sender = PartitionSender(SOURCE, kafka.producer)
+    sender = StageSender("customer", kafka.producer)
     # A record that is refused when it is alone is given back: its place is the caller's matter.
     gone = given_back(await sender.deliver(outputs_of(VALUES)))
     await sender.stop()
@@ -76,7 +76,7 @@ async def test_a_fault_on_the_way_out_of_a_fault_neither_loses_nor_reorders(
 ) -> None:
     for at in range(SENDS):
         kafka = FakeKafka(faults={at: first, at + 1: second, at + 3: first}, start_faults=2)
-        sender = PartitionSender(SOURCE, kafka.producer)
+        sender = StageSender("customer", kafka.producer)
         gone = given_back(await sender.deliver(outputs_of(VALUES)))
         for destination, values in VALUES.items():
             folded = as_folded(kafka.logs[destination])
@@ -91,7 +91,7 @@ async def test_only_the_refused_record_is_given_back_and_its_neighbours_are_writ
 ) -> None:
     kafka = FakeKafka(refuses=frozenset({VALUES[LONG][row]}))
     values = {LONG: VALUES[LONG], SHORT: [b"x"]}
-    sender = PartitionSender(SOURCE, kafka.producer)
+    sender = StageSender("customer", kafka.producer)
     [(destination, writes, cause)] = await sender.deliver(outputs_of(values))
     assert (destination, writes.values, writes.rows) == (LONG, [VALUES[LONG][row]], [row])
     assert cause == "MessageSizeTooLargeError"
@@ -101,7 +101,7 @@ async def test_only_the_refused_record_is_given_back_and_its_neighbours_are_writ
 
 async def test_a_batch_of_which_all_is_refused_is_given_back_record_by_record_in_order() -> None:
     kafka = FakeKafka(refuses=frozenset(VALUES[LONG]))
-    sender = PartitionSender(SOURCE, kafka.producer)
+    sender = StageSender("customer", kafka.producer)
     refused = await sender.deliver(outputs_of({LONG: VALUES[LONG]}))
     assert [writes.rows for _, writes, _ in refused] == [[row] for row in range(10)]
 
@@ -111,7 +111,7 @@ async def test_what_may_not_be_written_stops_the_worker_with_a_named_cause(
 ) -> None:
     forbidden = kafka_errors.TopicAuthorizationFailedError
     monkeypatch.setitem(fake_kafka._ERRORS, "lost", forbidden)
-    sender = PartitionSender(SOURCE, FakeKafka(faults={0: "lost"}).producer)
+    sender = StageSender("customer", FakeKafka(faults={0: "lost"}).producer)
     with pytest.raises(BrokerError, match="does not let this worker write"):
         await sender.deliver(outputs_of({LONG: VALUES[LONG]}))
 
@@ -129,10 +129,86 @@ async def test_a_producer_that_is_cancelled_while_it_starts_is_stopped() -> None
         async def stop(self) -> None:
             Slow.stopped = True
 
-    sender = PartitionSender(SOURCE, Slow)
+    sender = StageSender("customer", Slow)
     starting = asyncio.create_task(sender.start())
     await started.wait()
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert Slow.stopped
+
+
+async def _deliver_at_once(
+    kafka: FakeKafka, parts: list[dict[Partition, list[bytes]]]
+) -> list[set[tuple[Partition, bytes | None]]]:
+    """Deliver what several input partitions have at the same time; return what each got back."""
+    sender = StageSender("customer", kafka.producer)
+    answers = await asyncio.gather(*(sender.deliver(outputs_of(part)) for part in parts))
+    await sender.stop()
+    assert kafka.running == 0
+    return [given_back(refused) for refused in answers]
+
+
+PARTS: list[dict[Partition, list[bytes]]] = [
+    {LONG: [b"a0", b"a1"], SHORT: [b"a2"]},
+    {LONG: [b"b0", b"b1", b"b2", b"b3", b"b4"]},
+    {LONG: [b"c0"], SHORT: [b"c1", b"c2", b"c3"]},
+]
+
+
+def of_part(log: list[bytes | None], letter: bytes) -> list[bytes | None]:
+    return [value for value in log if value is not None and value.startswith(letter)]
+
+
+async def test_what_several_partitions_write_at_once_goes_out_together() -> None:
+    kafka = FakeKafka()
+    assert await _deliver_at_once(kafka, PARTS) == [set(), set(), set()]
+    # Eight records for one destination and four for the other, three a batch.
+    assert kafka.sends == 3 + 2
+    for letter, part in zip((b"a", b"b", b"c"), PARTS, strict=True):
+        assert {d: of_part(log, letter) for d, log in kafka.logs.items() if d in part} == part
+
+
+@pytest.mark.parametrize("at", range(5))
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_under_several_partitions_neither_loses_nor_reorders_any(
+    fault: Fault, at: int
+) -> None:
+    kafka = FakeKafka(faults={at: fault})
+    answers = await _deliver_at_once(kafka, PARTS)
+    for letter, part, gone in zip((b"a", b"b", b"c"), PARTS, answers, strict=True):
+        for destination, values in part.items():
+            folded = as_folded(of_part(kafka.logs[destination], letter))
+            assert folded == [v for v in values if (destination, v) not in gone]
+
+
+async def test_a_refused_record_is_given_back_to_the_partition_that_it_came_from() -> None:
+    kafka = FakeKafka(refuses=frozenset({b"b3", b"c2"}))
+    assert await _deliver_at_once(kafka, PARTS) == [set(), {(LONG, b"b3")}, {(SHORT, b"c2")}]
+
+
+async def test_a_delivery_whose_caller_was_cancelled_does_not_hold_up_the_others() -> None:
+    kafka = FakeKafka(start_faults=3)
+    sender = StageSender("customer", kafka.producer)
+    gone, stays = (asyncio.create_task(sender.deliver(outputs_of(part))) for part in PARTS[:2])
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert await stays == []
+    assert of_part(kafka.logs[LONG], b"b") == PARTS[1][LONG]
+    await sender.stop()
+
+
+async def test_a_sender_that_is_abandoned_waits_for_no_answer() -> None:
+    class Silent(fake_kafka.FakeProducer):
+        async def send_batch(
+            self, batch: fake_kafka.FakeBatch, topic: str, *, partition: int
+        ) -> asyncio.Future[None]:
+            return asyncio.get_running_loop().create_future()
+
+    kafka = FakeKafka()
+    sender = StageSender("customer", lambda: Silent(kafka))
+    waiting = asyncio.create_task(sender.deliver(outputs_of(PARTS[0])))
+    await until(lambda: kafka.running == 1)
+    waiting.cancel()
+    await sender.abandon()
+    assert kafka.running == 0

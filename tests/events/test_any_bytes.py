@@ -100,7 +100,9 @@ def test_any_mixture_of_labels_is_decoded_as_one_by_one(values: list[bytes | Non
 def _internal(features: list[float]) -> bytes:
     columns = EventDecoder(EVENTS).decode([transaction()]).columns
     matrix = np.array([features], dtype=np.float64)
-    return encode_internal(columns, EVENTS.topic, 1, np.array([5]), matrix, "f", EVENTS)[0]
+    return encode_internal(
+        columns, EVENTS.topic, np.array([1]), np.array([5]), matrix, "f", EVENTS
+    )[0]
 
 
 @st.composite
@@ -173,7 +175,7 @@ def test_an_internal_record_comes_back_as_it_was(columns: EventColumns, upstream
         columns.source_partition = np.where(is_event, 3, -1)
         columns.source_offset = np.where(is_event, offsets, -1)
     features = np.where(np.isnan(columns.features), np.nan, columns.features)
-    values = encode_internal(columns, upstream, 3, offsets, features, "f1", EVENTS)
+    values = encode_internal(columns, upstream, np.full(n, 3), offsets, features, "f1", EVENTS)
     decoded = InternalDecoder(EVENTS, "f1", 3).decode(values)
     assert decoded.bad == []
     columns.features = features

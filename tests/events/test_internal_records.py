@@ -24,7 +24,9 @@ def rows(n: int = 3) -> EventColumns:
 
 def encoded(features: Any, columns: EventColumns | None = None) -> list[bytes]:
     matrix = np.array(features, dtype=np.float64)
-    return encode_internal(columns or rows(), "transactions", 2, OFFSETS, matrix, "abc", EVENTS)
+    return encode_internal(
+        columns or rows(), "transactions", np.full(3, 2), OFFSETS, matrix, "abc", EVENTS
+    )
 
 
 def changed(position: int, cell: Any) -> bytes:
@@ -56,7 +58,13 @@ def test_the_source_of_an_event_is_the_upstream_record_in_the_first_stage() -> N
 def test_the_source_of_an_event_travels_through_later_stages() -> None:
     first = InternalDecoder(EVENTS).decode(encoded([[1.0]] * 3)).columns
     values = encode_internal(
-        first, "fraud.by-terminal", 0, np.array([7, 8, 9]), first.features, "abc", EVENTS
+        first,
+        "fraud.by-terminal",
+        np.zeros(3, np.int64),
+        np.array([7, 8, 9]),
+        first.features,
+        "abc",
+        EVENTS,
     )
     second = InternalDecoder(EVENTS).decode(values).columns
     assert second.source_offset.tolist() == [41, 42, 43]
@@ -67,7 +75,9 @@ def test_the_source_of_an_event_travels_through_later_stages() -> None:
 
 def test_records_of_several_upstream_partitions_are_told_apart() -> None:
     one = encoded([[1.0]] * 3)
-    two = encode_internal(rows(), "transactions", 0, OFFSETS, np.ones((3, 1)), "abc", EVENTS)
+    two = encode_internal(
+        rows(), "transactions", np.zeros(3, np.int64), OFFSETS, np.ones((3, 1)), "abc", EVENTS
+    )
     columns = InternalDecoder(EVENTS).decode([one[0], two[0], one[1]]).columns
     assert columns.upstream is not None
     names = [columns.upstreams[index] for index in columns.upstream.tolist()]
@@ -80,7 +90,7 @@ def test_labels_stand_beside_events_without_features_or_source() -> None:
     labels = LabelDecoder(pipeline.labels, EVENTS).decode([value]).columns
     offsets = np.array([7])
     none = np.empty((1, 0))
-    label = encode_internal(labels, "fraud-labels", 1, offsets, none, "abc", EVENTS)
+    label = encode_internal(labels, "fraud-labels", np.array([1]), offsets, none, "abc", EVENTS)
     decoded = assert_same_as_one_by_one(
         InternalDecoder(EVENTS, features_count=1), [*encoded([[1.0]] * 3), *label]
     )

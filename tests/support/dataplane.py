@@ -30,7 +30,9 @@ NEXT = f"{PIPELINE.name}.by-terminal"
 def stages() -> list[Stage]:
     """Return the stages of the fraud pipeline, without a model, one partition a topic."""
     partitions = {spec.name: 1 for spec in pipeline_topics(PIPELINE)}
-    return build_stages(Parts(compile_plan(PIPELINE), None, partitions, SETTINGS))
+    return build_stages(
+        Parts(compile_plan(PIPELINE.with_partitioning("trusted")), None, partitions, SETTINGS)
+    )
 
 
 def customer_stage() -> Stage:
@@ -97,7 +99,7 @@ class PlaneOnFakes:
         self.plane = DataPlane(
             SETTINGS,
             replay=log.replay,
-            make_sender=lambda _source: self.sender,  # type: ignore[arg-type,return-value]
+            make_sender=lambda _stage: self.sender,  # type: ignore[arg-type,return-value]
             on_failure=self._failed,
         )
         self.plane.open_stages([customer_stage()])

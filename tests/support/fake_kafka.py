@@ -133,7 +133,7 @@ def outputs_of(values: Mapping[Partition, Sequence[bytes]]) -> Outputs:
 
 
 class FakeSender:
-    """Stands in for a `PartitionSender`: keeps what it is given, and answers when it is told to.
+    """Stands in for a `StageSender`: keeps what it is given, and answers when it is told to.
 
     answers  set: every delivery is acknowledged at once
     refuses  tells whether a record is refused: (topic, value) -> bool

@@ -1,0 +1,100 @@
+"""Work of one kind that comes up in the same turn of the event loop is done in one call.
+
+One fetch brings records of all partitions of a stage, and each partition's task goes on by
+itself. At a steady pace they have a few records each: decoding, scoring and encoding them
+partition by partition would cost as much for two records as for fifty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from stream_infer.dataplane.batch import BATCH_ROWS_MAX, RecordBatch
+from stream_infer.dataplane.stage import ReadBatch, Stage, StepResult
+from stream_infer.features.fold import StageFold
+
+Job = TypeVar("Job")
+Answer = TypeVar("Answer")
+
+ALONE_ROWS = BATCH_ROWS_MAX // 4
+"""A job of so many rows is done at once: waiting for others would win nothing."""
+
+
+class Together(Generic[Job, Answer]):
+    """Collects jobs until the event loop has run what is ready, then does them in one call.
+
+    do    does jobs, one answer each; what it raises is raised for each of them
+    rows  size of a job
+    """
+
+    def __init__(
+        self, do: Callable[[Sequence[Job]], list[Answer]], rows: Callable[[Job], int]
+    ) -> None:
+        self._do = do
+        self._rows = rows
+        self._waiting: list[tuple[Job, asyncio.Future[Answer]]] = []
+
+    async def ask(self, job: Job) -> Answer:
+        """Do one job, with others if there are any.
+
+        A job whose caller was cancelled before its turn is not done.
+        """
+        if self._rows(job) >= ALONE_ROWS:
+            return self._do([job])[0]
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._turn)
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((job, answer))
+        return await answer
+
+    def _turn(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        waiting = [each for each in waiting if not each[1].done()]
+        while waiting:
+            count = self._count(waiting)
+            self._answer(waiting[:count])
+            waiting = waiting[count:]
+
+    def _count(self, waiting: list[tuple[Job, asyncio.Future[Answer]]]) -> int:
+        """Return how many of the first jobs fit into one call, at least one."""
+        rows = 0
+        for count, (job, _) in enumerate(waiting):
+            rows += self._rows(job)
+            if rows > BATCH_ROWS_MAX and count:
+                return count
+        return len(waiting)
+
+    def _answer(self, waiting: list[tuple[Job, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = self._do([job for job, _ in waiting])
+        except Exception as error:  # noqa: BLE001 - handed to those who asked
+            for _, future in waiting:
+                future.set_exception(error)
+            return
+        for (_, future), answer in zip(waiting, answers, strict=True):
+            future.set_result(answer)
+
+
+class StageWork:
+    """What the tasks of one stage's partitions have done for them, together."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self._reads = Together[RecordBatch, ReadBatch](stage.reader.read, len)
+        self._steps = Together[tuple[ReadBatch, StageFold | None], StepResult](
+            stage.step, lambda job: len(job[0].rows)
+        )
+
+    async def read(self, batch: RecordBatch) -> ReadBatch:
+        """Return the batch as columns."""
+        return await self._reads.ask(batch)
+
+    async def step(self, read: ReadBatch, state: StageFold | None) -> StepResult:
+        """Fold the rows into the state and return what is to be written.
+
+        Who is cancelled meanwhile cannot know whether the state has moved.
+        """
+        return await self._steps.ask((read, state))
