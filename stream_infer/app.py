@@ -76,6 +76,8 @@ class StreamApp(faust.App):
         super().__init__(name, **{**FAUST_DEFAULTS, **options})
         self._make_parts: Callable[[Mapping[str, int]], Parts] | None = None
         self._pipeline: Pipeline | None = None
+        self.scored_by: tuple[str, str] | None = None
+        """Name and version of the model that scores."""
         self.plane = self._empty_plane(WorkerSettings())
 
     def _new_transport(self) -> BatchTransport:
@@ -125,6 +127,7 @@ class StreamApp(faust.App):
         pipeline = pipeline.with_partitioning(settings.partitioning)
         plan = compile_plan(pipeline)
         scorer = None if model is None else Scorer(model, plan.feature_names, plan.fingerprint)
+        self.scored_by = None if scorer is None else (scorer.name, scorer.version)
         self._pipeline = pipeline
         self.plane = self._empty_plane(settings)
         self._make_parts = lambda partitions: Parts(
@@ -167,7 +170,7 @@ class StreamApp(faust.App):
         self.plane.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
         self.plane.highwater = self._highwater
         self.add_future(self.plane.commit_forever())
-        self.add_future(watch_broker(self.connection))
+        self.add_future(watch_broker(self.connection, tell=self._note_broker))
 
     def _empty_plane(self, settings: WorkerSettings) -> DataPlane:
         return DataPlane(
@@ -201,6 +204,13 @@ class StreamApp(faust.App):
             linger_ms=0,
             max_batch_size=BATCH_BYTES_MAX,
         )
+
+    def _note_broker(self, away_since_s: float | None) -> None:
+        self.plane.broker_away_since_s = away_since_s
+
+    def consumer_loop(self) -> asyncio.AbstractEventLoop | None:
+        """Return the event loop of the consumer's thread, None before it has started."""
+        return cast("BatchConsumer", self.consumer).thread_loop()
 
     def _highwater(self, partition: Partition) -> int | None:
         return cast("BatchConsumer", self.consumer).end_of_log(partition)

@@ -9,12 +9,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+import stream_infer
 from stream_infer.app import StreamApp, run_until
+from stream_infer.dataplane.facts import PlaneObserver
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.kafka.connection import Connection, reach, translated
 from stream_infer.models.ready import ready_model_dir
+from stream_infer.observability.pulse import Pulse
+from stream_infer.observability.serving import observing
 from stream_infer.pipeline import Pipeline
 from stream_infer.scoring.model import Model
+from stream_infer.settings.web import WebSettings
 from stream_infer.settings.worker import WorkerSettings
 from stream_infer.windows.precompile import precompile
 
@@ -32,6 +37,7 @@ class Worker:
     model         a loaded model or its folder; by default the ready model named by the pipeline
     fields        where the events' fields stand in the user's own JSON
     label_fields  where the labels' fields stand
+    web           where metrics and health are served; None: nowhere
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class Worker:
         model: Model | Path | None = None,
         fields: FieldMapping | None = None,
         label_fields: FieldMapping | None = None,
+        web: WebSettings | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.connection = connection
@@ -52,10 +59,16 @@ class Worker:
             self.model = ready_model_dir(pipeline.model)
         self.fields = fields
         self.label_fields = label_fields
+        self.web = web
         self.app: StreamApp | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. Raises what made the worker stop on its own."""
+        name, version = self.pipeline.name, stream_infer.__version__
+        async with observing(self.web, pipeline=name, version=version) as pulse:
+            await self._run(stop, pulse)
+
+    async def _run(self, stop: asyncio.Event, pulse: Pulse) -> None:
         await reach(self.connection)
         # From the cache this takes milliseconds. Cold it takes many seconds of a core, and in
         # the middle of work the worker would miss its heartbeats.
@@ -71,6 +84,10 @@ class Worker:
                 fields=self.fields,
                 label_fields=self.label_fields,
             )
+            pulse.gather = PlaneObserver(
+                self.app.plane, model=self.app.scored_by, is_stopping=stop.is_set
+            )
+            pulse.watch("consumer's thread", self.app.consumer_loop)
             async with translated(self.connection):
                 await run_until(self.app, stop)
 

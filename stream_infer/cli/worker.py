@@ -27,6 +27,25 @@ if TYPE_CHECKING:
     from stream_infer.worker import Worker
 
 
+class WebPort(click.ParamType):
+    """A port, or one of two words."""
+
+    name = "port|auto|off"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        if value in {"auto", "off"}:
+            return str(value)
+        try:
+            port = int(value)
+        except ValueError:
+            port = -1
+        if not 0 <= port <= 65_535:
+            self.fail(f"{value!r} is no port: give 0 to 65535, auto or off", param, ctx)
+        return port
+
+
 @click.command(name="worker")
 @pipeline_argument
 @model_option
@@ -41,6 +60,14 @@ if TYPE_CHECKING:
     "--when-offset-lost",
     type=click.Choice(["fail", "earliest"]),
     help="What is done when retention removed unread records.",
+)
+@click.option(
+    "--web-host", metavar="HOST", help="Where metrics and health are served. [default: 127.0.0.1]"
+)
+@click.option(
+    "--web-port",
+    type=WebPort(),
+    help="0: any free one; auto: 6066, or any free one; off: none. [default: auto]",
 )
 @click.option(
     "--log-format",
@@ -61,6 +88,8 @@ def command(
     publish_features: bool,
     start: str | None,
     when_offset_lost: str | None,
+    web_host: str | None,
+    web_port: int | str | None,
     log_format: str | None,
     log_level: str | None,
     settings: Settings,
@@ -82,6 +111,7 @@ def command(
             start=start,
             when_offset_lost=when_offset_lost,
         ),
+        web=_with_flags(settings.web_settings(), host=web_host, port=web_port),
         model=model_to_serve(pipeline, settings),
         fields=fields or settings.field_mapping(),
         label_fields=label_fields or settings.label_field_mapping(),

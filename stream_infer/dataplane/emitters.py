@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from stream_infer.events.columns import EVENT, EventColumns, concat
 from stream_infer.events.internal import encode_internal
 from stream_infer.events.scored import ScoredEncoder
 from stream_infer.features.plan import Plan
+from stream_infer.observability.meter import EMIT, SCORE, StageMeter
 from stream_infer.pipeline import Events
 from stream_infer.records import KeyPartitioner
 from stream_infer.scoring.session import Scorer
@@ -37,7 +39,7 @@ class ForwardEmitter:
     partitioner: KeyPartitioner
     features_version: str
 
-    def emit(self, parts: Sequence[Part]) -> list[Emitted]:
+    def emit(self, parts: Sequence[Part], meter: StageMeter) -> list[Emitted]:
         """Add one internal record a row that was accepted."""
         rows = accepted_rows(parts, events_only=False)
         values = encode_internal(
@@ -79,20 +81,25 @@ class ScoreEmitter:
         self._topic = plan.pipeline.scored
         self._encoder = ScoredEncoder(plan.pipeline, plan.feature_names, self._publish_features)
 
-    def emit(self, parts: Sequence[Part]) -> list[Emitted]:
+    def emit(self, parts: Sequence[Part], meter: StageMeter) -> list[Emitted]:
         """Add one scored event for each event that was accepted."""
         rows = accepted_rows(parts, events_only=True)
         if len(rows.rows):
-            values = self._encode(rows.columns, self._plan.matrix(rows.columns, rows.features))
+            matrix = self._plan.matrix(rows.columns, rows.features)
+            values = self._encode(rows.columns, matrix, meter)
             places = self._partitioner.place(rows.columns.entities[self._key])
             rows.add_to(parts, self._topic, places, values)
         return [Emitted(scored=count) for count in rows.counts]
 
-    def _encode(self, columns: EventColumns, matrix: NDArray[np.float64]) -> list[bytes]:
+    def _encode(
+        self, columns: EventColumns, matrix: NDArray[np.float64], meter: StageMeter
+    ) -> list[bytes]:
         scores = decisions = model = version = None
         if self._scorer is not None:
+            began = perf_counter()
             scores = self._scorer.score(matrix)
             decisions = self._scorer.decisions(scores)
+            meter.lap_within(SCORE, EMIT, began)
             model, version = self._scorer.name, self._scorer.version
         return self._encoder.encode(
             columns,

@@ -37,6 +37,7 @@ from stream_infer.dataplane.stage import Stage
 from stream_infer.dataplane.task import PartitionTask, Phase, Replayer, Surroundings
 from stream_infer.dataplane.together import StageWork
 from stream_infer.features.fold import StageFold
+from stream_infer.observability.totals import StageTotals
 from stream_infer.settings.worker import WorkerSettings
 
 log = structlog.get_logger("stream_infer.dataplane")
@@ -74,6 +75,10 @@ class DataPlane:
         self.budget = InFlightBudget(settings.in_flight_bytes_max)
         self.highwater: Callable[[Partition], int | None] = lambda _partition: None
         self.commit_positions: CommitPositions | None = None
+        self.totals = StageTotals(since_ms=int(time.time() * 1000))
+        self.joined = False
+        self.polling_since_s: float | None = None
+        self.broker_away_since_s: float | None = None
         self._replay = replay
         self._make_sender = make_sender
         self._on_failure = on_failure
@@ -90,7 +95,10 @@ class DataPlane:
         """Set the stages to run, before anything is assigned."""
         self.stages = {stage.topic: stage for stage in stages}
         self.topics = frozenset(self.stages)
-        self._work = {topic: StageWork(stage) for topic, stage in self.stages.items()}
+        self._work = {
+            topic: StageWork(stage, self.totals.meter(stage.name))
+            for topic, stage in self.stages.items()
+        }
 
     # -- assignment -------------------------------------------------------------------
 
@@ -130,9 +138,11 @@ class DataPlane:
         for partition, start in ours.items():
             task = self._open_task(partition, start, kept.get(partition))
             self.tasks[partition] = task
+            self.totals.opened(task.stage.name, task.counters)
             self._runners[partition] = asyncio.create_task(
                 self._run(task), name=f"stage-{partition}"
             )
+        self.joined = True
         log.info("assigned", partitions=sorted(str(partition) for partition in ours))
 
     def _group_partitions(self, partitions: Iterable[Partition]) -> dict[str, AlignmentGroup]:
@@ -191,6 +201,7 @@ class DataPlane:
         Safe to repeat. A state that is exactly the fold of what is committed is kept: if
         the partition comes back, only what others have committed since is replayed.
         """
+        self.joined = False
         tasks, runners = self.tasks, self._runners
         self.tasks, self._runners = {}, {}
         if not tasks:
@@ -213,6 +224,7 @@ class DataPlane:
             if settled is not None and settled[0] == self._ranges[partition].committed:
                 self._kept[partition] = settled
             task.drop_queued()
+            self.totals.closed(task.counters)
 
     async def _end_senders(self, unanswered: set[str]) -> None:
         """Stop the senders; not waiting for those that still have something under way."""
@@ -271,6 +283,10 @@ class DataPlane:
     def positions(self) -> dict[Partition, int]:
         """Return the next offset to deliver of each partition."""
         return {partition: ranges.position for partition, ranges in self._ranges.items()}
+
+    def in_work(self) -> dict[Partition, tuple[int, int]]:
+        """Return the committed offset and the next offset to deliver of each partition."""
+        return {p: (ranges.committed, ranges.position) for p, ranges in self._ranges.items()}
 
     def _release(self, partition: Partition, size: int) -> None:
         self.budget.release(partition, size)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -26,6 +27,7 @@ from stream_infer.dataplane.side import SideOutputs
 from stream_infer.events.columns import EventColumns
 from stream_infer.features.fold import Folded, StageFold
 from stream_infer.features.plan import StagePlan
+from stream_infer.observability.meter import EMIT, FOLD, StageMeter
 
 
 @dataclass(slots=True)
@@ -76,7 +78,7 @@ class Reader(Protocol):
 class Emitter(Protocol):
     """Turns folded rows into output records."""
 
-    def emit(self, parts: Sequence[Part]) -> list[Emitted]:
+    def emit(self, parts: Sequence[Part], meter: StageMeter) -> list[Emitted]:
         """Add the outputs of the rows that were accepted to the outputs of their part."""
 
 
@@ -138,11 +140,20 @@ class Stage:
         """Return an empty state."""
         return None if self.plan is None else StageFold(self.plan, memory_bytes_max=bytes_max)
 
-    def step(self, work: Sequence[tuple[ReadBatch, StageFold | None]]) -> list[StepResult]:
+    def step(
+        self, work: Sequence[tuple[ReadBatch, StageFold | None]], meter: StageMeter
+    ) -> list[StepResult]:
         """Fold each partition's rows into its state and return what is to be written for each."""
+        began = perf_counter()
+        for read, _ in work:
+            for bad in read.bad:
+                meter.dead_letter(bad.code)
         parts = [self._fold(read, state) for read, state in work]
-        emitted = self.emitter.emit(parts)
-        return [self._result(part, each) for part, each in zip(parts, emitted, strict=True)]
+        began = meter.lap(FOLD, began)
+        emitted = self.emitter.emit(parts, meter)
+        results = [self._result(part, each) for part, each in zip(parts, emitted, strict=True)]
+        meter.lap(EMIT, began)
+        return results
 
     def _fold(self, read: ReadBatch, state: StageFold | None) -> Part:
         outputs = Outputs()

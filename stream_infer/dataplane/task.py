@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
+from time import perf_counter
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +34,7 @@ from stream_infer.dataplane.stage import ReadBatch, StepResult
 from stream_infer.dataplane.together import StageWork
 from stream_infer.errors import BrokerError
 from stream_infer.features.fold import StageFold
+from stream_infer.observability.meter import SEND
 
 log = structlog.get_logger("stream_infer.dataplane")
 
@@ -157,6 +159,13 @@ class PartitionTask:
         self._steps_folded = 0
         self._steps_acknowledged = 0
         self._breach_told_at: float | None = None
+        self.held = False
+        """Whether it waits for another partition by alignment."""
+
+    @property
+    def position(self) -> int:
+        """Offset of the next record to be worked on."""
+        return self._position
 
     # -- what comes in ------------------------------------------------------------
 
@@ -257,6 +266,8 @@ class PartitionTask:
             self._steps_folded += 1
             result = await self._work_together.step(part, self.state)
             self.counters.add(result)
+            if result.emitted.scored:
+                self._work_together.note_ages(part.columns)
             head = int(part.progress[0]) if len(part.progress) else None
             await self._finish_sending()
             last = end >= rows
@@ -298,7 +309,9 @@ class PartitionTask:
     async def _send(
         self, outputs: Outputs, batch: RecordBatch, bad: list[BadRow], *, last: bool
     ) -> None:
+        began = perf_counter()
         await self._deliver(outputs, batch, bad)
+        self._work_together.meter.lap(SEND, began)
         self._sending_head = None
         self._acknowledged(batch, last=last)
 
@@ -322,6 +335,7 @@ class PartitionTask:
                     causes[row] = BadRow(row, OUTPUT_REFUSED, message)
                     side.dead_letter(outputs, batch, causes[row], stage)
                     self.counters.dead_letters += 1
+                    self._work_together.meter.dead_letter(OUTPUT_REFUSED)
 
     def _acknowledged(self, batch: RecordBatch, *, last: bool) -> None:
         self._steps_acknowledged += 1
@@ -366,7 +380,9 @@ class PartitionTask:
                 self.counters.align_breaches += 1
                 self._tell_breach(holder)
                 return rows
+            self.held = True
             await self._around.wait_progress()
+            self.held = False
 
     def _tell_breach(self, holder: Partition | None) -> None:
         """Log that rows are folded out of step; at most once a minute, for each batch may do so."""

@@ -8,12 +8,15 @@ partition by partition would cost as much for two records as for fifty.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, RecordBatch
 from stream_infer.dataplane.stage import ReadBatch, Stage, StepResult
+from stream_infer.events.columns import EVENT, EventColumns
 from stream_infer.features.fold import StageFold
+from stream_infer.observability.meter import READ, StageMeter
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
@@ -81,12 +84,28 @@ class Together(Generic[Job, Answer]):
 class StageWork:
     """What the tasks of one stage's partitions have done for them, together."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, meter: StageMeter | None = None) -> None:
         self.stage = stage
-        self._reads = Together[RecordBatch, ReadBatch](stage.reader.read, len)
+        self.meter = meter or StageMeter()
+        self._reads = Together[RecordBatch, ReadBatch](self._read, len)
         self._steps = Together[tuple[ReadBatch, StageFold | None], StepResult](
-            stage.step, lambda job: len(job[0].rows)
+            self._step, lambda job: len(job[0].rows)
         )
+
+    def note_ages(self, columns: EventColumns) -> None:
+        """Measure how old events are now that they are scored."""
+        times = columns.event_time[columns.kind == EVENT]
+        self.meter.ages(times, int(time.time() * 1000))
+
+    def _read(self, batches: Sequence[RecordBatch]) -> list[ReadBatch]:
+        began = time.perf_counter()
+        reads = self.stage.reader.read(batches)
+        self.meter.lap(READ, began)
+        return reads
+
+    def _step(self, work: Sequence[tuple[ReadBatch, StageFold | None]]) -> list[StepResult]:
+        self.meter.batch(sum(len(read.rows) for read, _ in work))
+        return self.stage.step(work, self.meter)
 
     async def read(self, batch: RecordBatch) -> ReadBatch:
         """Return the batch as columns."""

@@ -16,6 +16,7 @@ ordinary topics. For the topics of our stages, four things differ:
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -156,7 +157,11 @@ class BatchConsumer(driver.Consumer):
             await self.plane.wait_for_room()
             return
         generation = self.app.consumer_generation_id
-        fetched = await self._getmany(fetchable, timeout)
+        self.plane.polling_since_s = time.monotonic()
+        try:
+            fetched = await self._getmany(fetchable, timeout)
+        finally:
+            self.plane.polling_since_s = None
         opened: dict[str, list[RecordBatch]] = {}
         for tp, records in fetched.items():
             if self.should_stop or not self._is_current(generation):
@@ -228,6 +233,11 @@ class BatchConsumer(driver.Consumer):
     async def commit_positions(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
         """Commit offsets of stage partitions."""
         await self._thread.call_thread(self._thread.commit_with_metadata, offsets)
+
+    def thread_loop(self) -> asyncio.AbstractEventLoop | None:
+        """Return the event loop of the thread that owns the client, None before it has started."""
+        thread = self._thread
+        return thread.thread_loop if thread._consumer is not None else None
 
     def end_of_log(self, partition: Partition) -> int | None:
         """Return the end of a partition's log as the last fetch told it, None if not known."""

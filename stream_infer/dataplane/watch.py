@@ -25,8 +25,12 @@ async def watch_broker(
     *,
     every_s: float = EVERY_SECONDS,
     knock: Callable[[Connection], Awaitable[object]] = reach,
+    tell: Callable[[float | None], None] = lambda _since: None,
 ) -> None:
-    """Look whether Kafka answers, for ever; log the change, not the state."""
+    """Look whether Kafka answers, for ever; log the change, not the state.
+
+    tell  called with the time since which it does not, and with None when it does again
+    """
     away_since: float | None = None
     while True:
         await asyncio.sleep(every_s)
@@ -35,8 +39,10 @@ async def watch_broker(
         except BrokerError as error:
             if away_since is None:
                 away_since = time.monotonic()
+                tell(away_since)
                 log.warning("waiting_for_broker", cause=error.message, fix=error.fix)
         else:
             if away_since is not None:
                 log.info("broker_is_back", after_s=round(time.monotonic() - away_since, 1))
                 away_since = None
+                tell(None)

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.stage import Part, ReadBatch, StepResult
 from stream_infer.dataplane.together import ALONE_ROWS, StageWork, Together
+from stream_infer.observability.meter import StageMeter
 from support.dataplane import PIPELINE, SOURCE, customer_stage, record, stages
+
+METER = StageMeter()
 
 
 def batch(partition: int, first: int, *bad_at: int, count: int = 5) -> RecordBatch:
@@ -41,10 +44,12 @@ def test_what_is_read_and_emitted_together_is_what_each_partition_alone_gives() 
         expected = []
         for each in batches:
             [read] = stage.reader.read([each])
-            [result] = stage.step([(read, alone[each.source.partition])])
+            [result] = stage.step([(read, alone[each.source.partition])], METER)
             expected.append(result)
         reads = stage.reader.read(batches)
-        results = stage.step([(read, together[read.batch.source.partition]) for read in reads])
+        results = stage.step(
+            [(read, together[read.batch.source.partition]) for read in reads], METER
+        )
         for found, wanted in zip(results, expected, strict=True):
             assert written(found) == written(wanted)
             assert dataclasses.replace(found, outputs=wanted.outputs) == wanted
@@ -60,7 +65,9 @@ def test_repeats_in_one_partition_leave_the_outputs_of_the_others_as_they_are() 
     first, second = customer_stage(), stages()[1]
     internal: list[bytes] = []
     [read] = first.reader.read([batch(0, 0, count=6)])
-    for destination, writes in first.step([(read, first.open_state(None))])[0].outputs.items():
+    for destination, writes in first.step([(read, first.open_state(None))], METER)[
+        0
+    ].outputs.items():
         assert destination.topic == second.topic
         internal += [value for value in writes.values if value is not None]
 
@@ -70,9 +77,9 @@ def test_repeats_in_one_partition_leave_the_outputs_of_the_others_as_they_are() 
 
     states = {0: second.open_state(None), 1: second.open_state(None)}
     [read] = second.reader.read([part(0, 0, internal[:3])])
-    second.step([(read, states[0])])
+    second.step([(read, states[0])], METER)
     reads = second.reader.read([part(0, 3, internal[1:4]), part(1, 0, internal[4:])])
-    repeated, fresh = second.step([(read, states[at]) for at, read in enumerate(reads)])
+    repeated, fresh = second.step([(read, states[at]) for at, read in enumerate(reads)], METER)
     assert repeated.ignored == 2
     assert ids(repeated) == ["t3"]
     assert ids(fresh) == ["t4", "t5"]
@@ -150,9 +157,9 @@ async def test_tasks_that_step_at_the_same_time_emit_once() -> None:
     emitted: list[int] = []
 
     class Counting:
-        def emit(self, parts: Sequence[Part]) -> list[object]:
+        def emit(self, parts: Sequence[Part], meter: StageMeter) -> list[object]:
             emitted.append(len(parts))
-            return stage.emitter.emit(parts)  # type: ignore[return-value]
+            return stage.emitter.emit(parts, meter)  # type: ignore[return-value]
 
     work = StageWork(dataclasses.replace(stage, emitter=Counting()))  # type: ignore[arg-type]
 
