@@ -50,7 +50,7 @@ class PlaneObserver:
             meters={name: meter.facts() for name, meter in plane.totals.meters().items()},
             in_flight_bytes=plane.budget.held,
             in_flight_bytes_max=plane.budget.bytes_max,
-            polling_since_s=plane.polling_since_s,
+            polled_s=plane.polled_s,
             broker_away_since_s=plane.broker_away_since_s,
             model=self._model,
         )

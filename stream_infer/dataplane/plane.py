@@ -77,7 +77,7 @@ class DataPlane:
         self.commit_positions: CommitPositions | None = None
         self.totals = StageTotals(since_ms=int(time.time() * 1000))
         self.joined = False
-        self.polling_since_s: float | None = None
+        self.polled_s: float | None = None
         self.broker_away_since_s: float | None = None
         self._replay = replay
         self._make_sender = make_sender

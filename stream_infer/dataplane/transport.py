@@ -151,17 +151,14 @@ class BatchConsumer(driver.Consumer):
         """Yield what the next fetch brings: the batches of a topic of ours, else records."""
         if not self.flow_active:
             await self.can_resume_flow.wait()
+        self.plane.polled_s = time.monotonic()
         wanted = self._get_active_partitions()
         fetchable = {tp for tp in wanted if self.plane.has_room(tp)}
         if not fetchable:
             await self.plane.wait_for_room()
             return
         generation = self.app.consumer_generation_id
-        self.plane.polling_since_s = time.monotonic()
-        try:
-            fetched = await self._getmany(fetchable, timeout)
-        finally:
-            self.plane.polling_since_s = None
+        fetched = await self._getmany(fetchable, timeout)
         opened: dict[str, list[RecordBatch]] = {}
         for tp, records in fetched.items():
             if self.should_stop or not self._is_current(generation):
