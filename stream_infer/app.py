@@ -27,10 +27,12 @@ from stream_infer.dataplane.transport import BatchConsumer, BatchTransport, Reco
 from stream_infer.dataplane.watch import watch_broker
 from stream_infer.errors import ConfigError
 from stream_infer.events.mapping import FieldMapping
+from stream_infer.events.topic_names import candidates_topic
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.topics import check_topics, pipeline_topics, read_topics
 from stream_infer.pipeline import Pipeline
+from stream_infer.scoring.conditions import ConditionScorer
 from stream_infer.scoring.model import Model
 from stream_infer.scoring.session import Scorer
 from stream_infer.settings.worker import WorkerSettings
@@ -126,8 +128,8 @@ class StreamApp(faust.App):
         settings = settings or WorkerSettings()
         pipeline = pipeline.with_partitioning(settings.partitioning)
         plan = compile_plan(pipeline)
-        scorer = None if model is None else Scorer(model, plan.feature_names, plan.fingerprint)
-        self.scored_by = None if scorer is None else (scorer.name, scorer.version)
+        scorer = _bind(model, plan)
+        self.scored_by = _name_of(scorer)
         self._pipeline = pipeline
         self.plane = self._empty_plane(settings)
         self._make_parts = lambda partitions: Parts(
@@ -136,6 +138,8 @@ class StreamApp(faust.App):
         topics = stage_topics(plan)
         topics += [pipeline.events.topic] if pipeline.rekeys else []
         topics += [pipeline.labels.topic] if pipeline.labels is not None else []
+        candidates = candidates_topic(pipeline)
+        topics += [candidates] if candidates is not None else []
         for topic in topics:
             self._add_stage_agent(topic)
         return plan
@@ -170,6 +174,7 @@ class StreamApp(faust.App):
         self.plane.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
         self.plane.highwater = self._highwater
         self.add_future(self.plane.commit_forever())
+        self.add_future(self.plane.tick_forever())
         self.add_future(watch_broker(self.connection, tell=self._note_broker))
 
     def _empty_plane(self, settings: WorkerSettings) -> DataPlane:
@@ -214,6 +219,21 @@ class StreamApp(faust.App):
 
     def _highwater(self, partition: Partition) -> int | None:
         return cast("BatchConsumer", self.consumer).end_of_log(partition)
+
+
+def _name_of(scorer: Scorer | ConditionScorer | None) -> tuple[str, str] | None:
+    if scorer is None or scorer.name is None or scorer.version is None:
+        return None
+    return scorer.name, scorer.version
+
+
+def _bind(model: Model | Path | str | None, plan: Plan) -> Scorer | ConditionScorer | None:
+    """Return the model as the pipeline uses it: for a probability, or for conditions."""
+    if model is None:
+        return None
+    if plan.pipeline.conditions is not None:
+        return ConditionScorer(plan, model)
+    return Scorer(model, plan.feature_names, plan.fingerprint)
 
 
 async def run_until(app: faust.App, stop: asyncio.Event) -> None:

@@ -81,6 +81,16 @@ class AlertFold:
         return len(self._store.held) + len(self._store.joined)
 
     @property
+    def entries(self) -> int:
+        """Alerts, and candidates that gather for one."""
+        return len(self._store.held)
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """When the passing of time may change something next; None when nothing waits."""
+        return self._store.next_due
+
+    @property
     def bytes(self) -> int:
         """About the memory that is held."""
         return self._store.bytes + len(self._seen) * _UPSTREAM_BYTES

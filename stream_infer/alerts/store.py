@@ -54,6 +54,11 @@ class AlertStore:
         """About the memory that is held."""
         return self._held_bytes + len(self.joined) * _JOINED_BYTES
 
+    @property
+    def next_due(self) -> int | None:
+        """When something held may be due next, ms; never later than that. None: nothing is."""
+        return self._dues[0][0] if self._dues else None
+
     def living(self, key: Key) -> Living | None:
         """Return the alert under a key, or None."""
         held = self.held.get(key)

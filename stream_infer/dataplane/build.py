@@ -5,18 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stream_infer.dataplane.emitters import ForwardEmitter, ScoreEmitter
+from stream_infer.alerts.declared import compile_alerts
+from stream_infer.alerts.maker import CandidateMaker
+from stream_infer.alerts.spec import Alerts
+from stream_infer.alerts.stage import AlertEmitter, AlertReader
+from stream_infer.dataplane.alerting import AlertStage
+from stream_infer.dataplane.answers import Answering, Probabilities, RoadConditions
+from stream_infer.dataplane.emitters import (
+    CandidateWriter,
+    ForwardEmitter,
+    ScoreEmitter,
+    placed_by,
+)
 from stream_infer.dataplane.readers import InputReader, InternalReader, PartitionCheck
 from stream_infer.dataplane.side import SideOutputs, SideTopic
-from stream_infer.dataplane.stage import Emitter, Stage
+from stream_infer.dataplane.stage import Emitter, FeatureStage, Stage
 from stream_infer.durations import parse_duration
 from stream_infer.events.decode import EventDecoder, LabelDecoder
 from stream_infer.events.internal import InternalDecoder
 from stream_infer.events.mapping import FieldMapping
+from stream_infer.events.topic_names import candidates_topic
 from stream_infer.features.plan import Plan
 from stream_infer.kafka.topic_specs import DEAD_LETTERS, LATE_EVENTS, internal_topic
 from stream_infer.pipeline import Pipeline
 from stream_infer.records import KeyPartitioner
+from stream_infer.scoring.conditions import ConditionScorer
 from stream_infer.scoring.session import Scorer
 from stream_infer.settings.worker import WorkerSettings
 
@@ -31,7 +44,7 @@ class Parts:
     """What the stages are built from.
 
     plan        the compiled pipeline
-    scorer      the model, None when the pipeline has none
+    scorer      the model, bound as the pipeline wants it; None when the pipeline has none
     partitions  topic -> number of partitions
     settings    how the worker runs
     mapping     field mapping of the events, None for the contract's own form
@@ -39,7 +52,7 @@ class Parts:
     """
 
     plan: Plan
-    scorer: Scorer | None
+    scorer: Scorer | ConditionScorer | None
     partitions: Mapping[str, int]
     settings: WorkerSettings
     mapping: FieldMapping | None = None
@@ -65,12 +78,14 @@ def build_stages(parts: Parts) -> list[Stage]:
         dead_letters=SideTopic(DEAD_LETTERS, parts.partitions[DEAD_LETTERS]),
         late_events=SideTopic(LATE_EVENTS, parts.partitions[LATE_EVENTS]),
     )
-    stages = []
+    stages: list[Stage] = []
     if parts.pipeline.rekeys:
         stages.append(_rekey_stage(parts, side))
     stages += [_fold_stage(parts, side, index) for index in range(len(parts.plan.stages))]
     if parts.pipeline.labels is not None:
         stages.append(_label_stage(parts, side))
+    if parts.pipeline.alerts is not None:
+        stages.append(_alert_stage(parts, parts.pipeline.alerts, side))
     return stages
 
 
@@ -82,28 +97,70 @@ def stage_topics(plan: Plan) -> list[str]:
     return [first, *internal[1:]]
 
 
-def _fold_stage(parts: Parts, side: SideOutputs, index: int) -> Stage:
+def _fold_stage(parts: Parts, side: SideOutputs, index: int) -> FeatureStage:
     plan, topics = parts.plan, stage_topics(parts.plan)
     stage_plan = plan.stages[index]
     last = index == len(plan.stages) - 1
     from_users = index == 0 and not parts.pipeline.rekeys
     emitter: Emitter
     if last:
+        answering = _answering(parts)
         emitter = ScoreEmitter(
             plan,
-            parts.scorer,
+            answering,
             parts.partitioner(plan.pipeline.scored),
-            publish_features=parts.settings.publish_features,
+            _candidate_writer(parts, answering),
         )
     else:
         emitter = _forward(parts, topics[index + 1], plan.stages[index + 1].entity, index)
-    return Stage(
+    return FeatureStage(
         name=stage_plan.entity.removesuffix("_id"),
         topic=topics[index],
-        feeds=None if last else topics[index + 1],
+        feeds=candidates_topic(plan.pipeline) if last else topics[index + 1],
         reader=_event_reader(parts) if from_users else _internal_reader(parts, index),
         plan=stage_plan,
         emitter=emitter,
+        side=side,
+    )
+
+
+def _answering(parts: Parts) -> Answering:
+    """Return what speaks about the pipeline's rows."""
+    publishes = parts.settings.publish_features
+    if parts.pipeline.conditions is None:
+        if isinstance(parts.scorer, ConditionScorer):
+            raise TypeError("a pipeline without conditions is scored by a probability")
+        return Probabilities(parts.plan, parts.scorer, publish_features=publishes)
+    scorer = parts.scorer
+    if not isinstance(scorer, ConditionScorer):
+        scorer = ConditionScorer(parts.plan, None)
+    return RoadConditions(parts.plan, scorer, publish_features=publishes)
+
+
+def _candidate_writer(parts: Parts, answering: Answering) -> CandidateWriter | None:
+    alerts, topic = parts.pipeline.alerts, candidates_topic(parts.pipeline)
+    if alerts is None or topic is None:
+        return None
+    maker = CandidateMaker(
+        compile_alerts(alerts, parts.pipeline.name),
+        parts.pipeline.events,
+        parts.plan.feature_names,
+        levels=answering.levels,
+    )
+    return CandidateWriter(topic, maker, parts.partitioner(topic))
+
+
+def _alert_stage(parts: Parts, alerts: Alerts, side: SideOutputs) -> AlertStage:
+    topic = candidates_topic(parts.pipeline)
+    if topic is None:
+        raise ValueError("the pipeline has no alerts")
+    plan = compile_alerts(alerts, parts.pipeline.name)
+    return AlertStage(
+        topic=topic,
+        plan=plan,
+        reader=AlertReader(plan),
+        emitter=AlertEmitter(plan, parts.pipeline.events.sensitive),
+        partitioner=parts.partitioner(alerts.topic),
         side=side,
     )
 
@@ -127,10 +184,10 @@ def _internal_reader(parts: Parts, index: int) -> InternalReader:
     )
 
 
-def _rekey_stage(parts: Parts, side: SideOutputs) -> Stage:
+def _rekey_stage(parts: Parts, side: SideOutputs) -> FeatureStage:
     """Put events into the right partition when their producer does not."""
     topic = internal_topic(parts.pipeline, parts.pipeline.events.key)
-    return Stage(
+    return FeatureStage(
         name=REKEY_STAGE,
         topic=parts.pipeline.events.topic,
         feeds=topic,
@@ -141,7 +198,7 @@ def _rekey_stage(parts: Parts, side: SideOutputs) -> Stage:
     )
 
 
-def _label_stage(parts: Parts, side: SideOutputs) -> Stage:
+def _label_stage(parts: Parts, side: SideOutputs) -> FeatureStage:
     """Bring labels into the log of the stage that folds them."""
     labels = parts.pipeline.labels
     if labels is None:
@@ -149,7 +206,7 @@ def _label_stage(parts: Parts, side: SideOutputs) -> Stage:
     entities = [stage.entity for stage in parts.plan.stages]
     index = entities.index(labels.by)
     topic = stage_topics(parts.plan)[index]
-    return Stage(
+    return FeatureStage(
         name=LABEL_STAGE,
         topic=labels.topic,
         feeds=topic,
@@ -169,8 +226,7 @@ def _forward(parts: Parts, topic: str, entity: str, index: int) -> ForwardEmitte
     return ForwardEmitter(
         events=parts.pipeline.events,
         topic=topic,
-        entity=entity,
-        partitioner=parts.partitioner(topic),
+        place=placed_by(parts.partitioner(topic), parts.pipeline.events, entity),
         features_version=_version_before(parts.plan, index + 1),
     )
 

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.dataplane.outputs import Headers
-from stream_infer.dataplane.stage import Emitted, Part, ReadBatch
+from stream_infer.alerts.maker import CandidateMaker, ScoredRows
+from stream_infer.dataplane.answers import Answer, Answering
+from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.outputs import NO_HEADERS, Headers
+from stream_infer.dataplane.stage import Emitted, Part, ReadEvents
 from stream_infer.events.columns import EVENT, EventColumns, concat
 from stream_infer.events.internal import encode_internal
-from stream_infer.events.scored import ScoredEncoder
 from stream_infer.features.plan import Plan
-from stream_infer.observability.meter import EMIT, SCORE, StageMeter
+from stream_infer.observability.meter import StageMeter
 from stream_infer.pipeline import Events
 from stream_infer.records import KeyPartitioner
-from stream_infer.scoring.session import Scorer
+
+Placing = Callable[[EventColumns], list[tuple[bytes, int]]]
+"""From rows to the key and the partition of each."""
+
+
+def placed_by(partitioner: KeyPartitioner, events: Events, entity: str) -> Placing:
+    """Return how rows are placed by an entity.
+
+    A pipeline whose keys stand in a table has its log placed by what the table says, so that
+    keys of one place share a log.
+    """
+    known = events.known
+    if known is not None and entity == events.key:
+        return lambda columns: partitioner.place(known.places_of(columns.entities[entity]))
+    return lambda columns: partitioner.place(columns.entities[entity])
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +43,13 @@ class ForwardEmitter:
 
     events            the pipeline's events
     topic             the internal topic
-    entity            the field it is keyed by
-    partitioner       with its number of partitions
+    place             where a row belongs
     features_version  of the features that the rows carry
     """
 
     events: Events
     topic: str
-    entity: str
-    partitioner: KeyPartitioner
+    place: Placing
     features_version: str
 
     def emit(self, parts: Sequence[Part], meter: StageMeter) -> list[Emitted]:
@@ -51,65 +64,84 @@ class ForwardEmitter:
             self.features_version,
             self.events,
         )
-        places = self.partitioner.place(rows.columns.entities[self.entity])
-        rows.add_to(parts, self.topic, places, values)
+        rows.add_to(parts, self.topic, self.place(rows.columns), values)
         return [Emitted(forwarded=count) for count in rows.counts]
 
 
+@dataclass(frozen=True, slots=True)
+class CandidateWriter:
+    """Writes what may be an alert to the log that the alert stage folds.
+
+    topic        that log
+    maker        chooses and explains
+    partitioner  with its number of partitions
+    """
+
+    topic: str
+    maker: CandidateMaker
+    partitioner: KeyPartitioner
+
+    def write(
+        self, parts: Sequence[Part], rows: AcceptedRows, matrix: NDArray[np.float64], said: Answer
+    ) -> None:
+        """Add the candidates among the rows to the outputs of their parts."""
+        made = self.maker.make(
+            ScoredRows(
+                rows.columns,
+                parts[0].read.batch.source.topic,
+                rows.partitions,
+                rows.offsets,
+                matrix,
+                said.decided,
+                said.scores,
+                said.score,
+                said.model,
+                said.version,
+                said.levels,
+            )
+        )
+        if not made.rows:
+            return
+        owners = np.searchsorted(np.cumsum(rows.counts), made.rows, side="right").tolist()
+        places = self.partitioner.place(made.keys)
+        for at, row in enumerate(made.rows):
+            key, partition = places[at]
+            parts[owners[at]].outputs.add(
+                Partition(self.topic, partition),
+                key,
+                made.values[at],
+                NO_HEADERS,
+                int(rows.rows[row]),
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreEmitter:
     """Scores events and writes them to the pipeline's output topic.
 
-    plan              the pipeline's plan
-    scorer            the model, None for a pipeline that only publishes features
-    partitioner       with the output topic's number of partitions
-    publish_features  whether scored events carry their features
+    plan         the pipeline's plan
+    answering    says what there is to say about a row
+    partitioner  with the output topic's number of partitions
+    candidates   where what may be an alert goes, None for a pipeline without alerts
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        scorer: Scorer | None,
-        partitioner: KeyPartitioner,
-        *,
-        publish_features: bool,
-    ) -> None:
-        self._plan = plan
-        self._scorer = scorer
-        self._partitioner = partitioner
-        self._publish_features = publish_features or scorer is None
-        self._key = plan.pipeline.events.key
-        self._topic = plan.pipeline.scored
-        self._encoder = ScoredEncoder(plan.pipeline, plan.feature_names, self._publish_features)
+    plan: Plan
+    answering: Answering
+    partitioner: KeyPartitioner
+    candidates: CandidateWriter | None = None
 
     def emit(self, parts: Sequence[Part], meter: StageMeter) -> list[Emitted]:
-        """Add one scored event for each event that was accepted."""
+        """Add one scored event for each event that was accepted, and candidates for alerts."""
         rows = accepted_rows(parts, events_only=True)
         if len(rows.rows):
-            matrix = self._plan.matrix(rows.columns, rows.features)
-            values = self._encode(rows.columns, matrix, meter)
-            places = self._partitioner.place(rows.columns.entities[self._key])
-            rows.add_to(parts, self._topic, places, values)
+            events = self.plan.pipeline.events
+            matrix = self.plan.matrix(rows.columns, rows.features)
+            said = self.answering.answer(rows.columns, matrix, meter)
+            places = self.partitioner.place(rows.columns.entities[events.key])
+            rows.add_to(parts, self.plan.pipeline.scored, places, said.values)
+            if self.candidates is not None:
+                self.candidates.write(parts, rows, matrix, said)
         return [Emitted(scored=count) for count in rows.counts]
-
-    def _encode(
-        self, columns: EventColumns, matrix: NDArray[np.float64], meter: StageMeter
-    ) -> list[bytes]:
-        scores = decisions = model = version = None
-        if self._scorer is not None:
-            began = perf_counter()
-            scores = self._scorer.score(matrix)
-            decisions = self._scorer.decisions(scores)
-            meter.lap_within(SCORE, EMIT, began)
-            model, version = self._scorer.name, self._scorer.version
-        return self._encoder.encode(
-            columns,
-            scores,
-            decisions,
-            model,
-            version,
-            self._plan.fingerprint,
-            matrix if self._publish_features else None,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +234,7 @@ def _only(every: AcceptedRows, wanted: NDArray[np.bool_]) -> AcceptedRows:
     )
 
 
-def _headers(reads: list[ReadBatch]) -> list[Headers] | None:
+def _headers(reads: list[ReadEvents]) -> list[Headers] | None:
     """Return the trace headers of each row, or None when no record has any."""
     if not any(read.batch.has_headers for read in reads):
         return None

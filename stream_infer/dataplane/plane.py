@@ -31,12 +31,14 @@ from stream_infer.dataplane.offsets import (
     commit_metadata,
     decide_start,
 )
+from stream_infer.dataplane.outputs import NO_HEADERS, Outputs
 from stream_infer.dataplane.ranges import PartitionRanges
 from stream_infer.dataplane.sender import StageSender
-from stream_infer.dataplane.stage import Stage
+from stream_infer.dataplane.stage import Stage, State
 from stream_infer.dataplane.task import PartitionTask, Phase, Replayer, Surroundings
+from stream_infer.dataplane.ticks import TICK_SECONDS, tick_of
 from stream_infer.dataplane.together import StageWork
-from stream_infer.features.fold import StageFold
+from stream_infer.errors import BrokerError
 from stream_infer.observability.totals import StageTotals
 from stream_infer.settings.worker import WorkerSettings
 
@@ -85,7 +87,7 @@ class DataPlane:
         self._seconds = seconds
         self._ranges: dict[Partition, PartitionRanges] = {}
         self._declared: dict[Partition, int] = {}
-        self._kept: dict[Partition, tuple[int, StageFold]] = {}
+        self._kept: dict[Partition, tuple[int, State]] = {}
         self._runners: dict[Partition, asyncio.Task[None]] = {}
         self._groups: dict[str, AlignmentGroup] = {}
         self._room = asyncio.Event()
@@ -158,7 +160,7 @@ class DataPlane:
         return made
 
     def _open_task(
-        self, partition: Partition, start: StartPoint, kept: tuple[int, StageFold] | None
+        self, partition: Partition, start: StartPoint, kept: tuple[int, State] | None
     ) -> PartitionTask:
         stage = self.stages[partition.topic]
         state = None
@@ -316,6 +318,28 @@ class DataPlane:
         while True:
             await asyncio.sleep(self.settings.commit_interval_ms / 1000)
             await self.commit()
+
+    # -- ticks ----------------------------------------------------------------------------------
+
+    async def tick_forever(self) -> None:
+        """Let time pass in logs of ours that nobody writes to, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            ticks = {
+                partition: value
+                for partition, task in self.tasks.items()
+                if (value := tick_of(task)) is not None
+            }
+            await asyncio.gather(*(self._write_tick(*each) for each in ticks.items()))
+
+    async def _write_tick(self, partition: Partition, value: bytes) -> None:
+        outputs = Outputs()
+        outputs.add(partition, None, value, NO_HEADERS, 0)
+        sender = self._senders.get(partition.topic)
+        # A sender that was stopped meanwhile: whoever owns the partition next writes its ticks.
+        with suppress(BrokerError):
+            if sender is not None:
+                await sender.deliver(outputs)
 
     # -- alignment ---------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.dataplane.batch import BadRow, RecordBatch
-from stream_infer.dataplane.stage import ReadBatch
+from stream_infer.dataplane.stage import ReadBatch, ReadEvents
 from stream_infer.durations import format_duration
 from stream_infer.errors import ConflictError
 from stream_infer.events.columns import EventColumns
@@ -109,7 +109,7 @@ class InputReader:
         self._check = check
         self._by_label_time = by_label_time
 
-    def read(self, batches: Sequence[RecordBatch]) -> list[ReadBatch]:
+    def read(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
         """Return each batch with good rows as columns and bad ones with their cause."""
         records = _joined(batches)
         decoded = self._decoder.decode(records.values)
@@ -168,7 +168,7 @@ class InternalReader:
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
 
-    def read(self, batches: Sequence[RecordBatch]) -> list[ReadBatch]:
+    def read(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
         """Return each batch as columns.
 
         Raises ConflictError when records were written for another feature specification:
@@ -230,7 +230,7 @@ def _parted(
     columns: EventColumns,
     progress: NDArray[np.int64],
     bad: list[BadRow],
-) -> list[ReadBatch]:
+) -> list[ReadEvents]:
     """Give each batch its own rows of what was read together."""
     if len(batches) == 1:
         return [ReadBatch(batches[0], rows, records.offsets[rows], columns, progress, bad)]

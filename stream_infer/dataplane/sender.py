@@ -120,11 +120,12 @@ class StageSender:
         self._starting = asyncio.Lock()
         self._deliveries: list[_Delivery] = []
         self._sending: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     async def start(self) -> None:
         """Start the producer, waiting for the broker as long as it takes. Safe to repeat."""
         async with self._starting:
-            while self._producer is None:
+            while self._producer is None and not self._is_closed:
                 self._producer = await self._try_to_start()
 
     async def _try_to_start(self) -> AIOKafkaProducer | None:
@@ -143,17 +144,22 @@ class StageSender:
         return producer
 
     async def stop(self) -> None:
-        """Stop the producer, all of whose batches were answered."""
+        """Stop for good: everything that matters was answered. What comes later is refused."""
+        self._is_closed = True
+        await self._stop_producer()
+
+    async def _stop_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
 
     async def abandon(self) -> None:
-        """Stop without waiting for answers: what is under way may or may not be written.
+        """Stop for good without waiting for answers: what is under way may be written or not.
 
         An idempotent producer repeats a batch for as long as it lives, and its `stop` waits
         for that, so what sends is closed first.
         """
+        self._is_closed = True
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.wait([self._sending], timeout=1)
@@ -169,8 +175,8 @@ class StageSender:
         """Write everything; return what the broker refused, record by record.
 
         Returns only when each record was acknowledged or refused. Raises BrokerError
-        when writing is forbidden. Callers do not wait for each other, except that what
-        comes while a wave is under way goes with the next one.
+        when writing is forbidden, or the sender was stopped. Callers do not wait for each
+        other, except that what comes while a wave is under way goes with the next one.
         """
         loop = asyncio.get_running_loop()
         delivery = _Delivery(dict(outputs.items()), loop.create_future())
@@ -316,7 +322,7 @@ class StageSender:
         return self._producer
 
     async def _replace_producer(self) -> None:
-        await self.stop()
+        await self._stop_producer()
         await self.start()
 
 

@@ -5,10 +5,11 @@ share the columns, the model and the encoder, and at a steady pace each batch is
 records, so that what a call costs would be most of what an event costs. Only the fold is a
 partition's own.
 
-A `Stage` is put together from a reader (bytes to columns), a feature plan (the fold)
+A `FeatureStage` is put together from a reader (bytes to columns), a feature plan (the fold)
 and an emitter (columns to output records). The data plane runs it the same way
 whether it is catching up silently or publishing; batch files go through the same
-folds in `stream_infer.features.table`.
+folds in `stream_infer.features.table`. The alert stage (`stream_infer.dataplane.alerting`) is
+the other kind; `Stage` is what both are to the data plane.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,20 @@ from stream_infer.features.plan import StagePlan
 from stream_infer.observability.meter import EMIT, FOLD, StageMeter
 
 
+class Content(Protocol):
+    """Rows of a batch: columns of events, or candidates."""
+
+    def __len__(self) -> int: ...
+
+    def slice(self, start: int, end: int) -> Self:
+        """Return rows ``start..end-1``."""
+
+
+Rows = TypeVar("Rows", bound=Content)
+
+
 @dataclass(slots=True)
-class ReadBatch:
+class ReadBatch(Generic[Rows]):
     """A batch after reading.
 
     batch     the records as they came
@@ -45,11 +58,11 @@ class ReadBatch:
     batch: RecordBatch
     rows: NDArray[np.int64]
     offsets: NDArray[np.int64]
-    columns: EventColumns
+    columns: Rows
     progress: NDArray[np.int64]
     bad: list[BadRow] = field(default_factory=list)
 
-    def slice(self, start: int, end: int) -> ReadBatch:
+    def slice(self, start: int, end: int) -> ReadBatch[Rows]:
         """Return good rows ``start..end-1``; the bad ones go with the first slice."""
         if start == 0 and end == len(self.rows):
             return self
@@ -68,10 +81,69 @@ class ReadBatch:
         return [_trace(records[row].headers) for row in self.rows.tolist()]
 
 
+ReadEvents = ReadBatch[EventColumns]
+AnyRead = ReadBatch[Any]
+
+
+class State(Protocol):
+    """What a stage has folded of one partition."""
+
+    @property
+    def clock_ms(self) -> int | None:
+        """The partition's clock, None before it was set."""
+
+    @property
+    def bytes(self) -> int:
+        """About the memory that is held."""
+
+    @property
+    def keys(self) -> int:
+        """Keys that something is held of."""
+
+    @property
+    def entries(self) -> int:
+        """Entries that are held of all keys."""
+
+
+class Stage(Protocol):
+    """One stage of a pipeline, as the data plane sees it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def topic(self) -> str:
+        """The topic that it folds."""
+
+    @property
+    def feeds(self) -> str | None:
+        """The internal topic that it writes in step with others."""
+
+    @property
+    def side(self) -> SideOutputs:
+        """Where bad and late records go."""
+
+    def open_state(self, bytes_max: int | None) -> Any:
+        """Return an empty state, None for a stage without one."""
+
+    def tick(self, state: Any, event_time: int) -> bytes | None:
+        """Return the record that moves its log's clock to a time, ms; None if it has no use."""
+
+    def read(self, batches: Sequence[RecordBatch]) -> list[AnyRead]:
+        """Return each batch with good rows as columns and bad ones with their cause."""
+
+    def step(self, work: Sequence[tuple[AnyRead, Any]], meter: StageMeter) -> list[StepResult]:
+        """Fold each partition's rows into its state and return what is to be written for each."""
+
+    def fold_only(self, read: AnyRead, state: Any) -> None:
+        """Fold the rows and write nothing: a silent replay."""
+
+
 class Reader(Protocol):
     """Turns records into columns."""
 
-    def read(self, batches: Sequence[RecordBatch]) -> list[ReadBatch]:
+    def read(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
         """Return each batch with good rows as columns and bad ones with their cause."""
 
 
@@ -89,7 +161,7 @@ class Part(NamedTuple):
     outputs  where its records go
     """
 
-    read: ReadBatch
+    read: ReadEvents
     folded: Folded | None
     outputs: Outputs
 
@@ -100,6 +172,7 @@ class Emitted:
 
     forwarded: int = 0
     scored: int = 0
+    alerts: int = 0
 
 
 @dataclass(slots=True)
@@ -116,8 +189,8 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage of a pipeline.
+class FeatureStage:
+    """A stage that computes features, or hands rows on as they are.
 
     name        short word, part of names in logs, metrics and dead letters
     topic       the topic that it folds
@@ -140,8 +213,16 @@ class Stage:
         """Return an empty state."""
         return None if self.plan is None else StageFold(self.plan, memory_bytes_max=bytes_max)
 
+    def tick(self, state: StageFold | None, event_time: int) -> bytes | None:
+        """Return None: what a window holds is asked for by an event only."""
+        return None
+
+    def read(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
+        """Return each batch with good rows as columns and bad ones with their cause."""
+        return self.reader.read(batches)
+
     def step(
-        self, work: Sequence[tuple[ReadBatch, StageFold | None]], meter: StageMeter
+        self, work: Sequence[tuple[ReadEvents, StageFold | None]], meter: StageMeter
     ) -> list[StepResult]:
         """Fold each partition's rows into its state and return what is to be written for each."""
         began = perf_counter()
@@ -155,7 +236,7 @@ class Stage:
         meter.lap(EMIT, began)
         return results
 
-    def _fold(self, read: ReadBatch, state: StageFold | None) -> Part:
+    def _fold(self, read: ReadEvents, state: StageFold | None) -> Part:
         outputs = Outputs()
         for bad in read.bad:
             self.side.dead_letter(outputs, read.batch, bad, self.name)
@@ -173,7 +254,7 @@ class Stage:
             outputs, len(read.rows), emitted, late, duplicates, ignored, len(read.bad)
         )
 
-    def fold_only(self, read: ReadBatch, state: StageFold | None) -> None:
+    def fold_only(self, read: ReadEvents, state: StageFold | None) -> None:
         """Fold the rows and write nothing: a silent replay."""
         if state is not None:
             state.fold(read.columns)

@@ -30,10 +30,9 @@ from stream_infer.dataplane.batch import BATCH_ROWS_MAX, BadRow, Partition, Reco
 from stream_infer.dataplane.offsets import StartPoint
 from stream_infer.dataplane.outputs import Outputs
 from stream_infer.dataplane.sender import StageSender
-from stream_infer.dataplane.stage import ReadBatch, StepResult
+from stream_infer.dataplane.stage import AnyRead, State, StepResult
 from stream_infer.dataplane.together import StageWork
 from stream_infer.errors import BrokerError
-from stream_infer.features.fold import StageFold
 from stream_infer.observability.meter import SEND
 
 log = structlog.get_logger("stream_infer.dataplane")
@@ -60,6 +59,7 @@ class Counters:
     events: int = 0
     forwarded: int = 0
     scored: int = 0
+    alerts: int = 0
     dead_letters: int = 0
     late: int = 0
     duplicates: int = 0
@@ -73,6 +73,7 @@ class Counters:
         self.events += result.events
         self.forwarded += result.emitted.forwarded
         self.scored += result.emitted.scored
+        self.alerts += result.emitted.alerts
         self.dead_letters += result.dead_letters
         self.late += result.late
         self.duplicates += result.duplicates
@@ -131,7 +132,7 @@ class PartitionTask:
         work: StageWork,
         source: Partition,
         start: StartPoint,
-        state: StageFold | None,
+        state: State | None,
         sender: StageSender,
         group: AlignmentGroup | None,
         surroundings: Surroundings,
@@ -149,7 +150,7 @@ class PartitionTask:
         self._queue: deque[RecordBatch] = deque()
         self._arrived = asyncio.Event()
         self._taken: RecordBatch | None = None
-        self._reading: ReadBatch | None = None
+        self._reading: AnyRead | None = None
         self._next_row = 0
         self._position = start.position
         self._sending: asyncio.Task[None] | None = None
@@ -159,6 +160,7 @@ class PartitionTask:
         self._steps_folded = 0
         self._steps_acknowledged = 0
         self._breach_told_at: float | None = None
+        self._worked_at: float | None = None
         self.held = False
         """Whether it waits for another partition by alignment."""
 
@@ -166,6 +168,17 @@ class PartitionTask:
     def position(self) -> int:
         """Offset of the next record to be worked on."""
         return self._position
+
+    def idle_clock(self) -> tuple[int, float] | None:
+        """Return the log's clock and for how many seconds nothing has moved it.
+
+        None while there is anything to read or to restore, or nothing was read yet.
+        """
+        idle = self.phase is Phase.RUNNING and self._taken is None and not self._has_unread()
+        if not idle or self.state is None or self._worked_at is None:
+            return None
+        clock = self.state.clock_ms
+        return None if clock is None else (clock, self._around.seconds() - self._worked_at)
 
     # -- what comes in ------------------------------------------------------------
 
@@ -194,7 +207,7 @@ class PartitionTask:
             await asyncio.wait([self._sending])
         self.phase = Phase.CLOSED
 
-    def settled(self) -> tuple[int, StageFold] | None:
+    def settled(self) -> tuple[int, State] | None:
         """Return ``(offset, state)`` if the state is exactly the fold up to that offset.
 
         Not so after a step whose outputs were not acknowledged, or in the middle of a
@@ -230,7 +243,7 @@ class PartitionTask:
             return
 
         def fold(batch: RecordBatch) -> None:
-            [read] = self.stage.reader.read([batch])
+            [read] = self.stage.read([batch])
             self.stage.fold_only(read, self.state)
             self.counters.restored += len(batch)
 
@@ -266,6 +279,7 @@ class PartitionTask:
             self._steps_folded += 1
             result = await self._work_together.step(part, self.state)
             self.counters.add(result)
+            self._worked_at = self._around.seconds()
             if result.emitted.scored:
                 self._work_together.note_ages(part.columns)
             head = int(part.progress[0]) if len(part.progress) else None
@@ -356,7 +370,7 @@ class PartitionTask:
 
     # -- alignment ----------------------------------------------------------------------
 
-    async def _permitted(self, read: ReadBatch) -> int:
+    async def _permitted(self, read: AnyRead) -> int:
         """Return the end of the rows that may be folded now, at least one more than before."""
         rows = len(read.rows)
         if self._group is None or self._next_row >= rows:
@@ -391,7 +405,7 @@ class PartitionTask:
             self._breach_told_at = now
             log.warning("alignment_breached", source=str(self.source), held_by=str(holder))
 
-    def _is_worth_a_step(self, read: ReadBatch, limit: int | None) -> bool:
+    def _is_worth_a_step(self, read: AnyRead, limit: int | None) -> bool:
         """Say whether the rows up to `limit` are worth a step of their own.
 
         Partitions that wait for each other would otherwise creep forward by a few rows

@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, RecordBatch
-from stream_infer.dataplane.stage import ReadBatch, Stage, StepResult
+from stream_infer.dataplane.stage import AnyRead, Stage, StepResult
 from stream_infer.events.columns import EVENT, EventColumns
-from stream_infer.features.fold import StageFold
 from stream_infer.observability.meter import READ, StageMeter
 
 Job = TypeVar("Job")
@@ -87,8 +86,8 @@ class StageWork:
     def __init__(self, stage: Stage, meter: StageMeter | None = None) -> None:
         self.stage = stage
         self.meter = meter or StageMeter()
-        self._reads = Together[RecordBatch, ReadBatch](self._read, len)
-        self._steps = Together[tuple[ReadBatch, StageFold | None], StepResult](
+        self._reads = Together[RecordBatch, AnyRead](self._read, len)
+        self._steps = Together[tuple[AnyRead, Any], StepResult](
             self._step, lambda job: len(job[0].rows)
         )
 
@@ -97,21 +96,21 @@ class StageWork:
         times = columns.event_time[columns.kind == EVENT]
         self.meter.ages(times, int(time.time() * 1000))
 
-    def _read(self, batches: Sequence[RecordBatch]) -> list[ReadBatch]:
+    def _read(self, batches: Sequence[RecordBatch]) -> list[AnyRead]:
         began = time.perf_counter()
-        reads = self.stage.reader.read(batches)
+        reads = self.stage.read(batches)
         self.meter.lap(READ, began)
         return reads
 
-    def _step(self, work: Sequence[tuple[ReadBatch, StageFold | None]]) -> list[StepResult]:
+    def _step(self, work: Sequence[tuple[AnyRead, Any]]) -> list[StepResult]:
         self.meter.batch(sum(len(read.rows) for read, _ in work))
         return self.stage.step(work, self.meter)
 
-    async def read(self, batch: RecordBatch) -> ReadBatch:
+    async def read(self, batch: RecordBatch) -> AnyRead:
         """Return the batch as columns."""
         return await self._reads.ask(batch)
 
-    async def step(self, read: ReadBatch, state: StageFold | None) -> StepResult:
+    async def step(self, read: AnyRead, state: Any) -> StepResult:
         """Fold the rows into the state and return what is to be written.
 
         Who is cancelled meanwhile cannot know whether the state has moved.

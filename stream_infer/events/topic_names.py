@@ -23,6 +23,26 @@ def internal_entities(pipeline: Pipeline) -> tuple[str, ...]:
     return entities if pipeline.rekeys else entities[1:]
 
 
+def candidates_topic(pipeline: Pipeline) -> str | None:
+    """Return the topic in front of the alert stage, None for a pipeline without alerts.
+
+    >>> from stream_infer.pipelines.fraud import pipeline
+    >>> candidates_topic(pipeline)
+    'fraud.candidates'
+    """
+    if pipeline.alerts is None:
+        return None
+    word = "candidates" if pipeline.conditions is None else "conditions"
+    return f"{pipeline.name}.{word}"
+
+
+def lists_topic(pipeline: Pipeline) -> str | None:
+    """Return the topic in which users keep allow and block lists, None where there are none."""
+    if pipeline.alerts is None or not pipeline.alerts.lists:
+        return None
+    return f"{pipeline.name}-lists"
+
+
 def internal_topic(pipeline: Pipeline, entity: str) -> str:
     """Return the name of the topic in front of the stage that is keyed by `entity`.
 

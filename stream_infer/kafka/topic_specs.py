@@ -21,13 +21,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stream_infer.alerts.declared import compile_alerts
 from stream_infer.durations import format_duration, parse_duration
 from stream_infer.errors import ConflictError, NotFoundError, StreamInferError
 from stream_infer.events.topic_names import (
     DEAD_LETTERS,
     LATE_EVENTS,
+    candidates_topic,
     internal_entities,
     internal_topic,
+    lists_topic,
     stage_entities,
 )
 from stream_infer.features.plan import compile_plan
@@ -56,7 +59,17 @@ MESSAGE_BYTES_DEFAULT = 1_048_588
 RETENTION_MARGIN_MS = parse_duration("7d")
 """Time for the operator to notice and mend a stopped pipeline before its log is cut."""
 
-Role = Literal["input", "labels", "internal", "scored", "dead-letters", "late-events", "truth"]
+Role = Literal[
+    "input",
+    "labels",
+    "lists",
+    "internal",
+    "scored",
+    "alerts",
+    "dead-letters",
+    "late-events",
+    "truth",
+]
 Severity = Literal["error", "warning"]
 
 PARTITIONED_ROLES: frozenset[Role] = frozenset({"input", "internal"})
@@ -136,8 +149,9 @@ def pipeline_topics(
         (internal_topic(pipeline, entity), "internal", kept | twice)
         for entity in internal_entities(pipeline)
     ]
+    topics.append((pipeline.scored, "scored", twice))
+    topics += _alert_topics(pipeline, twice)
     topics += [
-        (pipeline.scored, "scored", twice),
         (DEAD_LETTERS, "dead-letters", twice),
         (LATE_EVENTS, "late-events", twice),
     ]
@@ -145,6 +159,26 @@ def pipeline_topics(
         TopicSpec(name=name, role=role, partitions=partitions, config=dict(config))
         for name, role, config in topics
     ]
+
+
+def _alert_topics(
+    pipeline: Pipeline, twice: dict[str, str]
+) -> list[tuple[str, Role, dict[str, str]]]:
+    """Return what alerts need: the candidates' log, the alerts' log and their current state."""
+    alerts, candidates = pipeline.alerts, candidates_topic(pipeline)
+    if alerts is None or candidates is None:
+        return []
+    look_back = compile_alerts(alerts, pipeline.name).look_back_ms
+    kept = {"cleanup.policy": "delete", "retention.ms": str(look_back + RETENTION_MARGIN_MS)}
+    topics: list[tuple[str, Role, dict[str, str]]] = [
+        (candidates, "internal", kept | twice),
+        (alerts.topic, "alerts", twice),
+        (alerts.current_topic, "alerts", twice | {"cleanup.policy": "compact"}),
+    ]
+    lists = lists_topic(pipeline)
+    if lists is not None:
+        topics.insert(0, (lists, "lists", {"cleanup.policy": "compact"}))
+    return topics
 
 
 def judge_topics(

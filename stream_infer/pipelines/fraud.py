@@ -8,6 +8,7 @@ the customer over (t - w, t], counts and fraud shares of the terminal over
 
 from __future__ import annotations
 
+from stream_infer.alerts.defaults import fraud_alerts
 from stream_infer.events.contract import FraudLabel, Transaction
 from stream_infer.features.spec import Count, Mean, Night, Rate, Value, Weekend
 from stream_infer.pipeline import Events, Labels, Pipeline
@@ -59,4 +60,5 @@ pipeline = Pipeline(
     ),
     scored="scored-transactions",
     model="fraud",
+    alerts=fraud_alerts,
 )

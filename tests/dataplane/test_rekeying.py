@@ -25,14 +25,16 @@ def test_a_rekeyed_pipeline_has_a_stage_in_front_and_a_topic_for_it() -> None:
     assert stages(fraud.with_partitioning("rekey")) == {
         "rekey": ("transactions", "fraud.by-customer"),
         "customer": ("fraud.by-customer", "fraud.by-terminal"),
-        "terminal": ("fraud.by-terminal", None),
+        "terminal": ("fraud.by-terminal", "fraud.candidates"),
         "labels": ("fraud-labels", "fraud.by-terminal"),
+        "alerts": ("fraud.candidates", None),
     }
 
 
 def test_labels_of_the_first_stage_meet_its_events_in_a_log_of_our_own() -> None:
     first = dataclasses.replace(
         fraud,
+        alerts=None,
         labels=Labels(
             topic="fraud-labels",
             type=FraudLabel,

@@ -8,10 +8,10 @@ import json
 from collections.abc import Sequence
 
 from stream_infer.dataplane.batch import Partition, RecordBatch
-from stream_infer.dataplane.stage import Part, ReadBatch, StepResult
+from stream_infer.dataplane.stage import Emitted, Part, StepResult
 from stream_infer.dataplane.together import ALONE_ROWS, StageWork, Together
 from stream_infer.observability.meter import StageMeter
-from support.dataplane import PIPELINE, SOURCE, customer_stage, record, stages
+from support.dataplane import PIPELINE, SOURCE, customer_stage, feature_stages, record
 
 METER = StageMeter()
 
@@ -62,7 +62,7 @@ def test_what_is_read_and_emitted_together_is_what_each_partition_alone_gives() 
 
 def test_repeats_in_one_partition_leave_the_outputs_of_the_others_as_they_are() -> None:
     """The second stage ignores origins it has folded; rows of its neighbours do not shift."""
-    first, second = customer_stage(), stages()[1]
+    first, second = customer_stage(), feature_stages()[1]
     internal: list[bytes] = []
     [read] = first.reader.read([batch(0, 0, count=6)])
     for destination, writes in first.step([(read, first.open_state(None))], METER)[
@@ -157,14 +157,14 @@ async def test_tasks_that_step_at_the_same_time_emit_once() -> None:
     emitted: list[int] = []
 
     class Counting:
-        def emit(self, parts: Sequence[Part], meter: StageMeter) -> list[object]:
+        def emit(self, parts: Sequence[Part], meter: StageMeter) -> list[Emitted]:
             emitted.append(len(parts))
-            return stage.emitter.emit(parts, meter)  # type: ignore[return-value]
+            return stage.emitter.emit(parts, meter)
 
-    work = StageWork(dataclasses.replace(stage, emitter=Counting()))  # type: ignore[arg-type]
+    work = StageWork(dataclasses.replace(stage, emitter=Counting()))
 
     async def one(partition: int) -> StepResult:
-        read: ReadBatch = await work.read(batch(partition, 0))
+        read = await work.read(batch(partition, 0))
         return await work.step(read, stage.open_state(None))
 
     results = await asyncio.gather(*(one(partition) for partition in range(4)))

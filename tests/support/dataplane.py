@@ -11,7 +11,7 @@ from typing import Any
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages
 from stream_infer.dataplane.plane import DataPlane
-from stream_infer.dataplane.stage import Stage
+from stream_infer.dataplane.stage import FeatureStage, Stage
 from stream_infer.dataplane.task import Surroundings
 from stream_infer.features.plan import compile_plan
 from stream_infer.kafka.topics import pipeline_topics
@@ -35,9 +35,14 @@ def stages() -> list[Stage]:
     )
 
 
-def customer_stage() -> Stage:
+def feature_stages() -> list[FeatureStage]:
+    """Return those that compute features or hand rows on."""
+    return [stage for stage in stages() if isinstance(stage, FeatureStage)]
+
+
+def customer_stage() -> FeatureStage:
     """Return the stage that reads the input and feeds the internal topic."""
-    return next(stage for stage in stages() if stage.topic == SOURCE.topic)
+    return next(stage for stage in feature_stages() if stage.topic == SOURCE.topic)
 
 
 def record(offset: int, value: bytes | None = None, **fields: Any) -> Any:

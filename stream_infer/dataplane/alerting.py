@@ -1,0 +1,119 @@
+"""The alert stage on the data plane: candidates in, records about alerts out.
+
+Its fold is `stream_infer.alerts.fold.AlertFold`; what its log holds, `ScoreEmitter` and the
+ticker wrote. A batch of candidates is read and folded partition by partition: there are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from stream_infer.alerts.candidate import Candidate, tick
+from stream_infer.alerts.candidate import encode_candidates as encode
+from stream_infer.alerts.declared import AlertPlan
+from stream_infer.alerts.fold import AlertFold
+from stream_infer.alerts.stage import AlertEmitter, AlertReader
+from stream_infer.dataplane.batch import BadRow, Partition, RecordBatch
+from stream_infer.dataplane.outputs import NO_HEADERS, Outputs
+from stream_infer.dataplane.side import SideOutputs
+from stream_infer.dataplane.stage import Emitted, ReadBatch, StepResult
+from stream_infer.observability.meter import EMIT, FOLD, StageMeter
+from stream_infer.records import KeyPartitioner
+
+ALERT_STAGE = "alerts"
+
+
+class Candidates(list[Candidate]):
+    """Candidates of one batch, in log order."""
+
+    def slice(self, start: int, end: int) -> Candidates:
+        """Return rows ``start..end-1``."""
+        return Candidates(self[start:end])
+
+
+ReadCandidates = ReadBatch[Candidates]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertStage:
+    """The stage that folds candidates into alerts.
+
+    topic        the candidates' log
+    plan         what is declared
+    reader       record values to candidates
+    emitter      changes to records
+    partitioner  with the number of partitions of the alerts' topics
+    """
+
+    topic: str
+    plan: AlertPlan
+    reader: AlertReader
+    emitter: AlertEmitter
+    partitioner: KeyPartitioner
+    side: SideOutputs
+    name: str = ALERT_STAGE
+    feeds: str | None = None
+
+    def open_state(self, bytes_max: int | None) -> AlertFold:
+        """Return an empty state."""
+        return AlertFold(self.plan, bytes_max)
+
+    def read(self, batches: Sequence[RecordBatch]) -> list[ReadCandidates]:
+        """Return each batch as candidates, and bad records with their cause."""
+        return [self._read(batch) for batch in batches]
+
+    def _read(self, batch: RecordBatch) -> ReadCandidates:
+        read = self.reader.read(batch.values)
+        return ReadBatch(
+            batch,
+            read.rows,
+            batch.offsets()[read.rows],
+            Candidates(read.candidates),
+            read.progress,
+            [BadRow(bad.row, bad.code, bad.message) for bad in read.bad],
+        )
+
+    def step(
+        self, work: Sequence[tuple[ReadCandidates, AlertFold]], meter: StageMeter
+    ) -> list[StepResult]:
+        """Fold each partition's candidates and return the records about alerts."""
+        return [self._step(read, state, meter) for read, state in work]
+
+    def _step(self, read: ReadCandidates, state: AlertFold, meter: StageMeter) -> StepResult:
+        began = perf_counter()
+        outputs = Outputs()
+        for bad in read.bad:
+            meter.dead_letter(bad.code)
+            self.side.dead_letter(outputs, read.batch, bad, self.name)
+        changes = state.fold(read.columns)
+        began = meter.lap(FOLD, began)
+        for record in self.emitter.records(changes):
+            [(_, partition)] = self.partitioner.place([record.key.decode()])
+            outputs.add(
+                Partition(record.topic, partition),
+                record.key,
+                record.value,
+                NO_HEADERS,
+                int(read.rows[record.row]),
+            )
+        meter.lap(EMIT, began)
+        return StepResult(
+            outputs,
+            events=len(read.rows),
+            emitted=Emitted(alerts=len(changes)),
+            late=0,
+            duplicates=0,
+            ignored=0,
+            dead_letters=len(read.bad),
+        )
+
+    def fold_only(self, read: ReadCandidates, state: AlertFold) -> None:
+        """Fold the candidates and write nothing: a silent replay."""
+        state.fold(read.columns)
+
+    def tick(self, state: AlertFold, event_time: int) -> bytes | None:
+        """Return the record that moves the clock to a time, ms; None if nothing ends by then."""
+        due = state.next_due_ms
+        return None if due is None or due > event_time else encode([tick(event_time)])[0]
