@@ -73,6 +73,7 @@ def two_stage(run: str, source: str) -> Pipeline:
         events=replace(fraud.events, topic=source),
         labels=None if labels is None else replace(labels, topic=labels_topic(source)),
         scored=f"{run}{SCORED_SUFFIX}",
+        alerts=None,
     )
 
 

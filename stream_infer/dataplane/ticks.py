@@ -2,9 +2,9 @@
 
 A fold sees no clock. So the owner of a partition of a log of ours writes a tick into it when
 nobody else writes and something waits for it. Its time is the partition's clock plus the wall
-time since something moved
-that clock. In a replay of old data the clock is old, and so are the ticks: they end nothing
-that a second of waiting would not end. None is written while anything is left to read.
+time since something moved that clock. In a replay of old data the clock is old, and so are the
+ticks: they end nothing that a second of waiting would not end. None is written while anything
+is left to read.
 """
 
 from __future__ import annotations

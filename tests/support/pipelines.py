@@ -19,6 +19,7 @@ pipeline = dataclasses.replace(
     events=dataclasses.replace(fraud.events, topic={events!r}),
     labels=dataclasses.replace(fraud.labels, topic={labels!r}),
     scored={scored!r},
+    alerts=fraud.alerts and dataclasses.replace(fraud.alerts, topic={alerts!r}),
 )
 """
 
@@ -26,15 +27,16 @@ pipeline = dataclasses.replace(
 def own_pipeline() -> Pipeline:
     """Return the fraud pipeline under names that no other test uses."""
     mark = uuid.uuid4().hex[:8]
-    labels = fraud.labels
-    if labels is None:
-        raise LookupError("the fraud pipeline has labels")
+    labels, alerts = fraud.labels, fraud.alerts
+    if labels is None or alerts is None:
+        raise LookupError("the fraud pipeline has labels and alerts")
     return dataclasses.replace(
         fraud,
         name=f"fraud{mark}",
         events=dataclasses.replace(fraud.events, topic=f"transactions-{mark}"),
         labels=dataclasses.replace(labels, topic=f"labels-{mark}"),
         scored=f"scored-{mark}",
+        alerts=dataclasses.replace(alerts, topic=f"alerts-{mark}"),
     )
 
 
@@ -48,6 +50,7 @@ def written(pipeline: Pipeline, folder: Path) -> Path:
             events=pipeline.events.topic,
             labels=labels.topic if labels else None,
             scored=pipeline.scored,
+            alerts=pipeline.alerts.topic if pipeline.alerts else None,
         )
     )
     return path
