@@ -89,7 +89,7 @@ def road_rows(settings: RoadDays, seed: int) -> RoadRows:
     horizons = [parse_duration(horizon) for horizon in HORIZONS]
     longest = max(horizons)
     minutes = (settings.warm + settings.days) * 1_440 + longest // 60_000
-    roads = replace(settings.roads, seed=seed, minutes=minutes)
+    roads = replace(settings.roads, seed=seed, network_seed=seed, minutes=minutes)
     plan = compile_plan(traffic_pipeline(checked_table(sensor_table(roads)), model=None))
     readings = generate(roads)
     matrix = compute_features(plan, reading_columns(plan, readings))
