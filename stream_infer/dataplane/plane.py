@@ -35,7 +35,8 @@ from stream_infer.dataplane.outputs import NO_HEADERS, Outputs
 from stream_infer.dataplane.ranges import PartitionRanges
 from stream_infer.dataplane.sender import StageSender
 from stream_infer.dataplane.stage import Stage, State
-from stream_infer.dataplane.task import PartitionTask, Phase, Replayer, Surroundings
+from stream_infer.dataplane.surroundings import Replayer, Surroundings
+from stream_infer.dataplane.task import PartitionTask, Phase
 from stream_infer.dataplane.ticks import TICK_SECONDS, tick_of
 from stream_infer.dataplane.together import StageWork
 from stream_infer.errors import BrokerError
@@ -46,6 +47,9 @@ log = structlog.get_logger("stream_infer.dataplane")
 
 DRAIN_SECONDS = 10.0
 """How long a rebalance waits for outputs that are on their way."""
+
+GROUP_MOVED_ON = (kafka_errors.CommitFailedError, kafka_errors.IllegalStateError)
+"""What the client raises when the group has taken a partition away meanwhile."""
 
 CommitPositions = Callable[[Mapping[Partition, tuple[int, str]]], Awaitable[None]]
 
@@ -307,7 +311,7 @@ class DataPlane:
             return
         try:
             await self.commit_positions(offsets)
-        except (kafka_errors.CommitFailedError, kafka_errors.IllegalStateError) as error:
+        except GROUP_MOVED_ON as error:
             log.warning("commit_refused", cause=str(error), partitions=len(offsets))
             return
         for partition, (offset, _) in offsets.items():

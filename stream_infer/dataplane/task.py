@@ -15,30 +15,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import Enum
 from time import perf_counter
-from typing import Protocol
 
-import numpy as np
-import structlog
-from numpy.typing import NDArray
-
-from stream_infer.dataplane.alignment import NO_LIMIT, AlignmentGroup
+from stream_infer.dataplane.alignment import AlignmentGroup
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, BadRow, Partition, RecordBatch, merge
+from stream_infer.dataplane.counters import Counters
+from stream_infer.dataplane.hold import Hold
 from stream_infer.dataplane.offsets import StartPoint
 from stream_infer.dataplane.outputs import Outputs
 from stream_infer.dataplane.sender import StageSender
 from stream_infer.dataplane.stage import AnyRead, State, StepResult
+from stream_infer.dataplane.surroundings import Surroundings
 from stream_infer.dataplane.together import StageWork
 from stream_infer.errors import BrokerError
 from stream_infer.observability.meter import SEND
 
-log = structlog.get_logger("stream_infer.dataplane")
-
 OUTPUT_REFUSED = "output_refused"
-BREACH_LOG_INTERVAL_S = 60.0
 
 
 class Phase(Enum):
@@ -49,72 +42,6 @@ class Phase(Enum):
     RUNNING = "running"
     DRAINING = "draining"
     CLOSED = "closed"
-
-
-@dataclass(slots=True)
-class Counters:
-    """What a stage's partition has done since it was assigned."""
-
-    batches: int = 0
-    events: int = 0
-    forwarded: int = 0
-    scored: int = 0
-    alerts: int = 0
-    dead_letters: int = 0
-    late: int = 0
-    duplicates: int = 0
-    ignored: int = 0
-    restored: int = 0
-    align_waits: int = 0
-    align_breaches: int = 0
-
-    def add(self, result: StepResult) -> None:
-        """Count one step."""
-        self.events += result.events
-        self.forwarded += result.emitted.forwarded
-        self.scored += result.emitted.scored
-        self.alerts += result.emitted.alerts
-        self.dead_letters += result.dead_letters
-        self.late += result.late
-        self.duplicates += result.duplicates
-        self.ignored += result.ignored
-
-
-class Replayer(Protocol):
-    """Reads a stretch of a partition's log, apart from the group."""
-
-    async def __call__(
-        self,
-        source: Partition,
-        start: int,
-        end: int,
-        on_batch: Callable[[RecordBatch], None],
-    ) -> None:
-        """Hand every record of offsets ``start..end-1`` to `on_batch`, in order."""
-
-
-@dataclass(slots=True)
-class Surroundings:
-    """What a task needs from outside, so that a test can give it anything else.
-
-    replay         reads the log for the restore
-    on_release     called with the size of each batch that is finished or dropped
-    on_progress    called whenever the partition's head may have moved
-    wait_progress  waits until any partition's head may have moved, or a moment has passed
-    seconds        a clock that never goes back, in seconds
-    highwater      the end of a partition's log as far as it is known
-    is_restoring   whether any partition's state is still being restored
-    """
-
-    replay: Replayer
-    on_release: Callable[[Partition, int], None]
-    on_progress: Callable[[], None]
-    wait_progress: Callable[[], Awaitable[None]]
-    seconds: Callable[[], float]
-    highwater: Callable[[Partition], int | None]
-    is_restoring: Callable[[], bool]
-    state_bytes_max: int | None = None
-    align_wait_max_s: float | None = 5.0
 
 
 class PartitionTask:
@@ -146,6 +73,7 @@ class PartitionTask:
         self._work_together = work
         self._sender = sender
         self._group = group
+        self._hold = None if group is None else Hold(source, group, surroundings, self.counters)
         self._around = surroundings
         self._queue: deque[RecordBatch] = deque()
         self._arrived = asyncio.Event()
@@ -159,10 +87,12 @@ class PartitionTask:
         self._failure: BaseException | None = None
         self._steps_folded = 0
         self._steps_acknowledged = 0
-        self._breach_told_at: float | None = None
         self._worked_at: float | None = None
-        self.held = False
+
+    @property
+    def held(self) -> bool:
         """Whether it waits for another partition by alignment."""
+        return self._hold is not None and self._hold.is_held
 
     @property
     def position(self) -> int:
@@ -274,7 +204,9 @@ class PartitionTask:
         self.counters.batches += 1
         rows = len(read.rows)
         while True:
-            end = await self._permitted(read)
+            end = rows
+            if self._hold is not None:
+                end = await self._hold.permitted(read.progress, self._next_row, self.refresh_head)
             part = read.slice(self._next_row, end)
             self._steps_folded += 1
             result = await self._work_together.step(part, self.state)
@@ -370,51 +302,6 @@ class PartitionTask:
 
     # -- alignment ----------------------------------------------------------------------
 
-    async def _permitted(self, read: AnyRead) -> int:
-        """Return the end of the rows that may be folded now, at least one more than before."""
-        rows = len(read.rows)
-        if self._group is None or self._next_row >= rows:
-            return rows
-        stalled_since = self._around.seconds()
-        held_by: tuple[Partition | None, int | None] = (None, None)
-        while True:
-            self.refresh_head()
-            limit = self._group.limit(self.source)
-            end = _rows_up_to(read.progress, self._next_row, limit)
-            if end == rows or self._is_worth_a_step(read, limit):
-                return max(end, self._next_row + 1)
-            self.counters.align_waits += 1
-            holder = self._group.holder(self.source)
-            if (holder, limit) != held_by:
-                held_by, stalled_since = (holder, limit), self._around.seconds()
-            patience = self._around.align_wait_max_s
-            if self._around.is_restoring():
-                stalled_since = self._around.seconds()
-            if patience is not None and self._around.seconds() - stalled_since > patience:
-                self.counters.align_breaches += 1
-                self._tell_breach(holder)
-                return rows
-            self.held = True
-            await self._around.wait_progress()
-            self.held = False
-
-    def _tell_breach(self, holder: Partition | None) -> None:
-        """Log that rows are folded out of step; at most once a minute, for each batch may do so."""
-        now, told = self._around.seconds(), self._breach_told_at
-        if told is None or now - told >= BREACH_LOG_INTERVAL_S:
-            self._breach_told_at = now
-            log.warning("alignment_breached", source=str(self.source), held_by=str(holder))
-
-    def _is_worth_a_step(self, read: AnyRead, limit: int | None) -> bool:
-        """Say whether the rows up to `limit` are worth a step of their own.
-
-        Partitions that wait for each other would otherwise creep forward by a few rows
-        and an acknowledgement each. The lowest head may always go on by the whole skew.
-        """
-        if limit is None or self._group is None:
-            return False
-        return limit - int(read.progress[self._next_row]) >= self._group.skew_ms // 2
-
     def refresh_head(self) -> None:
         """Tell the alignment group where this partition stands."""
         if self._group is None:
@@ -453,13 +340,3 @@ def _stub_refused(source: Partition, destination: Partition, answer: str) -> Bro
         topic=destination.topic,
         partition=source.partition,
     )
-
-
-def _rows_up_to(progress: NDArray[np.int64], start: int, limit: int | None) -> int:
-    """Return the end of the run of rows from `start` whose time is not above `limit`."""
-    if limit is None:
-        return start
-    if limit >= NO_LIMIT:
-        return len(progress)
-    above = np.flatnonzero(progress[start:] > limit)
-    return len(progress) if len(above) == 0 else start + int(above[0])

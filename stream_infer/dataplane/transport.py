@@ -18,9 +18,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import faust
+import structlog
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -33,9 +34,9 @@ from stream_infer.dataplane.fetching import (
     pace_fetches,
 )
 from stream_infer.dataplane.offsets import Committed, LogBounds
+from stream_infer.dataplane.plane import GROUP_MOVED_ON, DataPlane
 
-if TYPE_CHECKING:
-    from stream_infer.dataplane.plane import DataPlane
+log = structlog.get_logger("stream_infer.dataplane")
 
 
 class HasPlane(Protocol):
@@ -254,6 +255,10 @@ class BatchConsumer(driver.Consumer):
                 return
             try:
                 await self._open_assignment(assigned)
+            except GROUP_MOVED_ON as error:
+                # A rebalance within this one: the assignment is void, and the next one comes.
+                log.info("assignment_void", cause=str(error))
+                return
             except Exception as error:  # noqa: BLE001 - handed on to whoever runs the app
                 # aiokafka logs what a rebalance callback raises and goes on with no stage
                 # opened; a worker that cannot start its partitions must stop and say why.

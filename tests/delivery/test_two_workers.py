@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aiokafka.errors import CommitFailedError
 
 from stream_infer.audit.reconcile import audit
+from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.transport import BatchConsumer
 from stream_infer.kafka.connection import Connection
 from stream_infer.simulators.fraud import DAY_MS, concatenate
 from support.load import (
@@ -133,3 +137,31 @@ async def test_workers_that_start_and_end_all_at_once_lose_nothing(
         assert await first.stop() == 0, first.log
     whole = Load(concatenate([history.transactions, now.transactions]), history.labels)
     await assert_features_equal(kafka, pipeline, table_features(pipeline, whole))
+
+
+async def test_a_rebalance_while_an_assignment_is_opened_is_waited_for(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = own_pipeline()
+    await make_topics(kafka, pipeline, partitions=2)
+    load = make_load(days=1, customers=20)
+    await send_transactions(kafka, pipeline, load.transactions)
+    commit = BatchConsumer.commit_positions
+    refused: list[Mapping[Partition, tuple[int, str]]] = []
+
+    async def refuse_once(
+        self: BatchConsumer, offsets: Mapping[Partition, tuple[int, str]]
+    ) -> None:
+        """Let the group move on just before the first commit, as another member would."""
+        if not refused:
+            refused.append(offsets)
+            client = self._thread._ensure_consumer()
+            self._thread.thread_loop.call_soon_threadsafe(client._coordinator.request_rejoin)
+            raise CommitFailedError("the group has rebalanced")
+        await commit(self, offsets)
+
+    monkeypatch.setattr(BatchConsumer, "commit_positions", refuse_once)
+    await work_off(kafka, pipeline, TESTED)
+    assert refused
+    report = await audit(Connection(bootstrap=kafka), pipeline, {}, lambda _read: None)
+    assert (report.lost, report.scored_twice) == (0, 0)

@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_infer.broker import EmbeddedBroker
-from stream_infer.dataplane.task import Counters
+from stream_infer.dataplane.counters import Counters
 from stream_infer.kafka.connection import Connection
 from stream_infer.observability.metrics import COUNTERS
 from stream_infer.observability.web import Address, WebServer

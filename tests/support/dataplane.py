@@ -12,7 +12,7 @@ from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.stage import FeatureStage, Stage
-from stream_infer.dataplane.task import Surroundings
+from stream_infer.dataplane.surroundings import Surroundings
 from stream_infer.features.plan import compile_plan
 from stream_infer.kafka.topics import pipeline_topics
 from stream_infer.pipelines.fraud import pipeline as fraud

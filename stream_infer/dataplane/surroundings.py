@@ -1,0 +1,46 @@
+"""What a partition's work needs from outside, so that a test can give it anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from stream_infer.dataplane.batch import Partition, RecordBatch
+
+
+class Replayer(Protocol):
+    """Reads a stretch of a partition's log, apart from the group."""
+
+    async def __call__(
+        self,
+        source: Partition,
+        start: int,
+        end: int,
+        on_batch: Callable[[RecordBatch], None],
+    ) -> None:
+        """Hand every record of offsets ``start..end-1`` to `on_batch`, in order."""
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What a task needs from outside.
+
+    replay         reads the log for the restore
+    on_release     called with the size of each batch that is finished or dropped
+    on_progress    called whenever the partition's head may have moved
+    wait_progress  waits until any partition's head may have moved, or a moment has passed
+    seconds        a clock that never goes back, in seconds
+    highwater      the end of a partition's log as far as it is known
+    is_restoring   whether any partition's state is still being restored
+    """
+
+    replay: Replayer
+    on_release: Callable[[Partition, int], None]
+    on_progress: Callable[[], None]
+    wait_progress: Callable[[], Awaitable[None]]
+    seconds: Callable[[], float]
+    highwater: Callable[[Partition], int | None]
+    is_restoring: Callable[[], bool]
+    state_bytes_max: int | None = None
+    align_wait_max_s: float | None = 5.0
