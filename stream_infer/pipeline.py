@@ -77,6 +77,18 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """When a key that says nothing is told.
+
+    intervals     in how many of its usual intervals between events it must have said nothing
+    forget_after  a key that is silent for longer is forgotten
+    """
+
+    intervals: float = 3.0
+    forget_after: str = "7d"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """What is said about a reading: measured, judged and forecast.
 
@@ -115,6 +127,7 @@ class Pipeline:
     conditions  what the model's outputs mean where it forecasts; None where it answers with the
                 probability of an event being positive
     alerts      alerts, limits and lists, or None
+    silence     when keys that say nothing are told; None for never
     """
 
     name: str
@@ -128,6 +141,7 @@ class Pipeline:
     duplicates: bool = True
     conditions: Conditions | None = None
     alerts: Alerts | None = None
+    silence: Silence | None = None
 
     @property
     def rekeys(self) -> bool:

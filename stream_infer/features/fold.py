@@ -17,6 +17,7 @@ from stream_infer.errors import ConflictError
 from stream_infer.events.columns import EventColumns
 from stream_infer.features.custom import CustomSteps
 from stream_infer.features.plan import StagePlan
+from stream_infer.features.silence import Silences, SilenceWatch
 from stream_infer.windows.hashing import hash_ids
 from stream_infer.windows.snapshot import Snapshot, restore_snapshot, take_snapshot
 from stream_infer.windows.state import Results, Rows
@@ -37,12 +38,14 @@ class Folded:
     late          (n,) bool
     duplicate_of  (n,) int64, packed position, or NO_POSITION
     features      (n, k) float64 in the stage's order; NaN where the row is no event
+    silences      keys that were found silent; None where nobody watches
     """
 
     accepted: NDArray[np.bool_]
     late: NDArray[np.bool_]
     duplicate_of: NDArray[np.int64]
     features: NDArray[np.float64]
+    silences: Silences | None = None
 
 
 class StageFold:
@@ -56,8 +59,14 @@ class StageFold:
     def __init__(self, plan: StagePlan, memory_bytes_max: int | None = None) -> None:
         self.plan = plan
         self._customs = CustomSteps(plan)
+        self._watch = None if plan.silence is None else SilenceWatch(plan.silence)
+        watched = [] if self._watch is None else [self._watch.records]
+        forget = [] if self._watch is None else [self._watch.forget_after_ms]
         self._store = EntryStore(
-            plan.layout, memory_bytes_max, self._customs.records, self._customs.forget_after_ms
+            plan.layout,
+            memory_bytes_max,
+            [*self._customs.records, *watched],
+            [*self._customs.forget_after_ms, *forget],
         )
 
     @property
@@ -93,6 +102,7 @@ class StageFold:
             clock=np.empty(n, np.int64),
             before=np.empty(n, np.int64),
         )
+        clock_before = self._store.clock_ms
         self._store.fold(rows, results)
         features = results.features
         if self._customs:
@@ -100,7 +110,10 @@ class StageFold:
             features[:, self.plan.window_at] = results.features
             names = columns.entities[self.plan.entity]
             self._customs.fold(columns, names, rows, results, features)
-        return Folded(results.accepted, results.late, results.duplicate_of, features)
+        silences = None
+        if self._watch is not None:
+            silences = self._watch.fold(rows, results, clock_before, self._store.keys.names)
+        return Folded(results.accepted, results.late, results.duplicate_of, features, silences)
 
     def snapshot(self) -> Snapshot:
         """Return the state as text, whole numbers, lists and bytes; equal states, equal snapshots.
@@ -125,7 +138,7 @@ class StageFold:
         fresh = StageFold(self.plan, self._store.memory_bytes_max)
         restore_snapshot(fresh._store, snapshot)
         fresh._customs.link(list(fresh._store.keys), np.array(list(fresh._store.keys.values())))
-        self._customs, self._store = fresh._customs, fresh._store
+        self._customs, self._store, self._watch = fresh._customs, fresh._store, fresh._watch
 
     def sweep(self) -> None:
         """Give back the memory of forgotten keys; happens by itself, and changes no result."""

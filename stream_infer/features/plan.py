@@ -40,7 +40,7 @@ from stream_infer.features.spec import (
     Sum,
     WindowFeature,
 )
-from stream_infer.pipeline import Pipeline
+from stream_infer.pipeline import Pipeline, Silence
 from stream_infer.windows.layout import (
     OP_COUNT,
     OP_LAST,
@@ -84,6 +84,7 @@ class StagePlan:
     measures          value names that may be absent
     known             the keys that there are, None when there may be any
     time_is_id        whether a key's events are told apart by their time alone
+    silence           when keys that say nothing are told; None for never
     """
 
     entity: str
@@ -97,6 +98,7 @@ class StagePlan:
     measures: tuple[str, ...] = ()
     known: KnownKeys | None = None
     time_is_id: bool = False
+    silence: Silence | None = None
 
     @property
     def first(self) -> bool:
@@ -117,6 +119,8 @@ class StagePlan:
     def look_back_ms(self) -> int:
         """How far back its log must reach for its state to be rebuilt."""
         forgets = [parse_duration(custom.forget_after) for _, custom in self.customs]
+        if self.silence is not None:
+            forgets.append(parse_duration(self.silence.forget_after))
         return max(self.horizon_ms, max(forgets, default=0) + self.layout.lateness_ms)
 
 
@@ -196,6 +200,9 @@ def _stage(
             windows.append((len(names), feature))
         names.extend(feature_names(feature))
     facts = _facts(pipeline, tuple(features)) | {"stage": entity}
+    silence = pipeline.silence if entity == pipeline.events.key else None
+    if silence is not None:
+        facts["silence"] = [silence.intervals, parse_duration(silence.forget_after)]
     return StagePlan(
         entity=entity,
         names=tuple(names),
@@ -210,6 +217,7 @@ def _stage(
         measures=pipeline.events.measures,
         known=pipeline.events.known,
         time_is_id=pipeline.events.time_is_id and entity == pipeline.events.key,
+        silence=silence,
     )
 
 

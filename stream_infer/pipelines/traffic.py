@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stream_infer.events.contract import SensorReading
 from stream_infer.features.spec import Custom
-from stream_infer.pipeline import Conditions, Events, Pipeline
+from stream_infer.pipeline import Conditions, Events, Pipeline, Silence
 from stream_infer.traffic.known import MEASURES, known_sensors
 from stream_infer.traffic.sensors import SensorTable, read_sensor_table
 from stream_infer.traffic.step import NAMES, RECORD, VERSION, traffic_reading
@@ -74,6 +74,7 @@ def traffic_pipeline(
             scale="scale",
             of="speed",
         ),
+        silence=Silence(intervals=3.0, forget_after="7d"),
         # Longer than `future_max`: a fast clock moves its partition's, and what is further behind
         # that than this is not kept.
         lateness="1h",

@@ -1,0 +1,199 @@
+"""Which keys have stopped talking, judged within the fold: a function of the log alone.
+
+How long a key is silent is measured by the partition's clock, from when its last event was
+folded, in its own usual intervals: a device whose clock is wrong is not silent. Ticks and
+other keys' events move the clock; whenever it enters another stretch of `EVERY_MS`, all keys
+are looked at. A key that is silent is told then, and again while it stays so, at most every
+`REPEAT_MS`: so ten thousand keys that fall silent at once are a bounded stream.
+
+Time in which nobody said anything and no tick was written is nobody's silence: a feed that was
+stopped for an hour comes back without an alarm. What happened meanwhile nobody knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.durations import parse_duration
+from stream_infer.events.columns import EVENT
+from stream_infer.pipeline import Silence
+from stream_infer.windows.compiled import kernel, part
+from stream_infer.windows.state import NONE, Results, Rows
+
+EVERY_MS = 30_000
+JUMP_MS = 60_000
+REPEAT_MS = 300_000
+LEARNING = 8
+"""Events before a key's usual interval is believed."""
+_SHARE = 1.0 / 16.0
+_GAP_TIMES_MAX = 4.0
+_INTERVAL_MS_MIN = 1_000.0
+
+RECORD = np.dtype(
+    [
+        ("heard", np.int64),
+        ("newest", np.int64),
+        ("said", np.int64),
+        ("count", np.int64),
+        ("usual_ms", np.float64),
+    ]
+)
+"""State of a key: the clock when it was heard last, its newest event time, the clock when its
+silence was told last (times count from NONE, so that 0 is never), its events, and its usual
+interval in ms."""
+
+
+class Silences(NamedTuple):
+    """Keys found silent while a batch was folded, by row and then by key.
+
+    rows       row of the batch with which it showed
+    keys       which key
+    levels     for how many of its usual intervals it has said nothing
+    silent_ms  and for how long
+    """
+
+    rows: list[int]
+    keys: list[str]
+    levels: list[float]
+    silent_ms: list[int]
+
+
+@part
+def _pass_over(records: Any, moved: Any) -> None:
+    """Move every key along with a clock that jumped: the time between is nobody's silence."""
+    for s in range(records.shape[0]):
+        if records[s]["heard"] > 0:
+            records[s]["heard"] += moved
+
+
+@part
+def _hear(key: Any, time: Any, now: Any, before: Any, forget_after: Any) -> None:
+    """Note an event of a key, and learn how long it usually takes until the next one."""
+    at = now - NONE
+    if before == NONE or before + forget_after < now:
+        key["newest"] = 0
+        key["count"] = 0
+        key["usual_ms"] = 0.0
+    gap = float(at - key["heard"])
+    if key["count"] > 0 and gap > 0:
+        if key["count"] >= LEARNING:
+            gap = min(gap, _GAP_TIMES_MAX * key["usual_ms"])
+        key["usual_ms"] += (gap - key["usual_ms"]) * max(1.0 / key["count"], _SHARE)
+    key["count"] += 1
+    key["heard"] = at
+    key["said"] = 0
+    key["newest"] = max(key["newest"], time - NONE)
+
+
+@part
+def _level(key: Any, now: Any, forget_after: Any) -> float:
+    """Return for how many of its usual intervals a key said nothing; 0 where that is not told."""
+    at = now - NONE
+    if key["count"] < LEARNING or key["newest"] + forget_after < at:
+        return 0.0
+    if key["said"] > 0 and at - key["said"] < REPEAT_MS:
+        return 0.0
+    level: float = (at - key["heard"]) / max(key["usual_ms"], _INTERVAL_MS_MIN)
+    return level
+
+
+@kernel
+def _watch(
+    records: Any,
+    kinds: Any,
+    slots: Any,
+    times: Any,
+    stepped: Any,
+    clocks: Any,
+    before: Any,
+    clock_before: Any,
+    forget_after: Any,
+    least: Any,
+    found: Any,
+    levels: Any,
+    row: Any,
+) -> Any:
+    """Watch rows from `row` on; return (the next row to watch, silences found).
+
+    records  (slots,) RECORD, written
+    found    (m, 3) int64, written: row, slot and ms of each silence; levels (m,) float64
+    It stops early where a look at all keys might find more than there is room for.
+    """
+    n = 0
+    for i in range(row, kinds.shape[0]):
+        now = clocks[i]
+        previous = clock_before if i == 0 else clocks[i - 1]
+        looks = previous != NONE and now // EVERY_MS != previous // EVERY_MS
+        if looks and n + records.shape[0] > levels.shape[0]:
+            return i, n
+        if looks and now - previous > JUMP_MS and kinds[i] == EVENT:
+            _pass_over(records, now - previous)
+        if stepped[i] == 1:
+            _hear(records[slots[i]], times[i], now, before[i], forget_after)
+        if looks:
+            for s in range(records.shape[0]):
+                level = _level(records[s], now, forget_after)
+                if level >= least:
+                    found[n, 0], found[n, 1] = i, s
+                    found[n, 2] = now - NONE - records[s]["heard"]
+                    levels[n] = level
+                    records[s]["said"] = now - NONE
+                    n += 1
+    return kinds.shape[0], n
+
+
+_NOBODY = Silences([], [], [], [])
+
+
+class SilenceWatch:
+    """The watch over the keys of one stage and partition.
+
+    records          RECORD a slot; the store grows and saves them
+    forget_after_ms  a key that was silent for longer is forgotten, and told no more
+    """
+
+    def __init__(self, silence: Silence) -> None:
+        self._least = silence.intervals
+        self.forget_after_ms = parse_duration(silence.forget_after)
+        self.records: NDArray[Any] = np.zeros(0, RECORD)
+
+    def fold(
+        self, rows: Rows, results: Results, clock_before: int | None, names: list[str | None]
+    ) -> Silences:
+        """Watch a batch that the windows' kernel has judged; return who is silent.
+
+        clock_before  the partition's clock before the batch
+        names         slot -> key
+        """
+        before = NONE if clock_before is None else np.int64(clock_before)
+        told: list[tuple[int, str, float, int]] = []
+        n, row, room = len(rows.kind), 0, len(self.records)
+        while row < n:
+            found, levels = np.empty((room, 3), np.int64), np.empty(room, np.float64)
+            row, count = _watch(
+                self.records,
+                rows.kind,
+                rows.slot,
+                rows.time,
+                results.stepped,
+                results.clock,
+                results.before,
+                before,
+                np.int64(self.forget_after_ms),
+                float(self._least),
+                found,
+                levels,
+                row,
+            )
+            told += [
+                (at, names[slot] or "", level, silent_ms)
+                for (at, slot, silent_ms), level in zip(
+                    found[:count].tolist(), levels[:count].tolist(), strict=True
+                )
+            ]
+        # By name, since which slot a key has depends on restarts.
+        told.sort()
+        return Silences(*(list(column) for column in zip(*told, strict=True))) if told else _NOBODY

@@ -1,0 +1,135 @@
+"""Keys that stop talking are told by the fold: by the log alone, and not for ever again."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_infer.features.fold import StageFold
+from stream_infer.features.plan import StagePlan, compile_plan
+from stream_infer.features.silence import REPEAT_MS
+from stream_infer.features.spec import Count
+from stream_infer.pipeline import Silence
+from support.columns import Row, columns_of, tick_row
+from support.logs import pipeline
+
+START_MS = 1_767_225_600_000
+MINUTE_MS = 60_000
+
+
+def stage(silence: Silence | None = None) -> StagePlan:
+    own = dataclasses.replace(
+        pipeline(),
+        features=(Count(by="card", over=("1h",), name="count"),),
+        labels=None,
+        lateness="1h",
+        silence=silence or Silence(intervals=3.0, forget_after="1d"),
+    )
+    return compile_plan(own).stages[0]
+
+
+def talk(names: str, minutes: range) -> list[Row]:
+    """Return one event a minute of each key, one behind the other within the minute."""
+    return [
+        Row(
+            START_MS + minute * MINUTE_MS + at * 100, f"{name}{minute}", {"card": name, "shop": "x"}
+        )
+        for minute in minutes
+        for at, name in enumerate(names)
+    ]
+
+
+def told(rows: list[Row], plan: StagePlan | None = None) -> list[tuple[float, str, float]]:
+    """Return (minute, key, level) of each silence."""
+    silences = StageFold(plan or stage()).fold(columns_of(rows, ("card", "shop"))).silences
+    assert silences is not None
+    return [
+        ((rows[row].time - START_MS) / MINUTE_MS, key, round(level, 1))
+        for row, key, level in zip(silences.rows, silences.keys, silences.levels, strict=True)
+    ]
+
+
+def test_a_key_that_falls_silent_among_others_is_told_after_three_intervals() -> None:
+    rows = talk("ab", range(20)) + talk("b", range(20, 26))
+    # `a` spoke last at 19; three of its minutes are over at 22.
+    assert told(rows)[0] == (22.0, "a", 3.0)
+
+
+def test_a_silence_is_told_again_only_now_and_then() -> None:
+    rows = talk("ab", range(20)) + talk("b", range(20, 60))
+    minutes = [minute for minute, _, _ in told(rows)]
+    assert minutes == [22.0, 27.0, 32.0, 37.0, 42.0, 47.0, 52.0, 57.0]
+    assert REPEAT_MS == 5 * MINUTE_MS
+
+
+def test_ticks_tell_of_keys_when_all_are_silent() -> None:
+    quiet = [tick_row(START_MS + 19 * MINUTE_MS + second * 1_000) for second in range(1, 240)]
+    rows = talk("abc", range(20)) + quiet
+    found = told(rows)
+    assert {key for _, key, _ in found} == {"a", "b", "c"}
+    assert len(found) == 3
+    assert all(22.0 <= minute <= 22.6 for minute, _, _ in found)
+
+
+def test_a_key_that_speaks_again_is_no_longer_told() -> None:
+    rows = talk("ab", range(20)) + talk("b", range(20, 24)) + talk("ab", range(24, 40))
+    assert [key for _, key, _ in told(rows)] == ["a"]
+
+
+def test_a_feed_that_was_stopped_for_an_hour_comes_back_without_an_alarm() -> None:
+    assert told(talk("abc", range(20)) + talk("abc", range(80, 100))) == []
+
+
+def test_a_key_with_a_wrong_clock_is_not_silent() -> None:
+    slow = [
+        dataclasses.replace(row, time=row.time - (30 * MINUTE_MS if row.keys["card"] == "a" else 0))
+        for row in talk("ab", range(40))
+    ]
+    assert told(slow) == []
+
+
+def test_a_key_that_was_heard_a_few_times_only_is_not_told() -> None:
+    assert told(talk("ab", range(5)) + talk("b", range(5, 30))) == []
+
+
+def test_a_silence_longer_than_what_is_remembered_is_told_no_more() -> None:
+    plan = stage(Silence(intervals=3.0, forget_after="30m"))
+    rows = talk("ab", range(20)) + talk("b", range(20, 90))
+    minutes = [minute for minute, _, _ in told(rows, plan)]
+    assert minutes[0] == 22.0
+    assert minutes[-1] <= 49.0
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    gaps=st.lists(
+        st.tuples(st.integers(0, 90_000), st.sampled_from("abct")), min_size=1, max_size=120
+    ),
+    cuts=st.lists(st.integers(1, 119), max_size=4),
+)
+def test_what_is_told_depends_on_no_batch_sweep_or_snapshot(
+    gaps: list[tuple[int, str]], cuts: list[int]
+) -> None:
+    times = (START_MS + np.cumsum([gap for gap, _ in gaps])).tolist()
+    rows = talk("abc", range(-10, 0)) + [
+        tick_row(time) if name == "t" else Row(time, str(at), {"card": name, "shop": "x"})
+        for at, (time, (_, name)) in enumerate(zip(times, gaps, strict=True))
+    ]
+    columns, plan = columns_of(rows, ("card", "shop")), stage(Silence(intervals=1.5))
+    whole = StageFold(plan).fold(columns).silences
+    assert whole is not None
+    fold, found = StageFold(plan), []
+    inside = sorted({cut for cut in cuts if cut < len(rows)})
+    for start, end in pairwise([0, *inside, len(rows)]):
+        part = fold.fold(columns.slice(start, end)).silences
+        assert part is not None
+        found += [(row + start, key, level, ms) for row, key, level, ms in zip(*part, strict=True)]
+        fold.sweep()
+        fresh = StageFold(plan)
+        fresh.restore(fold.snapshot())
+        fold = fresh
+    assert found == list(zip(*whole, strict=True))
