@@ -145,9 +145,6 @@ def _watch(
     return kinds.shape[0], n
 
 
-_NOBODY = Silences([], [], [], [])
-
-
 class SilenceWatch:
     """The watch over the keys of one stage and partition.
 
@@ -196,4 +193,6 @@ class SilenceWatch:
             ]
         # By name, since which slot a key has depends on restarts.
         told.sort()
-        return Silences(*(list(column) for column in zip(*told, strict=True))) if told else _NOBODY
+        if not told:
+            return Silences([], [], [], [])
+        return Silences(*(list(column) for column in zip(*told, strict=True)))
