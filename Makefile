@@ -18,7 +18,8 @@ PIP := -m pip --disable-pip-version-check --no-input
 VENV_STAMP := $(VENV)/.dependencies-installed
 PACKAGE_STAMP := $(VENV)/.package-installed
 KERNELS_STAMP := $(VENV)/.kernels-compiled
-KERNEL_SOURCES := $(wildcard stream_infer/windows/*.py)
+KERNEL_SOURCES := $(wildcard stream_infer/windows/*.py stream_infer/traffic/*.py) \
+	stream_infer/features/silence.py
 
 # Sets $$python. A name on the path may be a shim that runs nothing, so each is tried.
 define FIND_PYTHON
@@ -111,4 +112,6 @@ $(PACKAGE_STAMP): $(VENV_STAMP) pyproject.toml
 $(KERNELS_STAMP): $(PACKAGE_STAMP) $(KERNEL_SOURCES)
 	@echo "Compiling kernels"
 	@$(PY) -m stream_infer.windows.precompile
+	@$(PY) -m stream_infer.features.precompile
+	@$(PY) -m stream_infer.traffic.precompile
 	@touch $@
