@@ -113,7 +113,8 @@ def candidate_schema() -> dict[str, Any]:
     for record in (Candidate, FeatureReason):
         definition = schema["$defs"][record.__name__]
         definition["prefixItems"] = [
-            {"title": field, **cell}
+            # A default is a tuple, which no JSON text would read back as.
+            {"title": field, **{word: list(x) if x == () else x for word, x in cell.items()}}
             for field, cell in zip(record.__struct_fields__, definition["prefixItems"], strict=True)
         ]
     return schema

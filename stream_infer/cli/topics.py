@@ -129,6 +129,7 @@ def schema(
     *, pipeline: Pipeline, topic: str | None, publish_features: bool, settings: Settings
 ) -> None:
     """Print the JSON Schema of each of PIPELINE's topics, as one JSON object by topic."""
+    from stream_infer.alerts.schemas import alert_topic_schemas
     from stream_infer.events.schema import topic_schemas
     from stream_infer.features.plan import compile_plan
 
@@ -138,6 +139,7 @@ def schema(
         label_mapping=settings.label_field_mapping(),
         publish_features=publish_features or settings.worker.publish_features,
         feature_names=compile_plan(pipeline).feature_names,
+        further=alert_topic_schemas(pipeline),
     )
     if topic is not None and topic not in schemas:
         raise NotFoundError(

@@ -105,6 +105,7 @@ class Probabilities:
             version,
             self._plan.fingerprint,
             matrix if self._publishes else None,
+            decided.rule_column(len(columns)),
         )
         return Answer(
             values, decided, scores, None if scorer is None else scorer.score, name, version

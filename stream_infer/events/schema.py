@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -47,6 +48,7 @@ def topic_schemas(
     label_mapping: FieldMapping | None = None,
     publish_features: bool = False,
     feature_names: tuple[str, ...] = (),
+    further: Mapping[str, dict[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return topic -> JSON Schema of its record values, in the order in which data passes them.
 
@@ -54,6 +56,7 @@ def topic_schemas(
     label_mapping     of the labels' fields, likewise
     publish_features  whether scored events carry their features; without a model they always do
     feature_names     of the pipeline's plan; needed where features are published
+    further           schemas of topics behind the scored one, such as those of alerts
     """
     events = pipeline.events
     event_type = wire_type(
@@ -77,6 +80,7 @@ def topic_schemas(
     make_type = scored_type if pipeline.conditions is None else scored_reading_type
     scored = make_type(pipeline, feature_names, publish_features=publishes)
     schemas[pipeline.scored] = _schema(scored, f"Key: {events.key}.")
+    schemas |= further or {}
     schemas[DEAD_LETTERS] = _opaque(
         "Key and value as they came, whatever they are; the headers say where from and why.",
         _SIDE_HEADERS,

@@ -31,6 +31,7 @@ class ScoredEvent(msgspec.Struct, kw_only=True):
     event_time        ms since the epoch
     score             None when the pipeline has no model, or the model gave no number
     decision          ``approve``, ``review``, ``decline``, or None without a model
+    rule              name of the declared rule that decided instead of the model, or None
     model, version    which model scored it
     features_version  fingerprint of the features that the score was computed from
     late              older than the allowed lateness behind its key's newest event
@@ -43,6 +44,7 @@ class ScoredEvent(msgspec.Struct, kw_only=True):
     event_time: int
     score: float | None
     decision: str | None
+    rule: str | None
     model: str | None
     version: str | None
     features_version: str
@@ -81,6 +83,7 @@ def scored_type(
             ("event_time", int),
             ("score", float | None),
             ("decision", str | None),
+            ("rule", str | None),
             ("model", str | None),
             ("version", str | None),
             ("features_version", str),
@@ -122,6 +125,7 @@ class ScoredEncoder:
         version: str | None,
         fingerprint: str,
         features: NDArray[np.float64] | None = None,
+        rules: Sequence[str | None] | None = None,
     ) -> list[bytes]:
         """Return one record value per row.
 
@@ -130,6 +134,7 @@ class ScoredEncoder:
         decisions    n words; None without a model
         fingerprint  of the pipeline's features
         features     (n, F) float64, needed when features are published
+        rules        n names of the rules that decided; None where none did
         Cost         O(n), about a microsecond a row without features
         """
         events = self._events
@@ -140,6 +145,7 @@ class ScoredEncoder:
             columns.event_time.tolist(),
             repeat(None) if scores is None else shortest_floats(scores),
             repeat(None) if decisions is None else decisions,
+            repeat(None) if rules is None else rules,
             repeat(model),
             repeat(version),
             repeat(fingerprint),

@@ -48,7 +48,7 @@ def test_the_form_on_the_wire_does_not_change() -> None:
     assert encode(rows())[1] == (
         b'{"event_id":"transactions-1-11","transaction_id":"t-1","customer_id":"c-1",'
         b'"terminal_id":"m-1","event_time":1522584000000,"score":0.1,"decision":"review",'
-        b'"model":"fraud","version":"1","features_version":"abc","late":false,'
+        b'"rule":null,"model":"fraud","version":"1","features_version":"abc","late":false,'
         b'"duplicate_of":null}'
     )
 
@@ -73,6 +73,11 @@ def test_without_a_model_there_is_no_score_and_no_decision() -> None:
     [value, _] = encode(rows(), scores=None, decisions=None, model=None, version=None)
     scored = json.loads(value)
     assert [scored[name] for name in ("score", "decision", "model", "version")] == [None] * 4
+
+
+def test_the_rule_that_decided_is_named() -> None:
+    values = encode(rows(2), decisions=["decline", "review"], rules=["blocked-customers", None])
+    assert [json.loads(value)["rule"] for value in values] == ["blocked-customers", None]
 
 
 def test_a_score_that_is_no_number_is_null() -> None:

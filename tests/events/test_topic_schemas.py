@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from stream_infer.alerts.schemas import alert_topic_schemas
 from stream_infer.events.deadletter import dead_letter_headers, stub_headers
 from stream_infer.events.internal import internal_type
 from stream_infer.events.mapping import FieldMapping
@@ -21,9 +22,22 @@ def definition(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_topic_of_the_pipeline_has_one() -> None:
-    schemas = topic_schemas(pipeline)
+    schemas = topic_schemas(pipeline, further=alert_topic_schemas(pipeline))
     assert list(schemas) == [topic.name for topic in topic_specs.pipeline_topics(pipeline)]
     assert json.loads(json.dumps(schemas)) == schemas
+
+
+def test_what_users_write_into_lists_and_read_as_alerts_is_described() -> None:
+    schemas = alert_topic_schemas(pipeline)
+    assert definition(schemas["fraud-lists"])["required"] == ["list", "entity"]
+    for topic in ("alerts-fraud", "alerts-fraud-current"):
+        assert {"alert_id", "severity", "reasons"} <= set(definition(schemas[topic])["properties"])
+    names = [cell["title"] for cell in definition(schemas["fraud.candidates"])["prefixItems"]]
+    assert names[:3] == ["schema_version", "kind", "upstream_topic"]
+
+
+def test_a_pipeline_without_alerts_has_none_of_their_topics() -> None:
+    assert alert_topic_schemas(replace(pipeline, alerts=None)) == {}
 
 
 def test_topics_and_stages_are_named_alike_everywhere() -> None:
