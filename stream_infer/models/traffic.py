@@ -28,8 +28,9 @@ from stream_infer.simulators.traffic import Readings, Roads, generate, sensor_ta
 from stream_infer.traffic.sensors import sensor_table as checked_table
 from stream_infer.traffic.step import NAMES
 
-NOT_INPUTS = ("level_of_service", "anomaly", "scale", "speed_now", "stuck_readings")
-"""What the network is not given: what may be NaN, and what says nothing about what comes."""
+NOT_INPUTS = ("level_of_service", "anomaly", "scale", "speed_now", "usual", "stuck_readings")
+"""What the network is not given: what may be NaN, what says nothing about what comes, and what
+other inputs say already."""
 
 INPUTS = tuple(name for name in NAMES if name not in NOT_INPUTS)
 """Features that the network takes."""

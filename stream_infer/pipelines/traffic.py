@@ -13,6 +13,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from stream_infer.alerts.spec import Alerts
 from stream_infer.events.contract import SensorReading
 from stream_infer.features.spec import Custom
 from stream_infer.pipeline import Conditions, Events, Pipeline, Silence
@@ -32,9 +33,11 @@ def traffic_pipeline(
     topic: str = "sensor-readings",
     scored: str = "scored-readings",
     model: str | None = "traffic",
+    alerts: Alerts | None = None,
 ) -> Pipeline:
     """Return the traffic pipeline for the sensors of a table, or of a file with one.
 
+    alerts  such as `stream_infer.alerts.defaults.traffic_alerts`; None for no alerts
     Raises  what `read_sensor_table` and `known_sensors` raise
     """
     table = sensors if isinstance(sensors, SensorTable) else read_sensor_table(sensors)
@@ -74,6 +77,7 @@ def traffic_pipeline(
             scale="scale",
             of="speed",
         ),
+        alerts=alerts,
         silence=Silence(intervals=3.0, forget_after="7d"),
         # Longer than `future_max`: a fast clock moves its partition's, and what is further behind
         # that than this is not kept.

@@ -51,6 +51,7 @@ NAMES = (
     "anomaly",
     "scale",
     "speed_now",
+    "usual",
     "now",
     *(f"lag_{5 * lag}m" for lag in range(1, SLOTS)),
     "mean_15m",
@@ -59,7 +60,7 @@ NAMES = (
     "std_60m",
     "max_60m",
     "min_60m",
-    "usual",
+    "off_usual",
     "usual_15m",
     "usual_30m",
     "usual_60m",
@@ -83,10 +84,11 @@ level_of_service  0 (A) to 5 (F); NaN where none can be told
 anomaly           0 to 1, see `surprise`
 scale             what shares are of, in the measure's unit
 speed_now         as `now`, where the measure is speed; NaN elsewhere
+usual             usual share at this time of day; `now` where none is known
 now               share of the present slot (or the last one known); NaN before the first value
 lag_*             share that long ago less `now`; an empty slot is as the one before it
 mean_, max_, min_ of the slots of that time, less `now`; std_60m of the slots' shares
-usual             usual share at this time of day less `now`; 0 where none is known
+off_usual         that less `now`
 usual_*           by how much the usual share changes until then
 mean_ever         share over all slots that left the last hour, less `now`
 near, near_min    mean and lowest share of the neighbours, less `now`; 0 without any
@@ -101,7 +103,7 @@ stuck_minutes     for how long
 _NOW = NAMES.index("now")
 _LAG = NAMES.index("lag_5m")
 _MEAN = NAMES.index("mean_15m")
-_USUAL = NAMES.index("usual")
+_USUAL = NAMES.index("off_usual")
 _NEAR = NAMES.index("near")
 _DAY = NAMES.index("day_sin")
 _MISSING = NAMES.index("missing_60m")
@@ -163,6 +165,7 @@ def _write_usual(record: Any, now: float, out: Any) -> None:
     """Write what is usual at this time of day, and what is usual to come."""
     slot = record["slot"]
     here = history.usual(record, slot, now)
+    out[_NOW - 1] = here
     out[_USUAL] = here - now
     for h in range(len(HORIZON_SLOTS)):
         out[_USUAL + 1 + h] = history.usual(record, slot + HORIZON_SLOTS[h], here) - here
@@ -262,7 +265,8 @@ def traffic_reading(
         out[1] = anomaly_score(record, value / scale)
         _note_stuck(record, event_time, value, out)
     now = _write_past(record, out)
-    out[_NOW - 1] = now if facts["measure"] == 0 else math.nan
+    out[_NOW - 2] = now if facts["measure"] == 0 else math.nan
+    out[_NOW - 1] = now
     record["now"] = now
     if math.isnan(now):
         record["trend"] = 0.0

@@ -72,7 +72,8 @@ class TrafficTwin:
         now = shares[0]
         state.now = now
         speed_now = now if sensor.measure == "speed" else math.nan
-        said = {"now": now, "speed_now": speed_now} | dict.fromkeys(self._zeros(), 0.0)
+        said = dict.fromkeys(self._zeros(), 0.0)
+        said |= {"now": now, "usual": now, "speed_now": speed_now}
         angle = 2 * math.pi * ((time % 86_400_000) / 86_400_000)
         said |= {"day_sin": math.sin(angle), "day_cos": math.cos(angle)}
         began = min(t // SLOT_MS for t, *_ in self._entered(state))
@@ -99,7 +100,7 @@ class TrafficTwin:
     def _zeros() -> list[str]:
         lags = [f"lag_{5 * lag}m" for lag in range(1, HOUR_SLOTS + 1)]
         statistics = ["mean_15m", "mean_30m", "mean_60m", "std_60m", "max_60m", "min_60m"]
-        usual = ["usual", "usual_15m", "usual_30m", "usual_60m", "mean_ever"]
+        usual = ["off_usual", "usual_15m", "usual_30m", "usual_60m", "mean_ever"]
         near = ["near", "near_trend", "near_min", "downstream", "downstream_trend"]
         return [*lags, *statistics, *usual, *near, "far", "far_trend"]
 
@@ -157,7 +158,7 @@ def usual_day(state: SensorTwin, present: int, now: float) -> dict[str, float]:
         return sum(means) / (len(means) * 100_000.0) if means else otherwise
 
     here = usual(present, now)
-    said = {"usual": here - now}
+    said = {"usual": here, "off_usual": here - now}
     for name, ahead in (("15m", 3), ("30m", 6), ("60m", 12)):
         said[f"usual_{name}"] = usual(present + ahead, here) - here
     said["mean_ever"] = sum(gone.values()) / (len(gone) * 100_000.0) - now if gone else 0.0

@@ -163,4 +163,4 @@ def test_the_usual_day_holds_nothing_of_today() -> None:
         reading("a", START_MS + minutes * MINUTE_MS, speed=speed)
         for minutes, speed in zip(slots, speeds, strict=True)
     ]
-    assert fold_of(rows)[-1, names.index("usual")] == -0.5
+    assert fold_of(rows)[-1, names.index("off_usual")] == -0.5
