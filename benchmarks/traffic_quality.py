@@ -174,20 +174,28 @@ def los_table(folder: Path, ids: Sequence[str]) -> SensorTable:
     return sensor_table(rows)
 
 
-def los_rows(folder: Path) -> tuple[Plan, NDArray[np.float64], NDArray[np.float64]]:
-    """Return the plan, the speeds (times, detectors) in mph, and features (times, detectors, F)."""
-    frame = pl.read_parquet(folder / "los_speed.parquet")
+def los_readings(
+    folder: Path, rows_max: int | None = None
+) -> tuple[SensorTable, list[dict[str, Any]]]:
+    """Return the detectors, and their readings by time and then in the order of the table."""
+    frame = pl.read_parquet(folder / "los_speed.parquet").head(rows_max or 1 << 62)
     ids = [name for name in frame.columns if name != "ts"]
-    speeds = frame.select(ids).to_numpy()
     times = frame["ts"].dt.epoch("ms").to_list()
-    plan = compile_plan(traffic_pipeline(los_table(folder, ids), model=None))
     readings = [
         {"sensor_id": name, "event_time": time, "speed": speed}
-        for time, row in zip(times, speeds.tolist(), strict=True)
+        for time, row in zip(times, frame.select(ids).rows(), strict=True)
         for name, speed in zip(ids, row, strict=True)
     ]
+    return los_table(folder, ids), readings
+
+
+def los_rows(folder: Path) -> tuple[Plan, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the plan, the speeds (times, detectors) in mph, and features (times, detectors, F)."""
+    table, readings = los_readings(folder)
+    plan = compile_plan(traffic_pipeline(table, model=None))
     matrix = compute_features(plan, columns_of(plan, readings))
-    return plan, speeds, matrix.reshape(len(times), len(ids), -1)
+    speeds = np.array([reading["speed"] for reading in readings]).reshape(-1, len(table))
+    return plan, speeds, matrix.reshape(len(speeds), len(table), -1)
 
 
 def measure_forecast(folder: Path, seed: int = 1) -> dict[str, Any]:
