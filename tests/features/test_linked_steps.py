@@ -89,7 +89,9 @@ def log_of(pairs: list[tuple[int, str]]) -> EventColumns:
 
 def twin(pairs: list[tuple[int, str]]) -> list[list[float]]:
     """Return what the step must say, from the whole log and nothing kept."""
-    said, counts, clock = [], {}, -(10**9)
+    said: list[list[float]] = []
+    counts: dict[str, int] = {}
+    clock = -(10**9)
     seen: set[tuple[int, str]] = set()
     newest: dict[str, int] = {}
     for time, name in pairs:
@@ -165,7 +167,7 @@ def test_a_linked_step_that_cannot_work_is_refused(change: dict[str, Any], code:
     if "known" in change:
         made = dataclasses.replace(made, events=dataclasses.replace(made.events, **change))
     else:
-        step = dataclasses.replace(made.features[0], **change)  # type: ignore[type-var]
+        step = dataclasses.replace(made.features[0], **change)
         made = dataclasses.replace(made, features=(step,))
     with pytest.raises(ConfigError) as caught:
         compile_plan(made)

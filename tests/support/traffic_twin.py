@@ -117,7 +117,7 @@ class TrafficTwin:
 
     def _links(self, sensor: Sensor, time: int, now: float) -> dict[str, float]:
         near = list(sensor.linked)[:16]
-        far = []
+        far: list[str] = []
         for other in near:
             for name in self.sensors[other].linked:
                 if name not in (sensor.sensor_id, *near, *far):

@@ -233,6 +233,7 @@ def test_the_graph_answers_what_the_networks_answer_and_is_refused_when_it_canno
     matrix = train.matrix.astype(np.float64)
     found = scorer.judge(matrix)
     expected = (forecaster.answer(train.matrix) + found.shares[:, None]) * found.scale[:, None]
+    assert found.forecasts is not None
     np.testing.assert_allclose(found.forecasts, np.maximum(expected, 0), atol=0.01)
     two = replace_outputs(manifest, ("15m", "30m"))
     with pytest.raises(InvalidDataError):
