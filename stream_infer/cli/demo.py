@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from stream_infer.cli.options import json_option
-from stream_infer.cli.output import print_json, print_table, remark
+from stream_infer.cli.output import print_json, print_table, remark, said_if_slow
 from stream_infer.errors import GateFailedError
 
 if TYPE_CHECKING:
-    from stream_infer.demo.session import Live, Summary
+    from stream_infer.demo.members import Members
+    from stream_infer.demo.summary import Summary
+    from stream_infer.demo.view import View
     from stream_infer.kafka.connection import Connection
+
+PIPELINES = ("fraud", "traffic")
+CORES_MIN = 4
+PLAIN_EVERY_S = 5.0
 
 
 @click.command(name="demo")
@@ -24,116 +34,169 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=1),
     default=30.0,
     show_default=True,
-    help="How long transactions are produced.",
+    help="How long one watches.",
 )
 @click.option(
     "--rate",
-    type=click.IntRange(1, 100_000),
-    default=2_000,
+    type=click.IntRange(1, 20_000),
+    default=500,
     show_default=True,
-    help="Transactions a second.",
+    help="Payments a second, on average; their time passes as fast as that makes it.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--bootstrap", metavar="HOST:PORT", help="Use this Kafka instead of starting one.")
 @json_option
 def command(*, seconds: float, rate: int, seed: int, bootstrap: str | None, as_json: bool) -> None:
-    """Start a real Kafka here, produce payments, score them, and audit the result.
+    """Start a real Kafka here, simulate payments and roads, score them, and audit the result.
 
-    Without --bootstrap nothing remains when it ends.
+    Shows what happens on a terminal, one line every few seconds elsewhere. Without --bootstrap
+    nothing remains when it ends.
     """
+    from stream_infer.demo.members import worker_processes
     from stream_infer.kafka.connection import Connection
     from stream_infer.logs import configure_logs
 
     configure_logs(quiet=True)
-    if bootstrap is not None:
-        summary = _run(Connection(bootstrap=bootstrap), seconds, rate, seed, quiet=as_json)
-    else:
-        from stream_infer.broker import EmbeddedBroker
+    _compile()
+    cores = os.cpu_count() or 1
+    if cores < CORES_MIN:
+        remark(f"This machine has {cores} cores for Kafka, two workers and two simulators:")
+        remark("latencies will be longer than the pipelines need.")
+    with worker_processes(PIPELINES) as members:
+        if bootstrap is not None:
+            connection = Connection(bootstrap=bootstrap)
+            summary = _run(connection, members, seconds, rate, seed, lambda: None, quiet=as_json)
+        else:
+            from stream_infer.broker import EmbeddedBroker
 
-        with EmbeddedBroker(progress=_step) as broker:
-            connection = Connection(bootstrap=broker.bootstrap)
-            summary = _run(connection, seconds, rate, seed, quiet=as_json)
+            with EmbeddedBroker(progress=remark) as broker:
+                connection = Connection(bootstrap=broker.bootstrap)
+                summary = _run(
+                    connection, members, seconds, rate, seed, broker.check, quiet=as_json
+                )
     if as_json:
         print_json(summary.as_json())
     else:
-        _show(summary)
-    if summary.report.verdict != "proven":
+        print_table(("what", "count"), summary.rows())
+        click.echo(f"audit: {summary.verdict}")
+    if summary.verdict != "proven":
         raise GateFailedError(
             "audit_failed",
-            f"The audit says {summary.report.verdict}.",
+            f"The audit says {summary.verdict}.",
             "Look at lost and scored twice above; the worker's log says what happened.",
         )
 
 
-def _run(connection: Connection, seconds: float, rate: int, seed: int, *, quiet: bool) -> Summary:
-    from stream_infer.demo.session import run_demo
-    from stream_infer.pipelines.fraud import pipeline
+def _compile() -> None:
+    """Compile kernels before the workers start, so that no two processes compile the same."""
+    from stream_infer.traffic.precompile import precompile as precompile_traffic
+    from stream_infer.windows.precompile import precompile
 
-    _step(f"{rate:,} transactions a second for {seconds:g} s, into {connection.bootstrap}")
-    screen = Screen(shown=not quiet)
+    with said_if_slow("compiling kernels, once for this machine (up to a minute)", after_s=3.0):
+        precompile()
+        precompile_traffic()
+
+
+def _run(
+    connection: Connection,
+    members: Members,
+    seconds: float,
+    rate: int,
+    seed: int,
+    check: Callable[[], None],
+    *,
+    quiet: bool,
+) -> Summary:
+    from stream_infer.demo.plan import plan_demo
+    from stream_infer.demo.session import Session
+    from stream_infer.pipelines import fraud, traffic
+
+    plan = plan_demo(seed=seed, rate=rate, seconds=seconds)
+
+    async def run(show: Callable[[View], None]) -> Summary:
+        stop = asyncio.Event()
+        with _stopping(stop):
+            session = Session(
+                connection,
+                members,
+                plan,
+                (fraud.pipeline, traffic.pipeline),
+                seconds=seconds,
+                show=show,
+                stop=stop,
+                check=check,
+            )
+            return await session.run()
+
+    with _shown(quiet=quiet) as showing:
+        return asyncio.run(run(showing.show))
+
+
+@contextlib.contextmanager
+def _stopping(stop: asyncio.Event) -> Iterator[None]:
+    """Set `stop` on the first Ctrl-C or SIGTERM; a second Ctrl-C breaks off at once."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def first() -> None:
+        stop.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    for number in numbers:
+        loop.add_signal_handler(number, first)
     try:
-        return asyncio.run(
-            run_demo(pipeline, connection, seconds=seconds, rate=rate, seed=seed, show=screen.show)
-        )
+        yield
     finally:
-        screen.finish()
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
-def _step(text: str) -> None:
-    remark(text)
+class Showing(Protocol):
+    """Something that shows views to a person, or to nobody."""
 
-
-class Screen:
-    """Live counts: one line rewritten on a terminal, a line every few seconds elsewhere."""
-
-    elsewhere_s = 5.0
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
-        self._terminal = sys.stderr.isatty()
-        self._begun = time.monotonic()
-        self._last = (self._begun, 0)
-        self._next = self._begun
-
-    def show(self, live: Live) -> None:
+    def show(self, view: View) -> None:
         """Show where things stand."""
-        now = time.monotonic()
-        if not self._shown or (not self._terminal and now < self._next):
-            return
-        self._next = now + self.elsewhere_s
-        then, before = self._last
-        rate = (live.scored - before) / max(now - then, 1e-9)
-        self._last = (now, live.scored)
-        text = (
-            f"{now - self._begun:5.1f} s  sent {live.sent:,}  labels {live.labels:,}  "
-            f"scored {live.scored:,} ({rate:,.0f}/s)  dead letters {live.dead_letters:,}"
-        )
-        if self._terminal:
-            click.echo(f"\r{text}\x1b[K", err=True, nl=False)
-        else:
-            click.echo(text, err=True)
-
-    def finish(self) -> None:
-        """End the line."""
-        if self._shown and self._terminal:
-            click.echo("", err=True)
 
 
-def _show(summary: Summary) -> None:
-    report, live = summary.report, summary.live
-    print_table(
-        ("what", "count"),
-        [
-            ("transactions sent", live.sent),
-            ("labels sent", live.labels),
-            ("scored", report.scored),
-            *((f"  {word}", count) for word, count in sorted(summary.decisions.items())),
-            ("late", live.late),
-            ("dead letters", report.dead_letters),
-            ("lost", report.lost),
-            ("scored twice", report.scored_twice),
-            ("frauds sent", summary.frauds),
-            ("frauds not approved", summary.caught),
-        ],
-    )
-    click.echo(f"audit: {report.verdict}")
+class Lines:
+    """A line on stderr every few seconds: for files, pipes and terminals that cannot draw."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic()
+
+    def show(self, view: View) -> None:
+        """Show the view if the last one is old enough."""
+        from stream_infer.demo.lines import plain
+
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PLAIN_EVERY_S
+            remark(plain(view))
+
+
+class Silence:
+    """Shows nothing."""
+
+    def show(self, view: View) -> None:
+        """Leave it."""
+
+
+@contextlib.contextmanager
+def _shown(*, quiet: bool) -> Iterator[Showing]:
+    """Give what shows views: a drawn screen on a terminal that can, lines elsewhere."""
+    if quiet:
+        yield Silence()
+        return
+    terminal = sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
+    encoding = (sys.stderr.encoding or "").lower().replace("-", "")
+    try:
+        from stream_infer.demo.terminal import screen_on_terminal
+    except ImportError:
+        if terminal:
+            remark("rich is not installed: lines instead of a screen.")
+            remark("  fix: pip install 'stream-infer[demo]'")
+        terminal = False
+    if not terminal or encoding != "utf8":
+        yield Lines()
+        return
+    with screen_on_terminal() as screen:
+        yield screen

@@ -1,1 +1,1 @@
-"""Everything at work on one machine: Kafka, generated payments, a worker, an audit."""
+"""Everything at work on one machine: Kafka, two simulated worlds, a worker for each, an audit."""

@@ -1,94 +1,140 @@
-"""The demo's load: a generated world of payments, written to Kafka as its users would."""
+"""The demo's load: a simulated world's past at once, then its present at a steady speed."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+from stream_infer.demo.plan import WorldTime
+from stream_infer.demo.sent import SentTimes
 from stream_infer.kafka.connection import Connection
-from stream_infer.pipeline import Pipeline
-from stream_infer.simulators.feeding import Fed, TopicSink, feed, open_topics
-from stream_infer.simulators.fraud import World
-from stream_infer.simulators.pacing import ByRate
-from stream_infer.simulators.pieces import Role, fraud_pieces
+from stream_infer.kafka.replaying import REPLAY_CLOCK_HEADER
+from stream_infer.kafka.sending import TopicSender, topic_sender
+from stream_infer.simulators.feeding import Fed, feed
+from stream_infer.simulators.pieces import Piece, Role
 from stream_infer.simulators.records import Records
 
-DAYS_MAX = 3650
-LABEL_DELAY_MS = 86_400_000
-"""A day instead of a week, so that the truth of some payments arrives while one watches."""
-PIECES_PER_SECOND = 10
+LOOK_S = 0.05
 
 
 @dataclass(slots=True)
-class Truth:
-    """What the load knows and the pipeline does not.
+class PastThenLive:
+    """A pace: everything before `time.live_ms` at once; what follows, by speed, once opened.
 
-    fed     what was written so far
-    frauds  ids of the fraudulent transactions written
+    opened_s     when it was opened, on the clock of `elapsed_s`; None: the past alone is due
+    past_events  how many events the past has, once all of them were taken; None before
     """
 
-    fed: Fed = field(default_factory=Fed)
-    frauds: set[str] = field(default_factory=set)
+    time: WorldTime
+    opened_s: float | None = None
+    past_events: int | None = None
+    paced: bool = True
 
-    @property
-    def sent(self) -> int:
-        """Transactions written."""
-        return self.fed.sent["events"]
+    def due(self, elapsed_s: float, before: int, times: Sequence[int]) -> int:
+        """Return the events of the past, and those whose time has come.
 
-    @property
-    def labels(self) -> int:
-        """Labels written."""
-        return self.fed.sent["labels"]
+        >>> pace = PastThenLive(WorldTime(live_ms=1_000, speed=60.0))
+        >>> pace.due(9.0, 0, [400, 999, 1_000, 61_000])
+        2
+        >>> pace.opened_s = 10.0
+        >>> pace.due(11.0, 0, [400, 999, 1_000, 61_000, 61_001])
+        4
+        """
+        if self.opened_s is None:
+            return bisect_left(times, self.time.live_ms)
+        passed_ms = int((elapsed_s - self.opened_s) * 1_000 * self.time.speed)
+        return bisect_right(times, self.time.live_ms + passed_ms)
+
+    def wait_s(self, elapsed_s: float, before: int, time_ms: int) -> float:
+        """Return the seconds until the event is due; a look later while it is closed."""
+        if self.opened_s is None:
+            # Asked only when nothing more is due: the past is complete.
+            self.past_events = before
+            return LOOK_S
+        due_s = self.opened_s + (time_ms - self.time.live_ms) / 1_000 / self.time.speed
+        return max(0.0, due_s - elapsed_s)
 
 
+@dataclass(slots=True)
 class Load:
-    """Writes generated transactions, and labels once they are due, at a steady rate.
+    """One world on its way into Kafka.
 
-    rate  transactions a second of wall time; event time runs as fast as that makes it
+    name         of the pipeline that reads it
+    pieces       what happens
+    topics       role -> existing topic
+    pace         its past at once, then live
+    note_truth   called with the values of the truth records that were written
+    fed          what was written so far
+    sent         when each event was written
+    opened_ms    when the present began, ms since the epoch on this machine's clock; None before
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        connection: Connection,
-        *,
-        seed: int,
-        rate: int,
-        start_ms: int,
-    ) -> None:
-        self.truth = Truth()
-        self._connection = connection
-        self._rate = rate
-        self._topics: dict[Role, str] = {"events": pipeline.events.topic}
-        if pipeline.labels is not None:
-            self._topics["labels"] = pipeline.labels.topic
-        self._world = World(
-            seed=seed, days=DAYS_MAX, start_ms=start_ms, label_delay_ms=LABEL_DELAY_MS
-        )
+    name: str
+    pieces: Iterator[Piece]
+    topics: Mapping[Role, str]
+    pace: PastThenLive
+    note_truth: Callable[[list[bytes]], None]
+    fed: Fed = field(default_factory=Fed)
+    sent: SentTimes = field(default_factory=lambda: SentTimes([]))
+    opened_ms: int | None = None
+    _begun: float = 0.0
 
-    async def run(self, stop: asyncio.Event) -> None:
+    def open(self) -> None:
+        """Let the present begin now."""
+        self.pace.opened_s = time.monotonic() - self._begun
+        self.opened_ms = time.time_ns() // 1_000_000
+
+    def clock_ms(self) -> int | None:
+        """Return what time it is in the world; None before anything happened."""
+        if self.opened_ms is None:
+            return self.fed.last_ms
+        passed_ms = time.time_ns() // 1_000_000 - self.opened_ms
+        return self.pace.time.live_ms + int(passed_ms * self.pace.time.speed)
+
+    async def run(self, connection: Connection, stop: asyncio.Event) -> None:
         """Write until `stop` is set; returns when every record is acknowledged."""
-        pieces = fraud_pieces(self._world, rows_max=max(1, self._rate // PIECES_PER_SECOND))
-        async with open_topics(self._connection, self._topics) as topics:
-            sink = _Noting(topics, self.truth.frauds)
-            await feed(pieces, sink, ByRate(self._rate), self.truth.fed, stop=stop)
+        async with _senders(connection, self.topics) as senders:
+            self.sent = SentTimes([0] * len(senders["events"].sent))
+            self._begun = time.monotonic()
+            await feed(self.pieces, _Sink(self, senders), self.pace, self.fed, stop=stop)
 
 
-class _Noting:
-    """Topics that the truth does not go to: it is noted here."""
+@asynccontextmanager
+async def _senders(
+    connection: Connection, topics: Mapping[Role, str]
+) -> AsyncIterator[dict[Role, TopicSender]]:
+    async with AsyncExitStack() as stack:
+        yield {
+            role: await stack.enter_async_context(topic_sender(connection, topic))
+            for role, topic in topics.items()
+        }
 
-    def __init__(self, topics: TopicSink, frauds: set[str]) -> None:
-        self._topics = topics
-        self._frauds = frauds
-        self.roles: tuple[Role, ...] = (*topics.roles, "truth")
+
+class _Sink:
+    """Topics, with a note of what was written when."""
+
+    def __init__(self, load: Load, senders: Mapping[Role, TopicSender]) -> None:
+        self._load = load
+        self._senders = senders
+        self.roles: tuple[Role, ...] = tuple(senders)
 
     async def take(self, role: Role, records: Records, clock_ms: int | None) -> None:
-        """Note the truth, send everything else."""
+        """Send records, each to the partition of its key, under the world's clock."""
+        clock = records.timestamps[-1] if clock_ms is None else clock_ms
+        headers = [(REPLAY_CLOCK_HEADER, str(clock).encode())]
+        sender = self._senders[role]
+        before, now_ms = list(sender.sent), time.time_ns() // 1_000_000
+        await sender.send([key.decode() for key in records.keys], records.values, headers)
+        if role == "events":
+            counts = [after - had for after, had in zip(sender.sent, before, strict=True)]
+            self._load.sent.note(counts, now_ms)
         if role == "truth":
-            self._frauds.update(key.decode() for key in records.keys)
-        else:
-            await self._topics.take(role, records, clock_ms)
+            self._load.note_truth(records.values)
 
     async def flush(self) -> None:
-        """Return when Kafka has acknowledged everything."""
-        await self._topics.flush()
+        """Return when Kafka acknowledged everything."""
+        await asyncio.gather(*(sender.flush() for sender in self._senders.values()))

@@ -4,155 +4,269 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
-import orjson
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from stream_infer.audit.reconcile import audit
-from stream_infer.audit.report import AuditReport
-from stream_infer.demo.load import Load, Truth
+from stream_infer.demo.load import Load, PastThenLive
+from stream_infer.demo.members import Members
+from stream_infer.demo.observing import Observer
+from stream_infer.demo.plan import DemoPlan
+from stream_infer.demo.summary import PipelineSummary, Summary
+from stream_infer.demo.truth import PaymentsTruth, Place, RoadsTruth
+from stream_infer.demo.view import View
+from stream_infer.demo.watching import Watched, watch
+from stream_infer.errors import ConflictError
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.reading import log_reader
-from stream_infer.kafka.topics import create_topics
+from stream_infer.kafka.topic_specs import TopicSpec
+from stream_infer.kafka.topics import create_specs, create_topics, pipeline_topics
 from stream_infer.pipeline import Pipeline
-from stream_infer.settings.worker import WorkerSettings
-from stream_infer.worker import Worker
+from stream_infer.simulators.pieces import Role, fraud_pieces, traffic_pieces
+from stream_infer.simulators.records import FRAUD_TRUTH, TRAFFIC_TRUTH
+from stream_infer.simulators.roads import sensor_table
+from stream_infer.simulators.traffic import Readings
 
-DRAIN_SECONDS_MAX = 60.0
-FIRST_DAY_MS = 1_767_225_600_000
-"""2026-01-01: the generated world has a date of its own, so that a seed gives the same run."""
-
-
-@dataclass(slots=True)
-class Live:
-    """What can be seen while the demo runs."""
-
-    sent: int = 0
-    labels: int = 0
-    scored: int = 0
-    late: int = 0
-    dead_letters: int = 0
-    stages: int = 0
+LOOK_S = 0.2
+PAST_S_MAX = 120.0
+DRAIN_S_MAX = 60.0
+ALERTS_SETTLE_S = 0.5
+ROWS_PER_PIECE = 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What the demo ends with; `caught` counts frauds that were not approved."""
+class Session:
+    """Everything that runs while the demo runs.
 
-    seconds: float
-    live: Live
-    report: AuditReport
-    frauds: int
-    caught: int
-    decisions: dict[str, int]
+    connection  a Kafka without records of these pipelines
+    members     the workers, who are not told yet where it is
+    check       raises when the Kafka has ended
+    show        called a few times a second
+    stop        breaks the run off: what is under way is finished, and the summary made
+    """
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the form that ``--json`` prints."""
-        return {
-            "seconds": round(self.seconds, 1),
-            "events": self.live.sent,
-            "labels": self.live.labels,
-            "scored": self.report.scored,
-            "dead_letters": self.report.dead_letters,
-            "late": self.live.late,
-            "lost": self.report.lost,
-            "scored_twice": self.report.scored_twice,
-            "frauds": self.frauds,
-            "frauds_caught": self.caught,
-            "decisions": self.decisions,
-            "audit": self.report.verdict,
+    def __init__(
+        self,
+        connection: Connection,
+        members: Members,
+        plan: DemoPlan,
+        pipelines: tuple[Pipeline, Pipeline],
+        *,
+        seconds: float,
+        show: Callable[[View], None],
+        stop: asyncio.Event,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._connection = connection
+        self._members = members
+        self._seconds = seconds
+        self._show = show
+        self._stop = stop
+        self._check = check
+        self._begun = time.monotonic()
+        self._live_begun: float | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        payments, roads = pipelines
+        self._payments_truth = PaymentsTruth()
+        self._roads_truth = RoadsTruth(_places(plan))
+        self._watched = {
+            payments.name: Watched(payments, self._payments_load(payments, plan)),
+            roads.name: Watched(roads, self._roads_load(roads, plan)),
         }
-
-
-async def run_demo(
-    pipeline: Pipeline,
-    connection: Connection,
-    *,
-    seconds: float,
-    rate: int,
-    seed: int,
-    show: Callable[[Live], None],
-) -> Summary:
-    """Run load and worker for so many seconds, let the pipeline drain, and audit it."""
-    await create_topics(connection, pipeline)
-    load = Load(pipeline, connection, seed=seed, rate=rate, start_ms=FIRST_DAY_MS)
-    worker = Worker(pipeline, connection, WorkerSettings())
-    stop_load, stop_worker = asyncio.Event(), asyncio.Event()
-    working = asyncio.create_task(worker.run(stop_worker))
-    loading = asyncio.create_task(load.run(stop_load))
-    begun = time.monotonic()
-    live = Live()
-    try:
-        await _watch(worker, load.truth, live, show, working, until=begun + seconds)
-        stop_load.set()
-        await loading
-        await _watch(
-            worker,
-            load.truth,
-            live,
-            show,
-            working,
-            until=time.monotonic() + DRAIN_SECONDS_MAX,
-            drained=True,
+        self._observer = Observer(
+            self._watched[payments.name],
+            self._watched[roads.name],
+            self._payments_truth,
+            self._roads_truth,
+            View(
+                phase="",
+                share=None,
+                elapsed_s=0.0,
+                seconds=seconds,
+                bootstrap=connection.bootstrap,
+                lanes=(),
+                corridors=(),
+                alerts=(),
+                tally=Observer.no_tally,
+            ),
         )
-    finally:
-        stop_load.set()
-        stop_worker.set()
-        await asyncio.gather(loading, working)
-    report = await audit(connection, pipeline, {}, lambda _read: None)
-    decisions, caught = await _decisions(pipeline, connection, load.truth)
-    return Summary(
-        time.monotonic() - begun, live, report, len(load.truth.frauds), caught, decisions
-    )
+
+    async def run(self) -> Summary:
+        """Run to the end; raises what made any part of it fail."""
+        await self._create_topics()
+        self._members.tell(self._connection.bootstrap)
+        stop_load, stop_watch = asyncio.Event(), asyncio.Event()
+        loads = [each.load for each in self._watched.values()]
+        loading = [asyncio.create_task(load.run(self._connection, stop_load)) for load in loads]
+        watching = asyncio.create_task(watch(self._connection, self._watched, stop_watch))
+        self._tasks = [*loading, watching]
+        try:
+            await self._until("past", self._past_share, PAST_S_MAX)
+            if not self._stop.is_set():
+                for load in loads:
+                    load.open()
+                self._live_begun = time.monotonic()
+                await self._until("live", self._live_share, self._seconds + LOOK_S)
+            live_s = 0.0 if self._live_begun is None else time.monotonic() - self._live_begun
+            stop_load.set()
+            await asyncio.gather(*loading)
+            self._tasks = [watching]
+            await self._until("draining", self._drained_share, DRAIN_S_MAX, stoppable=False)
+            await asyncio.sleep(ALERTS_SETTLE_S)
+            await asyncio.to_thread(self._members.stop)
+            await asyncio.sleep(ALERTS_SETTLE_S)
+        finally:
+            stop_load.set()
+            stop_watch.set()
+            ended = await asyncio.gather(*loading, watching, return_exceptions=True)
+        for result in ended:
+            if isinstance(result, BaseException):
+                raise result
+        return await self._summary(live_s)
+
+    async def _create_topics(self) -> None:
+        for each in self._watched.values():
+            specs = [_timed(spec, each.pipeline) for spec in pipeline_topics(each.pipeline)]
+            created = await create_specs(self._connection, specs)
+            if each.pipeline.events.topic not in created:
+                await _refuse_used(self._connection, each.pipeline)
+            await create_topics(self._connection, each.pipeline)
+        truths = [TopicSpec(name=name, role="truth", partitions=1) for name in _TRUTHS]
+        await create_specs(self._connection, truths)
+
+    def _payments_load(self, pipeline: Pipeline, plan: DemoPlan) -> Load:
+        topics: dict[Role, str] = {"events": pipeline.events.topic, "truth": FRAUD_TRUTH}
+        if pipeline.labels is not None:
+            topics["labels"] = pipeline.labels.topic
+        return Load(
+            pipeline.name,
+            fraud_pieces(plan.payments, rows_max=ROWS_PER_PIECE),
+            topics,
+            PastThenLive(plan.payments_time),
+            self._payments_truth.note,
+        )
+
+    def _roads_load(self, pipeline: Pipeline, plan: DemoPlan) -> Load:
+        live_ms = plan.roads_time.live_ms
+
+        def note(readings: Readings) -> None:
+            if len(readings) and readings.time[-1] >= live_ms - 3_600_000:
+                self._roads_truth.note_speeds(readings.sensor, readings.time, readings.true_speed)
+
+        return Load(
+            pipeline.name,
+            traffic_pieces(plan.roads, rows_max=ROWS_PER_PIECE, note=note),
+            {"events": pipeline.events.topic, "truth": TRAFFIC_TRUTH},
+            PastThenLive(plan.roads_time),
+            self._roads_truth.note,
+        )
+
+    async def _until(
+        self, phase: str, share: Callable[[], float], seconds_max: float, *, stoppable: bool = True
+    ) -> None:
+        """Show what happens until this phase's share is 1, or its time is over."""
+        deadline = time.monotonic() + seconds_max
+        while time.monotonic() < deadline and not (stoppable and self._stop.is_set()):
+            await asyncio.wait(self._tasks, timeout=LOOK_S)
+            self._look_for_failures()
+            done = share()
+            self._show_now(PHASES[phase], done)
+            if done >= 1.0:
+                return
+
+    def _look_for_failures(self) -> None:
+        for task in self._tasks:
+            if task.done():
+                task.result()
+        self._members.check()
+        self._check()
+
+    def _show_now(self, phase: str, share: float | None) -> None:
+        elapsed_s = 0.0
+        if self._live_begun is not None:
+            elapsed_s = min(time.monotonic() - self._live_begun, self._seconds)
+        view = self._observer.view(time.monotonic())
+        self._show(replace(view, phase=phase, share=share, elapsed_s=elapsed_s))
+
+    def _past_share(self) -> float:
+        """Return how much of both pasts is scored; less than 1 while one is still written."""
+        shares = []
+        for each in self._watched.values():
+            whole = each.load.pace.past_events
+            written = whole or each.load.fed.sent["events"]
+            share = each.done / written if written else 0.0
+            shares.append(min(share, 1.0 if whole is not None else 0.95))
+        return sum(shares) / len(shares)
+
+    def _live_share(self) -> float:
+        begun = self._live_begun or time.monotonic()
+        return min(1.0, (time.monotonic() - begun) / self._seconds)
+
+    def _drained_share(self) -> float:
+        sent = sum(each.load.fed.sent["events"] for each in self._watched.values())
+        done = sum(each.done for each in self._watched.values())
+        return min(1.0, done / sent) if sent else 1.0
+
+    async def _summary(self, live_s: float) -> Summary:
+        parts = {}
+        for number, (name, each) in enumerate(self._watched.items()):
+            self._show_now(PHASES["audit"], number / len(self._watched))
+            report = await audit(self._connection, each.pipeline, {}, lambda _read: None)
+            fed = each.load.fed
+            parts[name] = PipelineSummary(
+                events=fed.sent["events"],
+                labels=fed.sent["labels"],
+                late=each.late,
+                latencies=each.latencies,
+                report=report,
+            )
+        firsts = [e.first_alert_s for e in self._watched.values() if e.first_alert_s is not None]
+        decisions = next(iter(self._watched.values())).decisions
+        return Summary(
+            seconds=time.monotonic() - self._begun,
+            live_seconds=live_s,
+            first_alert_s=min(firsts) - self._begun if firsts else None,
+            interrupted=self._stop.is_set(),
+            pipelines=parts,
+            decisions=decisions,
+            tally=self._observer.tally(),
+        )
 
 
-async def _watch(
-    worker: Worker,
-    truth: Truth,
-    live: Live,
-    show: Callable[[Live], None],
-    working: asyncio.Task[None],
-    *,
-    until: float,
-    drained: bool = False,
-) -> None:
-    """Show what happens until then, or until everything that was sent came out."""
-    while time.monotonic() < until:
-        await asyncio.wait([working], timeout=0.25)
-        if working.done():
-            working.result()
-            return
-        _read(worker, truth, live)
-        show(live)
-        if drained and live.scored + live.dead_letters >= live.sent:
-            return
+PHASES = {
+    "past": "scoring the past of both worlds, as fast as it goes",
+    "live": "live; Ctrl-C ends it with a summary",
+    "draining": "scoring what is under way",
+    "audit": "auditing: was each event scored exactly once?",
+}
+_TRUTHS = (FRAUD_TRUTH, TRAFFIC_TRUTH)
 
 
-def _read(worker: Worker, truth: Truth, live: Live) -> None:
-    live.sent, live.labels = truth.sent, truth.labels
-    if worker.app is None:
-        return
-    counters = [task.counters for task in worker.app.plane.tasks.values()]
-    live.stages = len(counters)
-    live.scored = sum(each.scored for each in counters)
-    live.late = sum(each.late for each in counters)
-    live.dead_letters = sum(each.dead_letters for each in counters)
+def _timed(spec: TopicSpec, pipeline: Pipeline) -> TopicSpec:
+    """Let Kafka's own clock say when a score stood there."""
+    if spec.name != pipeline.scored:
+        return spec
+    return replace(spec, config=spec.config | {"message.timestamp.type": "LogAppendTime"})
 
 
-async def _decisions(
-    pipeline: Pipeline, connection: Connection, truth: Truth
-) -> tuple[dict[str, int], int]:
-    """Count the decisions, and the frauds among those that were not approved."""
-    counts: dict[str, int] = {}
-    caught = 0
+def _places(plan: DemoPlan) -> dict[str, Place]:
+    return {
+        row["sensor_id"]: Place(
+            row["sensor_id"], row["corridor"], row["position_km"], row["free_flow_kmh"]
+        )
+        for row in sensor_table(plan.roads)
+    }
+
+
+async def _refuse_used(connection: Connection, pipeline: Pipeline) -> None:
+    """Refuse topics with records: the demo's are of a time and of ids that would be mixed in."""
+    names: Iterable[str] = (pipeline.events.topic, pipeline.scored)
     async with log_reader(connection) as reader:
-        stretches = await reader.bounds(await reader.partitions(pipeline.scored))
-        async for _partition, records in reader.read(stretches):
-            for record in records:
-                event = orjson.loads(record.value)
-                decision = event["decision"]
-                counts[decision] = counts.get(decision, 0) + 1
-                caught += decision != "approve" and event[pipeline.events.id] in truth.frauds
-    return counts, caught
+        for name in names:
+            bounds = await reader.bounds(await reader.partitions(name))
+            if any(stretch.end > 0 for stretch in bounds.values()):
+                raise ConflictError(
+                    "demo_topic_used",
+                    f"Topic {name!r} at {connection.bootstrap} holds or held records.",
+                    "Give the demo a Kafka without them; without --bootstrap it starts its own.",
+                    topic=name,
+                )

@@ -8,7 +8,7 @@ is later than the piece's last event, unless the piece is the last of its block.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -69,10 +69,19 @@ def fraud_pieces(
             )
 
 
-def traffic_pieces(roads: traffic.Roads, *, rows_max: int = ROWS_PER_PIECE) -> Iterator[Piece]:
-    """Yield the readings of roads, with the truth about incidents and faults."""
+def traffic_pieces(
+    roads: traffic.Roads,
+    *,
+    rows_max: int = ROWS_PER_PIECE,
+    note: Callable[[traffic.Readings], None] = lambda _readings: None,
+) -> Iterator[Piece]:
+    """Yield the readings of roads, with the truth about incidents and faults.
+
+    note  called with each piece's readings: the true speeds in them are on no topic
+    """
     sensor_ids = [str(row["sensor_id"]) for row in traffic.sensor_table(roads)]
     for part in traffic.stream(roads, rows_max):
+        note(part.readings)
         begins = sorted(
             [(each.start_ms, "incident") for each in part.incidents]
             + [(each.start_ms, FAULT_NAMES[each.kind]) for each in part.faults],

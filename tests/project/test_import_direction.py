@@ -136,6 +136,7 @@ OWNERS: dict[str, set[str]] = {
     "pydantic": {"settings"},
     "pydantic_settings": {"settings"},
     "requests": {"broker"},
+    "rich": {"demo"},
     "skl2onnx": {"models"},
     "sklearn": {"models"},
     "structlog": {"app", "cli", "dataplane", "logs", "observability", "worker"},
