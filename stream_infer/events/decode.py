@@ -31,10 +31,11 @@ from numpy.typing import NDArray
 
 from stream_infer.errors import ConfigError
 from stream_infer.events.columns import EVENT, LABEL, NO_POSITION, EventColumns
-from stream_infer.events.known_keys import UNKNOWN, KnownKeys
+from stream_infer.events.known_keys import UNKNOWN
 from stream_infer.events.lines import LinesDecoder
 from stream_infer.events.mapping import FieldMapping, WireType, wire_type
-from stream_infer.events.measures import NO_VALUE, UNITS_MAX
+from stream_infer.events.measure_reader import MeasureReader, MeasureSource, as_float
+from stream_infer.events.measures import UNITS_MAX
 from stream_infer.events.reasons import BadRecord
 from stream_infer.events.sieve import Sieve
 from stream_infer.events.times import CAUSES, TimeUnit, to_epoch_ms
@@ -94,7 +95,7 @@ class EventDecoder:
             for name, decimals in events.decimals.items()
             if name not in events.measures
         }
-        self._measures = _MeasureReader(wire, events) if events.measures else None
+        self._measures = _measure_reader(wire, events) if events.measures else None
         self._known = events.known
         self._unknown_key = f"unknown_{events.key.removesuffix('_id')}"
         in_columns = (events.id, events.time, *events.entities, *events.decimals)
@@ -246,7 +247,7 @@ class _DecimalReader:
             numbers = np.array(list(map(self._get, objects)), dtype=np.float64)
         except OverflowError:
             # A whole number beyond float64: JSON has no bound, infinity fails the check below.
-            numbers = np.array([_as_float(self._get(item)) for item in objects], dtype=np.float64)
+            numbers = np.array([as_float(self._get(item)) for item in objects], dtype=np.float64)
         scaled = numbers * self._units
         nearest = np.rint(scaled)
         with np.errstate(invalid="ignore"):
@@ -279,73 +280,6 @@ class _DecimalReader:
             f"Field {name} has more than the {decimals} decimals it is declared with; "
             "declare more decimals.",
         )
-
-
-class _MeasureReader:
-    """Read measurements of many objects as int64 fixed point in the contract's units."""
-
-    def __init__(self, wire: WireType, events: Events) -> None:
-        self._fields = [
-            (name, attrgetter(_path(wire, name)), wire.names[name], 10.0 ** events.decimals[name])
-            for name in events.measures
-        ]
-        self._known: KnownKeys | None = events.known
-
-    def read(
-        self, objects: list[Any], known: NDArray[np.int64] | None, sieve: Sieve
-    ) -> dict[str, NDArray[np.int64]]:
-        """Return value -> (n,) int64, `NO_VALUE` where it is absent.
-
-        known  (n,) int64, index of each object's key; that of an unknown one is any
-        """
-        columns: dict[str, NDArray[np.int64]] = {}
-        absent = np.ones(len(objects), np.bool_)
-        for field, get, name, units in self._fields:
-            raw = list(map(get, objects))
-            missing = np.fromiter((value is None for value in raw), np.bool_, len(raw))
-            absent &= missing
-            if missing.all():
-                columns[field] = np.full(len(raw), NO_VALUE, np.int64)
-                continue
-            try:
-                numbers = np.array(raw, np.float64)
-            except OverflowError:
-                numbers = np.array([np.nan if v is None else _as_float(v) for v in raw], np.float64)
-            columns[field] = self._fixed(field, name, numbers, missing, units, known, sieve)
-        if absent.any():
-            names = ", ".join(name for _, _, name, _ in self._fields)
-            sieve.refuse(absent, "missing_field", f"None of the fields {names} has a value.")
-        return columns
-
-    def _fixed(
-        self,
-        field: str,
-        name: str,
-        numbers: NDArray[np.float64],
-        missing: NDArray[np.bool_],
-        units: float,
-        known: NDArray[np.int64] | None,
-        sieve: Sieve,
-    ) -> NDArray[np.int64]:
-        """Return one measure in fixed point; refuse what nobody can have measured."""
-        bound = np.full(len(numbers), UNITS_MAX / units)
-        if self._known is not None and known is not None and field in self._known.factors:
-            numbers = numbers * self._known.factors[field][known]
-            bound = np.minimum(bound, self._known.bounds[field][known])
-        beyond = ~missing & ~((numbers <= bound) & (numbers >= -bound))
-        if beyond.any():
-            sieve.refuse(
-                beyond,
-                "out_of_range",
-                f"Field {name} is above what can be believed, in the unit that its key is declared "
-                "with; is it sent in another one?",
-            )
-        skipped = missing | beyond
-        with np.errstate(invalid="ignore"):
-            nearest = np.rint(numbers * units)
-        fixed = np.where(skipped, 0.0, nearest).astype(np.int64)
-        fixed[skipped] = NO_VALUE
-        return fixed
 
 
 class _ExtraReader:
@@ -386,6 +320,16 @@ def _path(wire: WireType, field: str) -> str:
         ) from None
 
 
+def _measure_reader(wire: WireType, events: Events) -> MeasureReader:
+    sources = [
+        MeasureSource(
+            name, attrgetter(_path(wire, name)), wire.names[name], 10.0 ** events.decimals[name]
+        )
+        for name in events.measures
+    ]
+    return MeasureReader(sources, events.known)
+
+
 def _text_reader(wire: WireType, field: str) -> Callable[[list[Any]], list[str]]:
     """Return a function from objects to the texts of an id or entity field."""
     get = attrgetter(_path(wire, field))
@@ -409,10 +353,3 @@ def _leaf_type(type_: Any, path: str) -> Any:
         while get_origin(type_) is Annotated:
             type_ = get_args(type_)[0]
     return type_
-
-
-def _as_float(number: Any) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return float("inf")
