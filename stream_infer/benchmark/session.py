@@ -14,24 +14,30 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from stream_infer.benchmark import pipelines
 from stream_infer.benchmark.cores import Cores, pinned
 from stream_infer.benchmark.latency import (
     WARM_S,
     Latency,
+    Paced,
+    PacedPayments,
     PacedProducer,
+    PacedReadings,
+    append_order,
     append_times,
     count_records,
     latency,
     wait_for_outputs,
 )
-from stream_infer.benchmark.load import Load, send_load, single_load, two_stage_load
+from stream_infer.benchmark.load import Load, reading_load, single_load, two_stage_load
 from stream_infer.benchmark.models import ModelKind, bench_model
 from stream_infer.benchmark.spread import Figure, collect
 from stream_infer.benchmark.subject import (
     BASELINES,
     Subject,
+    Usage,
     baseline_command,
     help_command,
     worker_command,
@@ -46,7 +52,9 @@ PARTITIONS = 4
 HELP_RUNS = 10
 LATENCY_RATE = 2_000
 LATENCY_S = 20.0
+CITY_RATE = 5_000
 MEMORY_EVENTS_MIN = 1_000_000
+OUTPUT_ROLES = {"internal", "scored", "alerts", "lists", "dead-letters", "late-events"}
 WORKER = "worker"
 LOOP = "aiokafka_loop"
 BASELINE_SECONDS_MAX = {LOOP: 60.0, "plain_faust": 12.0}
@@ -87,6 +95,21 @@ def two_stage_scenario() -> Scenario:
         name="two stages",
         maker="two_stage",
         model=ready_model_dir("fraud"),
+        loop=bench_model("trees"),
+    )
+
+
+def alerting_scenario() -> Scenario:
+    """Return the fraud pipeline with its alerts."""
+    return replace(two_stage_scenario(), name="two stages and alerts", maker="two_stage_alerts")
+
+
+def traffic_scenario(sensors: Literal["road", "city"]) -> Scenario:
+    """Return the traffic pipeline with the model that ships, for a road or a city."""
+    return Scenario(
+        name=f"traffic, {sensors}",
+        maker=f"traffic_{sensors}",
+        model=ready_model_dir("traffic"),
         loop=bench_model("trees"),
     )
 
@@ -132,22 +155,40 @@ class Session:
         """Measure the fraud pipeline; the baselines beside it are of one stage, as a yardstick."""
         return await self._throughput(two_stage_scenario(), two_stage_load(events))
 
-    async def _throughput(self, scenario: Scenario, load: Load) -> list[Figure]:
-        runs: dict[str, list[Throughput]] = {name: [] for name in (WORKER, *self._baselines)}
+    async def traffic(self, readings: int) -> list[Figure]:
+        """Measure the traffic pipeline; no baseline has anything like it."""
+        load = reading_load(readings, pipelines.SENSORS_ROAD)
+        return await self._throughput(traffic_scenario("road"), load, baselines=False)
+
+    async def alerts(self, events: int) -> list[Figure]:
+        """Measure the fraud pipeline with its alerts and, as its baseline, without them."""
+        load = two_stage_load(events)
+        scenarios = {WORKER: alerting_scenario(), "without": two_stage_scenario()}
+        runs: dict[str, list[Throughput]] = {name: [] for name in scenarios}
+        async with self._source(scenarios[WORKER]) as source:
+            await load.send(self._connection, source, self._written(load))
+            for _ in range(self._repeat):
+                for name, done in runs.items():
+                    done.append(await self._run(WORKER, scenarios[name], source, load))
+        return _throughput_figures(scenarios[WORKER].name, runs, load.expected)
+
+    def _written(self, load: Load) -> Callable[[int], None]:
+        return lambda done: self._show("events written", done, load.rows)
+
+    async def _throughput(
+        self, scenario: Scenario, load: Load, *, baselines: bool = True
+    ) -> list[Figure]:
+        beside = self._baselines if baselines else []
+        runs: dict[str, list[Throughput]] = {name: [] for name in (WORKER, *beside)}
         async with self._source(scenario) as source:
-            await send_load(
-                self._connection,
-                source,
-                load,
-                lambda done: self._show("events written", done, load.rows),
-            )
+            await load.send(self._connection, source, self._written(load))
             for _ in range(self._repeat):
                 for name, done in runs.items():
                     done.append(await self._run(name, scenario, source, load))
-        return _throughput_figures(scenario.name, runs, len(load.transactions))
+        return _throughput_figures(scenario.name, runs, load.expected)
 
     async def _run(self, name: str, scenario: Scenario, source: str, load: Load) -> Throughput:
-        expected = len(load.transactions)
+        expected = load.expected
         async with self._subject(name, scenario, source) as (subject, output):
             samples = await watch_outputs(
                 self._connection,
@@ -166,17 +207,32 @@ class Session:
         """Measure at `LATENCY_RATE` events a second."""
         # A one-stage loop beside two stages would compare a wait with half of it.
         others = self._baselines if scenario.maker == "single_stage" else []
+        transactions = single_load(int(seconds * LATENCY_RATE) + 1_000).transactions
+        label_rate = LATENCY_RATE if scenario.maker.startswith("two_stage") else None
+        rows = PacedPayments(transactions, label_rate)
         names = [WORKER, *(name for name in others if name == LOOP)]
-        runs: dict[str, list[Latency]] = {name: [] for name in names}
+        return await self._paced_figures(scenario, rows, LATENCY_RATE, names)
+
+    async def city(self, seconds: float = LATENCY_S) -> list[Figure]:
+        """Measure the traffic pipeline at `CITY_RATE` readings a second of a city's sensors."""
+        load = reading_load(int(seconds * CITY_RATE) + 1_000, pipelines.SENSORS_CITY)
+        rows = PacedReadings(load.readings, load.sensor_ids)
+        return await self._paced_figures(traffic_scenario("city"), rows, CITY_RATE, [WORKER])
+
+    async def _paced_figures(
+        self, scenario: Scenario, rows: Paced, rate: int, names: Sequence[str]
+    ) -> list[Figure]:
+        runs: dict[str, list[tuple[Latency, float | None]]] = {name: [] for name in names}
         for _ in range(self._repeat):
             for name, done in runs.items():
-                done.append(await self._paced(name, scenario, seconds))
-        return [
+                done.append(await self._paced(name, scenario, rows, rate))
+        title = f"{scenario.name}, {rate:,}/s"
+        figures = [
             collect(
-                f"{scenario.name}, {LATENCY_RATE:,}/s, {label}",
+                f"{title}, {label}",
                 unit,
-                [getattr(run, field) for run in runs[WORKER]],
-                {name: [getattr(run, field) for run in runs[name]] for name in names[1:]},
+                [getattr(run, field) for run, _ in runs[WORKER]],
+                {name: [getattr(run, field) for run, _ in runs[name]] for name in names[1:]},
             )
             for label, unit, field in (
                 ("p50", "ms", "p50_ms"),
@@ -185,26 +241,42 @@ class Session:
                 ("no output in time", "events", "missing"),
             )
         ]
+        return [
+            *figures,
+            collect(
+                f"{title}, processor",
+                "% of a core",
+                [share for _, share in runs[WORKER]],
+                {name: [share for _, share in runs[name]] for name in names[1:]},
+            ),
+        ]
 
-    async def _paced(self, name: str, scenario: Scenario, seconds: float) -> Latency:
-        rows = single_load(int(seconds * LATENCY_RATE) + 1_000).transactions
-        self._show(f"{scenario.name}, {LATENCY_RATE:,}/s: {name}", 0, None)
+    async def _paced(
+        self, name: str, scenario: Scenario, rows: Paced, rate: int
+    ) -> tuple[Latency, float | None]:
+        """Return latencies, and the share of a core that the subject used, in percent."""
+        self._show(f"{scenario.name}, {rate:,}/s: {name}", 0, None)
         async with (
             self._source(scenario) as source,
             self._subject(name, scenario, source) as (subject, output),
         ):
+            begun: list[tuple[float, Usage | None]] = []
 
             async def ready() -> bool:
                 subject.check()
-                return await count_records(self._connection, output) > 0
+                if await count_records(self._connection, output) == 0:
+                    return False
+                begun.append((time.monotonic(), subject.usage()))
+                return True
 
-            producer = PacedProducer(self._connection, source, labels=scenario.maker == "two_stage")
-            paced = await producer.run(rows, LATENCY_RATE, ready)
+            paced = await PacedProducer(self._connection, source).run(rows, rate, ready)
+            share = _share(begun[-1], (time.monotonic(), subject.usage()))
             await wait_for_outputs(self._connection, output, len(rows), subject)
             sent = await append_times(self._connection, source)
+            order = await append_order(self._connection, source)
             written = await append_times(self._connection, output)
-        warm = len(rows) - paced + int(min(WARM_S * LATENCY_RATE, paced / 4))
-        return latency(sent, written, set(rows.ids[warm:]))
+        warm = len(rows) - paced + int(min(WARM_S * rate, paced / 4))
+        return latency(sent, written, set(order[warm:])), share
 
     # -- start ---------------------------------------------------------------------------------
 
@@ -243,7 +315,7 @@ class Session:
         self._runs += 1
         run = f"{self._prefix}-{self._runs}"
         pipeline = scenario.pipeline(run, source)
-        names = await self._create(pipeline, {"internal", "scored", "dead-letters", "late-events"})
+        names = await self._create(pipeline, OUTPUT_ROLES)
         bootstrap = self._connection.bootstrap
         if name == WORKER:
             file = pipelines.write_pipeline_file(self._folder, scenario.maker, run, source)
@@ -277,6 +349,13 @@ class Session:
         if names:
             async with administration(self._connection) as client:
                 await client.delete_topics(names)
+
+
+def _share(begin: tuple[float, Usage | None], end: tuple[float, Usage | None]) -> float | None:
+    """Return the processor time between two moments, in percent of a core."""
+    if begin[1] is None or end[1] is None:
+        return None
+    return 100 * (end[1].processor_s - begin[1].processor_s) / (end[0] - begin[0])
 
 
 def _throughput_figures(name: str, runs: dict[str, list[Throughput]], events: int) -> list[Figure]:

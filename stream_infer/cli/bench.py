@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stream_infer.benchmark.session import Session
     from stream_infer.benchmark.spread import Figure
 
-WHAT = ("single", "two-stage", "latency", "memory", "help", "all")
+WHAT = ("single", "two-stage", "alerts", "traffic", "city", "latency", "memory", "help", "all")
 EVENTS_DEFAULT = 1_200_000
 
 
@@ -130,6 +130,12 @@ async def _measure(
             figures += await session.single(kind, rows)
     if what in ("two-stage", "all"):
         figures += await session.two_stage(events)
+    if what in ("alerts", "all"):
+        figures += await session.alerts(events)
+    if what in ("traffic", "all"):
+        figures += await session.traffic(events)
+    if what in ("city", "all"):
+        figures += await session.city(seconds)
     if what in ("latency", "all"):
         figures += await session.latency(single_scenario(models[0]), seconds)
         figures += await session.latency(two_stage_scenario(), seconds)
