@@ -186,16 +186,16 @@ def _shown(*, quiet: bool) -> Iterator[Showing]:
     if quiet:
         yield Silence()
         return
-    terminal = sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
     encoding = (sys.stderr.encoding or "").lower().replace("-", "")
+    dumb = os.environ.get("TERM") in (None, "", "dumb")
+    if not sys.stderr.isatty() or dumb or encoding != "utf8":
+        yield Lines()
+        return
     try:
         from stream_infer.demo.terminal import screen_on_terminal
     except ImportError:
-        if terminal:
-            remark("rich is not installed: lines instead of a screen.")
-            remark("  fix: pip install 'stream-infer[demo]'")
-        terminal = False
-    if not terminal or encoding != "utf8":
+        remark("rich is not installed: lines instead of a screen.")
+        remark("  fix: pip install 'stream-infer[demo]'")
         yield Lines()
         return
     with screen_on_terminal() as screen:

@@ -30,7 +30,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from stream_infer.alerts.wire import Alert
-from stream_infer.demo.truth import Place, PaymentsTruth, RoadsTruth
+from stream_infer.demo.truth import PaymentsTruth, Place, RoadsTruth
 from stream_infer.simulators.records import FraudTruth, IncidentTruth
 
 Verdict = Literal["right", "wrong", "undecided"]

@@ -16,9 +16,11 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import orjson
 
+from stream_infer.demo.plan import ALIGN_SKEW_MS
 from stream_infer.errors import StreamInferError
 from stream_infer.kafka.connection import Connection
 from stream_infer.logs import configure_logs
@@ -41,7 +43,11 @@ def main(pipeline_name: str) -> int:
     bootstrap = sys.stdin.readline().strip()
     if not bootstrap:
         return 0
-    worker = Worker(pipeline, Connection(bootstrap=bootstrap), WorkerSettings())
+    settings = WorkerSettings()
+    settings = replace(
+        settings, align_skew_ms=ALIGN_SKEW_MS.get(pipeline.name, settings.align_skew_ms)
+    )
+    worker = Worker(pipeline, Connection(bootstrap=bootstrap), settings)
     try:
         precompile()
         precompile_traffic()

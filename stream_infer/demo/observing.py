@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from stream_infer.alerts.wire import Alert
 from stream_infer.demo.judging import (
+    Outcome,
     Verdict,
     judge_fraud,
     judge_incident,
@@ -144,7 +146,7 @@ class Observer:
             for entity in (alert.entity,) if alert.scope == "entity" else alert.member_ids:
                 by_entity[entity].append(alert)
         frauds = [
-            judge_fraud(fraud, by_entity)
+            (fraud.kind, judge_fraud(fraud, by_entity))
             for fraud in self._payments_truth.frauds
             if _is_live(payments, fraud.event_time)
         ]
@@ -153,23 +155,40 @@ class Observer:
             for incident in self._roads_truth.incidents
             if _is_live(roads, incident.start_time)
         ]
-        verdicts = [
-            self._judge(watched, alert)
+        judged = [
+            (alert.kind, self._judge(watched, alert))
             for watched in (payments, roads)
             for alert in watched.alerts.values()
             if _is_live(watched, alert.opened_time)
         ]
+        verdicts = Counter(verdict for _kind, verdict in judged)
         return Tally(
             frauds=len(frauds),
-            frauds_caught=frauds.count("caught"),
+            frauds_caught=sum(outcome == "caught" for _kind, outcome in frauds),
             incidents=len(incidents) - incidents.count("undecided"),
             incidents_caught=incidents.count("caught"),
             incidents_undecided=incidents.count("undecided"),
-            alerts=len(verdicts),
-            alerts_right=verdicts.count("right"),
-            alerts_wrong=verdicts.count("wrong"),
-            alerts_undecided=verdicts.count("undecided"),
+            alerts=len(judged),
+            alerts_right=verdicts["right"],
+            alerts_wrong=verdicts["wrong"],
+            alerts_undecided=verdicts["undecided"],
+            fraud_kinds=_fraud_kinds(frauds),
+            alert_kinds=_alert_kinds(judged),
         )
+
+
+def _fraud_kinds(frauds: Sequence[tuple[str, Outcome]]) -> dict[str, tuple[int, int]]:
+    happened = Counter(kind for kind, _outcome in frauds)
+    caught = Counter(kind for kind, outcome in frauds if outcome == "caught")
+    return {kind: (happened[kind], caught[kind]) for kind in sorted(happened)}
+
+
+def _alert_kinds(judged: Sequence[tuple[str, Verdict]]) -> dict[str, tuple[int, int, int]]:
+    counts = Counter(judged)
+    return {
+        kind: (counts[kind, "right"], counts[kind, "wrong"], counts[kind, "undecided"])
+        for kind in sorted({kind for kind, _verdict in judged})
+    }
 
 
 def _lane(title: str, watched: Watched) -> Lane:

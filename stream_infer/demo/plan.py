@@ -43,6 +43,13 @@ INCIDENT_SEVERITY = (0.75, 0.95)
 _MINUTE_MS = 60_000
 SECONDS_MAX = 86_400.0
 
+ALIGN_SKEW_MS = {"fraud": 2 * DAY_MS}
+"""Pipeline -> how far one partition may run ahead of another in event time, where it differs.
+
+With hours passing in a moment, the usual hour would hold a payment back whenever another
+partition has none for a twentieth of a second. Two days stay well below the delay of the
+terminals' windows (7 days), so features are what they would be."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldTime:

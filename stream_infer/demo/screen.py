@@ -8,10 +8,10 @@ of blue against red, which people who see no green tell apart too.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.segment import Segment
-from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -54,10 +54,10 @@ def draw(view: View, width: int, height: int) -> RenderableType:
     width = min(width, WIDTH_MAX)
     truth_rows = height >= TRUTH_ROWS_FROM
     airy = height >= TRUTH_ROWS_FROM
-    top: list[RenderableType] = [_title(view, width), *_gap(airy), _lanes(view, width)]
+    top: list[RenderableType] = [_title(view, width), *_gap(airy=airy), _lanes(view, width)]
     if view.corridors:
-        top += [*_gap(airy), *_roads(view, width, truth_rows=truth_rows)]
-    bottom = [*_gap(airy), *_tally(view.tally, width)]
+        top += [*_gap(airy=airy), *_roads(view, width, truth_rows=truth_rows)]
+    bottom = [*_gap(airy=airy), *_tally(view.tally, width)]
     used = 1 + (1 + len(view.lanes)) + len(bottom) + 2 * airy
     if view.corridors:
         used += 2 + len(view.corridors) * (1 + truth_rows) + airy
@@ -83,7 +83,7 @@ class Screen:
             yield from line
 
 
-def _gap(airy: bool) -> list[RenderableType]:
+def _gap(*, airy: bool) -> list[RenderableType]:
     return [Text("")] if airy else []
 
 
@@ -119,17 +119,40 @@ def _bar(share: float, cells: int) -> Text:
     return Text.assemble(("━" * full, GOOD), ("─" * (cells - full), QUIET))
 
 
+class _Column(NamedTuple):
+    """A column of the table of pipelines; widths are fixed, so that nothing moves."""
+
+    name: str
+    width: int
+    width_wide: int
+
+
+_COLUMNS = (
+    _Column("", 8, 9),
+    _Column("events/s", 8, 9),
+    _Column("", 8, 14),
+    _Column("scored", 7, 9),
+    _Column("p50 ms", 6, 6),
+    _Column("p99 ms", 6, 6),
+    _Column("age ms", 6, 6),
+    _Column("late", 5, 6),
+    _Column("dead", 4, 5),
+    _Column("time there", 10, 32),
+)
+
+
 def _lanes(view: View, width: int) -> RenderableType:
     """Return one row a pipeline: rates, counts, latency, age, and what time it is there."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
     wide = width >= CELLS_WIDE_FROM
-    names = ["", "events/s", "", "scored", "latency p50  p99 ms", "age ms", "late", "dead"]
-    names += ["time there"]
-    for name in names:
-        grid.add_column(no_wrap=True, justify="left" if name in ("", "time there") else "right")
-    if not wide:
-        names[4] = "p50  p99 ms"
-    grid.add_row(*(Text(name, style=HEADING) for name in names))
+    grid = Table.grid(padding=(0, 2 if wide else 1, 0, 0))
+    for column in _COLUMNS:
+        left = column.name in ("", "time there")
+        grid.add_column(
+            no_wrap=True,
+            justify="left" if left else "right",
+            width=column.width_wide if wide else column.width,
+        )
+    grid.add_row(*(Text(column.name, style=HEADING) for column in _COLUMNS))
     for lane in view.lanes:
         grid.add_row(*_lane(lane, wide=wide))
     return grid
@@ -138,16 +161,18 @@ def _lanes(view: View, width: int) -> RenderableType:
 def _lane(lane: Lane, *, wide: bool) -> list[Text]:
     p50, p99, _p999 = lane.latency_ms
     there = "" if lane.clock_ms is None else _instant(lane.clock_ms, dated=wide)
+    spark = _COLUMNS[2].width_wide if wide else _COLUMNS[2].width
     return [
         Text(lane.title, style="bold"),
         Text(f"{lane.rate:,.0f}"),
-        Text(_sparkline(lane.rates, 24 if wide else 8), style=GOOD),
+        Text(_sparkline(lane.rates, spark), style=GOOD),
         Text(f"{lane.scored:,}"),
-        Text(f"{_number(p50)} {_number(p99):>4}"),
+        Text(_number(p50)),
+        Text(_number(p99)),
         Text(_number(lane.age_ms)),
         Text(f"{lane.late:,}"),
         Text(f"{lane.dead_letters:,}"),
-        _line(there, (f" {_speed(lane.speed)}" if wide else "", QUIET)),
+        _line(there, (f" {_speed(lane.speed)}" if wide and there else "", QUIET)),
     ]
 
 
@@ -197,7 +222,7 @@ def _legend(*, wide: bool) -> Text:
     legend.append("free " if wide else "", QUIET)
     for level, style in LEVEL_STYLES.items():
         legend.append(f" {level} ", style)
-    legend.append(" jam  ! alert  × true incident" if wide else " ! alert × incident", QUIET)
+    legend.append(" jam  ! alert  ◆ true incident" if wide else " ! alert ◆ incident", QUIET)
     return legend
 
 
@@ -206,7 +231,7 @@ def _corridor(corridor: Corridor, cell_width: int, *, truth_rows: bool) -> list[
     below = _line("     ")
     for cell in corridor.cells:
         row.append_text(_cell(cell, cell_width, marks_truth=not truth_rows))
-        below.append(("×" if cell.incident else " ").center(cell_width), BAD)
+        below.append(("◆" if cell.incident else " ").center(cell_width), BAD)
     shares = [cell.share for cell in corridor.cells if cell.share is not None]
     if shares:
         row.append(f" {sum(shares) / len(shares):4.0%} of free flow", QUIET)
@@ -215,7 +240,7 @@ def _corridor(corridor: Corridor, cell_width: int, *, truth_rows: bool) -> list[
 
 def _cell(cell: Cell, width: int, *, marks_truth: bool) -> Text:
     letter = cell.level or "·"
-    mark = "×" if cell.incident and marks_truth else "!" if cell.alert else " "
+    mark = "◆" if cell.incident and marks_truth else "!" if cell.alert else " "
     style = LEVEL_STYLES.get(letter, SILENT_STYLE)
     return Text(f"{letter}{mark}".center(width)[:width], style=style)
 

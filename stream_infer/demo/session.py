@@ -233,10 +233,10 @@ class Session:
 
 
 PHASES = {
-    "past": "scoring the past of both worlds, as fast as it goes",
-    "live": "live; Ctrl-C ends it with a summary",
+    "past": "scoring the past, at full speed",
+    "live": "live, Ctrl-C ends it",
     "draining": "scoring what is under way",
-    "audit": "auditing: was each event scored exactly once?",
+    "audit": "audit: all scored, none twice?",
 }
 _TRUTHS = (FRAUD_TRUTH, TRAFFIC_TRUTH)
 

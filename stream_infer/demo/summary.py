@@ -103,8 +103,16 @@ class Summary:
             "alerts_right": tally.alerts_right,
             "alerts_wrong": tally.alerts_wrong,
             "alerts_undecided": tally.alerts_undecided,
+            "alerts_by_kind": {
+                kind: {"right": right, "wrong": wrong, "undecided": undecided}
+                for kind, (right, wrong, undecided) in tally.alert_kinds.items()
+            },
             "frauds": tally.frauds,
             "frauds_caught": tally.frauds_caught,
+            "frauds_by_kind": {
+                kind: {"happened": happened, "caught": caught}
+                for kind, (happened, caught) in tally.fraud_kinds.items()
+            },
             "incidents": tally.incidents,
             "incidents_caught": tally.incidents_caught,
             "incidents_undecided": tally.incidents_undecided,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from stream_infer.demo.judging import Verdict
 
@@ -77,7 +78,11 @@ class ShownAlert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What truly happened against what was caught, and alerts against the truth."""
+    """What truly happened against what was caught, and alerts against the truth.
+
+    fraud_kinds  kind of fraud -> how many happened, how many were caught
+    alert_kinds  kind of alert -> how many right, wrong, undecided
+    """
 
     frauds: int = 0
     frauds_caught: int = 0
@@ -88,6 +93,8 @@ class Tally:
     alerts_right: int = 0
     alerts_wrong: int = 0
     alerts_undecided: int = 0
+    fraud_kinds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    alert_kinds: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
