@@ -137,6 +137,32 @@ def encode_internal(
     )
 
 
+def encode_tick(events: Events, features_version: str, event_time: int) -> bytes:
+    """Return the record that moves the clock of its log to a time, ms: one without an origin.
+
+    features_version  of the records among which it stands
+    """
+    return msgspec.json.encode(
+        (
+            SCHEMA_VERSION,
+            TICK,
+            *("", -1, -1),
+            *(None, -1, -1),
+            event_time,
+            "",
+            [""] * len(events.entities),
+            [0] * len(events.decimals),
+            [],
+            False,
+            -1,
+            -1,
+            0,
+            features_version,
+            None,
+        )
+    )
+
+
 class InternalDecoder:
     """Decode the records that an earlier stage wrote.
 
@@ -201,13 +227,17 @@ class InternalDecoder:
         return count
 
     def _columns(self, records: list[Any], count: int) -> EventColumns:
-        kind = np.array([r.kind for r in records], dtype=np.int8)
+        kinds = [r.kind for r in records]
+        kind = np.array(kinds, dtype=np.int8)
         upstream_offset = np.array([r.upstream_offset for r in records], dtype=np.int64)
         partitions = np.array([r.upstream_partition for r in records], dtype=np.int64)
         source_partition = np.array([r.source_partition for r in records], dtype=np.int64)
         source_offset = np.array([r.source_offset for r in records], dtype=np.int64)
         from_upstream = (kind == EVENT) & (source_offset < 0)
         upstream, upstreams = _number([r.upstream_topic for r in records], partitions)
+        if TICK in kinds:
+            # A record of our own has no upstream: it is never a repeat.
+            upstream[upstream_offset < 0] = -1
         extra = [None if r.extra is None else msgspec.json.encode(r.extra) for r in records]
         return EventColumns(
             kind=kind,

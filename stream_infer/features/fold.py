@@ -115,6 +115,12 @@ class StageFold:
             silences = self._watch.fold(rows, results, clock_before, self._store.keys.names)
         return Folded(results.accepted, results.late, results.duplicate_of, features, silences)
 
+    def tells_silence(self, clock_ms: int) -> bool:
+        """Say whether a tick at that time would find a key silent that is to be told."""
+        if self._watch is None or self.clock_ms is None:
+            return False
+        return self._watch.tells(self.clock_ms, clock_ms)
+
     def snapshot(self) -> Snapshot:
         """Return the state as text, whole numbers, lists and bytes; equal states, equal snapshots.
 

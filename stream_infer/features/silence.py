@@ -6,8 +6,9 @@ other keys' events move the clock; whenever it enters another stretch of `EVERY_
 are looked at. A key that is silent is told then, and again while it stays so, at most every
 `REPEAT_MS`: so ten thousand keys that fall silent at once are a bounded stream.
 
-Time in which nobody said anything and no tick was written is nobody's silence: a feed that was
-stopped for an hour comes back without an alarm. What happened meanwhile nobody knows.
+Time in which nobody said anything and no tick was written is nobody's silence, but for one
+usual interval: a feed that was stopped for an hour comes back without an alarm. What happened
+meanwhile nobody knows.
 """
 
 from __future__ import annotations
@@ -63,10 +64,13 @@ class Silences(NamedTuple):
 
 @part
 def _pass_over(records: Any, moved: Any) -> None:
-    """Move every key along with a clock that jumped: the time between is nobody's silence."""
+    """Move every key along with a clock that jumped, but for the time until it was expected.
+
+    Without that, keys that all speak at once every five minutes would never be silent.
+    """
     for s in range(records.shape[0]):
         if records[s]["heard"] > 0:
-            records[s]["heard"] += moved
+            records[s]["heard"] += max(moved - np.int64(records[s]["usual_ms"]), 0)
 
 
 @part
@@ -77,7 +81,8 @@ def _hear(key: Any, time: Any, now: Any, before: Any, forget_after: Any) -> None
         key["newest"] = 0
         key["count"] = 0
         key["usual_ms"] = 0.0
-    gap = float(at - key["heard"])
+    # By its own clock, which may be wrong, but not about how much time has passed.
+    gap = float(time - NONE - key["newest"])
     if key["count"] > 0 and gap > 0:
         if key["count"] >= LEARNING:
             gap = min(gap, _GAP_TIMES_MAX * key["usual_ms"])
@@ -92,7 +97,7 @@ def _hear(key: Any, time: Any, now: Any, before: Any, forget_after: Any) -> None
 def _level(key: Any, now: Any, forget_after: Any) -> float:
     """Return for how many of its usual intervals a key said nothing; 0 where that is not told."""
     at = now - NONE
-    if key["count"] < LEARNING or key["newest"] + forget_after < at:
+    if key["count"] < LEARNING or key["usual_ms"] <= 0.0 or key["newest"] + forget_after < at:
         return 0.0
     if key["said"] > 0 and at - key["said"] < REPEAT_MS:
         return 0.0
@@ -156,6 +161,20 @@ class SilenceWatch:
         self._least = silence.intervals
         self.forget_after_ms = parse_duration(silence.forget_after)
         self.records: NDArray[Any] = np.zeros(0, RECORD)
+
+    def tells(self, clock_before: int, clock: int) -> bool:
+        """Say whether a tick that moves the clock so would find anybody silent.
+
+        Cost  a few comparisons of columns; asked at most once a second
+        """
+        if clock // EVERY_MS == clock_before // EVERY_MS:
+            return False
+        keys, at = self.records, np.int64(clock) - NONE
+        known = (keys["count"] >= LEARNING) & (keys["usual_ms"] > 0)
+        known &= keys["newest"] + self.forget_after_ms >= at
+        known &= (keys["said"] == 0) | (at - keys["said"] >= REPEAT_MS)
+        levels = (at - keys["heard"]) / np.maximum(keys["usual_ms"], _INTERVAL_MS_MIN)
+        return bool((known & (levels >= self._least)).any())
 
     def fold(
         self, rows: Rows, results: Results, clock_before: int | None, names: list[str | None]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_infer.events.columns import EventColumns
+from stream_infer.events.columns import EVENT, TICK, EventColumns
 from stream_infer.events.decode import EventDecoder, LabelDecoder
-from stream_infer.events.internal import InternalDecoder, encode_internal
+from stream_infer.events.internal import InternalDecoder, encode_internal, encode_tick
 from stream_infer.pipelines.fraud import pipeline
 from support.events import EVENTS, NOON_MS, assert_same_as_one_by_one, transaction
 
@@ -148,3 +148,16 @@ def test_a_record_that_is_not_ours_is_named_among_good_ones(value: bytes, code: 
 def test_a_record_of_a_later_form_with_more_cells_is_read() -> None:
     [value, *_] = encoded([[1.0]] * 3)
     assert InternalDecoder(EVENTS).decode([value[:-1] + b',"later"]']).bad == []
+
+
+def test_a_tick_has_no_origin_and_stands_among_records_of_any_features() -> None:
+    tick = encode_tick(EVENTS, "abc", NOON_MS)
+    values = [*encoded([[1.0], [2.0], [3.0]])[:2], tick, tick]
+    decoded = InternalDecoder(EVENTS, "abc", 1).decode(values)
+    assert decoded.bad == []
+    columns = decoded.columns
+    assert columns.kind.tolist() == [EVENT, EVENT, TICK, TICK]
+    assert columns.upstream is not None
+    # Without an upstream no tick is taken for a repeat of another.
+    assert columns.upstream.tolist() == [0, 0, -1, -1]
+    assert columns.event_time.tolist()[2:] == [NOON_MS, NOON_MS]

@@ -133,3 +133,23 @@ def test_what_is_told_depends_on_no_batch_sweep_or_snapshot(
         fresh.restore(fold.snapshot())
         fold = fresh
     assert found == list(zip(*whole, strict=True))
+
+
+def test_keys_that_speak_at_once_every_five_minutes_are_told_when_one_does_not() -> None:
+    rows = talk("ab", range(0, 100, 5)) + talk("b", range(100, 140, 5))
+    assert told(rows)[0] == (110.0, "a", 3.0)
+
+
+def test_a_lone_key_is_told_by_ticks_after_its_own_interval_and_no_sooner() -> None:
+    fold, plan = StageFold(stage()), stage()
+    assert plan.silence is not None
+    fold.fold(columns_of(talk("a", range(0, 100, 5)), ("card", "shop")))
+    last = START_MS + 95 * MINUTE_MS
+    useful = [m for m in range(1, 31) if fold.tells_silence(last + m * MINUTE_MS)]
+    assert useful == list(range(15, 31))
+    silences = fold.fold(columns_of([tick_row(last + 16 * MINUTE_MS)], ("card", "shop"))).silences
+    assert silences is not None
+    assert (silences.keys, silences.levels) == (["a"], [3.2])
+    # What was told is not due again for a while.
+    assert not fold.tells_silence(last + 18 * MINUTE_MS)
+    assert fold.tells_silence(last + 21 * MINUTE_MS)
