@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from stream_infer.alerts.declared import compile_alerts
@@ -19,10 +19,11 @@ from stream_infer.dataplane.emitters import (
 )
 from stream_infer.dataplane.readers import InputReader, InternalReader, PartitionCheck
 from stream_infer.dataplane.side import SideOutputs, SideTopic
+from stream_infer.dataplane.silent import SILENT, SilenceCandidates
 from stream_infer.dataplane.stage import Emitter, FeatureStage, Stage
 from stream_infer.durations import parse_duration
 from stream_infer.events.decode import EventDecoder, LabelDecoder
-from stream_infer.events.internal import InternalDecoder
+from stream_infer.events.internal import InternalDecoder, encode_tick
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.topic_names import candidates_topic
 from stream_infer.features.plan import Plan
@@ -121,7 +122,14 @@ def _fold_stage(parts: Parts, side: SideOutputs, index: int) -> FeatureStage:
         plan=stage_plan,
         emitter=emitter,
         side=side,
+        make_tick=None if from_users else _tick_maker(parts, index),
     )
+
+
+def _tick_maker(parts: Parts, index: int) -> Callable[[int], bytes]:
+    """Return what makes the ticks of a stage's log; only a log of ours may have any."""
+    events, version = parts.pipeline.events, _version_before(parts.plan, index)
+    return lambda event_time: encode_tick(events, version, event_time)
 
 
 def _answering(parts: Parts) -> Answering:
@@ -141,13 +149,12 @@ def _candidate_writer(parts: Parts, answering: Answering) -> CandidateWriter | N
     alerts, topic = parts.pipeline.alerts, candidates_topic(parts.pipeline)
     if alerts is None or topic is None:
         return None
-    maker = CandidateMaker(
-        compile_alerts(alerts, parts.pipeline.name),
-        parts.pipeline.events,
-        parts.plan.feature_names,
-        levels=answering.levels,
-    )
-    return CandidateWriter(topic, maker, parts.partitioner(topic))
+    plan, events = compile_alerts(alerts, parts.pipeline.name), parts.pipeline.events
+    watches = parts.plan.stages[-1].silence is not None
+    levels = (*answering.levels, SILENT) if watches else answering.levels
+    maker = CandidateMaker(plan, events, parts.plan.feature_names, levels=levels)
+    silent = SilenceCandidates(plan, events) if watches else None
+    return CandidateWriter(topic, maker, silent, parts.partitioner(topic))
 
 
 def _alert_stage(parts: Parts, alerts: Alerts, side: SideOutputs) -> AlertStage:

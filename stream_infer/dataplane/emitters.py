@@ -13,6 +13,7 @@ from stream_infer.alerts.maker import CandidateMaker, ScoredRows
 from stream_infer.dataplane.answers import Answer, Answering
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.outputs import NO_HEADERS, Headers
+from stream_infer.dataplane.silent import Found, SilenceCandidates
 from stream_infer.dataplane.stage import Emitted, Part, ReadEvents
 from stream_infer.events.columns import EVENT, EventColumns, concat
 from stream_infer.events.internal import encode_internal
@@ -74,17 +75,20 @@ class CandidateWriter:
 
     topic        that log
     maker        chooses and explains
+    silent       makes those of keys that say nothing; None where nobody watches
     partitioner  with its number of partitions
     """
 
     topic: str
     maker: CandidateMaker
+    silent: SilenceCandidates | None
     partitioner: KeyPartitioner
 
     def write(
         self, parts: Sequence[Part], rows: AcceptedRows, matrix: NDArray[np.float64], said: Answer
     ) -> None:
         """Add the candidates among the rows to the outputs of their parts."""
+        silences = self._silences(parts)
         made = self.maker.make(
             ScoredRows(
                 rows.columns,
@@ -100,19 +104,41 @@ class CandidateWriter:
                 said.levels,
             )
         )
-        if not made.rows:
+        if not made.rows and not silences:
             return
         owners = np.searchsorted(np.cumsum(rows.counts), made.rows, side="right").tolist()
-        places = self.partitioner.place(made.keys)
-        for at, row in enumerate(made.rows):
-            key, partition = places[at]
-            parts[owners[at]].outputs.add(
-                Partition(self.topic, partition),
-                key,
-                made.values[at],
-                NO_HEADERS,
-                int(rows.rows[row]),
+        found: dict[int, list[Found]] = {}
+        for at, (row, owner) in enumerate(zip(made.rows, owners, strict=True)):
+            found.setdefault(owner, []).append(
+                Found(int(rows.offsets[row]), made.keys[at], made.values[at], int(rows.rows[row]))
             )
+        for owner, more in silences.items():
+            # A fold ignores what is behind what it has seen of a partition; of one record the
+            # row's own candidates come first, which a stable sort keeps.
+            found[owner] = sorted([*found.get(owner, ()), *more], key=lambda each: each.offset)
+        for owner, those in found.items():
+            self._add(parts[owner], those)
+
+    def write_silences(self, parts: Sequence[Part]) -> None:
+        """Add what is told of silent keys alone: no row was scored."""
+        for owner, those in self._silences(parts).items():
+            self._add(parts[owner], those)
+
+    def _silences(self, parts: Sequence[Part]) -> dict[int, list[Found]]:
+        """Return the candidates of silent keys by part; nothing for most batches."""
+        if self.silent is None:
+            return {}
+        return {
+            at: list(self.silent.make(part.read, part.folded.silences))
+            for at, part in enumerate(parts)
+            if part.folded is not None and part.folded.silences and part.folded.silences.rows
+        }
+
+    def _add(self, part: Part, found: Sequence[Found]) -> None:
+        places = self.partitioner.place([each.key for each in found])
+        for (key, partition), each in zip(places, found, strict=True):
+            destination = Partition(self.topic, partition)
+            part.outputs.add(destination, key, each.value, NO_HEADERS, each.row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +167,8 @@ class ScoreEmitter:
             rows.add_to(parts, self.plan.pipeline.scored, places, said.values)
             if self.candidates is not None:
                 self.candidates.write(parts, rows, matrix, said)
+        elif self.candidates is not None:
+            self.candidates.write_silences(parts)
         return [Emitted(scored=count) for count in rows.counts]
 
 

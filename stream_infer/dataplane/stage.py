@@ -14,7 +14,7 @@ the other kind; `Stage` is what both are to the data plane.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
@@ -199,6 +199,8 @@ class FeatureStage:
     plan        what it folds, None for a stage without state
     emitter     columns to outputs
     side        where bad and late records go
+    make_tick   makes the record that moves its log's clock to a time, ms; None where the log is
+                not ours to write to
     """
 
     name: str
@@ -208,14 +210,20 @@ class FeatureStage:
     plan: StagePlan | None
     emitter: Emitter
     side: SideOutputs
+    make_tick: Callable[[int], bytes] | None = None
 
     def open_state(self, bytes_max: int | None) -> StageFold | None:
         """Return an empty state."""
         return None if self.plan is None else StageFold(self.plan, memory_bytes_max=bytes_max)
 
     def tick(self, state: StageFold | None, event_time: int) -> bytes | None:
-        """Return None: what a window holds is asked for by an event only."""
-        return None
+        """Return the record that moves its log's clock to a time, ms; None if it has no use.
+
+        What a window holds is asked for by an event only; that a key says nothing, by time.
+        """
+        if state is None or self.make_tick is None or not state.tells_silence(event_time):
+            return None
+        return self.make_tick(event_time)
 
     def read(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
         """Return each batch with good rows as columns and bad ones with their cause."""

@@ -10,9 +10,11 @@ one's own, a file with two lines:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+from stream_infer.alerts.defaults import traffic_alerts
 from stream_infer.alerts.spec import Alerts
 from stream_infer.events.contract import SensorReading
 from stream_infer.features.spec import Custom
@@ -33,11 +35,11 @@ def traffic_pipeline(
     topic: str = "sensor-readings",
     scored: str = "scored-readings",
     model: str | None = "traffic",
-    alerts: Alerts | None = None,
+    alerts: Alerts | None = traffic_alerts,
 ) -> Pipeline:
     """Return the traffic pipeline for the sensors of a table, or of a file with one.
 
-    alerts  such as `stream_infer.alerts.defaults.traffic_alerts`; None for no alerts
+    alerts  None for no alerts; the built-in ones go to ``alerts-<name>``
     Raises  what `read_sensor_table` and `known_sensors` raise
     """
     table = sensors if isinstance(sensors, SensorTable) else read_sensor_table(sensors)
@@ -77,7 +79,7 @@ def traffic_pipeline(
             scale="scale",
             of="speed",
         ),
-        alerts=alerts,
+        alerts=replace(alerts, topic=f"alerts-{name}") if alerts is traffic_alerts else alerts,
         silence=Silence(intervals=3.0, forget_after="7d"),
         # Longer than `future_max`: a fast clock moves its partition's, and what is further behind
         # that than this is not kept.

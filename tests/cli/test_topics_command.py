@@ -79,6 +79,10 @@ def test_schema_needs_no_kafka_and_covers_every_topic() -> None:
         "fraud-labels",
         "fraud.by-terminal",
         "scored-transactions",
+        "fraud-lists",
+        "fraud.candidates",
+        "alerts-fraud",
+        "alerts-fraud-current",
         "dead-letters",
         "late-events",
     }
