@@ -43,12 +43,14 @@ INCIDENT_SEVERITY = (0.75, 0.95)
 _MINUTE_MS = 60_000
 SECONDS_MAX = 86_400.0
 
-ALIGN_SKEW_MS = {"fraud": 2 * DAY_MS}
-"""Pipeline -> how far one partition may run ahead of another in event time, where it differs.
+PARTITIONS = 1
+"""Of each topic. The past is read at full speed, and with several partitions the workers would
+spend their time holding each of them back until the others have come as far."""
+ALIGN_SKEW_MS = {"fraud": 10 * 3_600_000}
+"""Pipeline -> how far labels and payments may run ahead of each other, where it is not the usual.
 
-With hours passing in a moment, the usual hour would hold a payment back whenever another
-partition has none for a twentieth of a second. Two days stay well below the delay of the
-terminals' windows (7 days), so features are what they would be."""
+With hours passing in a moment, the usual hour would hold a payment back whenever a label is a
+twentieth of a second behind. A label comes 12 hours before its terminal's windows need it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from stream_infer.audit.reconcile import audit
 from stream_infer.demo.load import Load, PastThenLive
 from stream_infer.demo.members import Members
 from stream_infer.demo.observing import Observer
-from stream_infer.demo.plan import DemoPlan
+from stream_infer.demo.plan import PARTITIONS, DemoPlan
 from stream_infer.demo.summary import PipelineSummary, Summary
 from stream_infer.demo.truth import PaymentsTruth, Place, RoadsTruth
 from stream_infer.demo.view import View
@@ -125,11 +125,13 @@ class Session:
 
     async def _create_topics(self) -> None:
         for each in self._watched.values():
-            specs = [_timed(spec, each.pipeline) for spec in pipeline_topics(each.pipeline)]
+            specs = [
+                _timed(spec, each.pipeline) for spec in pipeline_topics(each.pipeline, PARTITIONS)
+            ]
             created = await create_specs(self._connection, specs)
             if each.pipeline.events.topic not in created:
                 await _refuse_used(self._connection, each.pipeline)
-            await create_topics(self._connection, each.pipeline)
+            await create_topics(self._connection, each.pipeline, partitions=PARTITIONS)
         truths = [TopicSpec(name=name, role="truth", partitions=1) for name in _TRUTHS]
         await create_specs(self._connection, truths)
 
