@@ -88,13 +88,6 @@ class Load:
         self.pace.opened_s = time.monotonic() - self._begun
         self.opened_ms = time.time_ns() // 1_000_000
 
-    def clock_ms(self) -> int | None:
-        """Return what time it is in the world; None before anything happened."""
-        if self.opened_ms is None:
-            return self.fed.last_ms
-        passed_ms = time.time_ns() // 1_000_000 - self.opened_ms
-        return self.pace.time.live_ms + int(passed_ms * self.pace.time.speed)
-
     async def run(self, connection: Connection, stop: asyncio.Event) -> None:
         """Write until `stop` is set; returns when every record is acknowledged."""
         async with _senders(connection, self.topics) as senders:

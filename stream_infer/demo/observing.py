@@ -203,13 +203,13 @@ def _lane(title: str, watched: Watched) -> Lane:
         age_ms=watched.median_age_ms(),
         dead_letters=watched.dead_letters,
         late=watched.late,
-        clock_ms=load.fed.last_ms,
+        clock_ms=watched.clock_ms,
         speed=load.pace.time.speed,
     )
 
 
 def _clock(watched: Watched) -> int:
-    return watched.load.fed.last_ms or 0
+    return watched.clock_ms or 0
 
 
 def _is_live(watched: Watched, time_ms: int) -> bool:

@@ -137,7 +137,10 @@ class Summary:
             ("dead letters", told["dead_letters"]),
             ("lost", told["lost"]),
             ("scored twice", told["scored_twice"]),
-            ("latency, ms", " / ".join(f"{name} {ms}" for name, ms in latency.items())),
+            (
+                "latency, ms",
+                " / ".join(f"{name} {'-' if ms is None else ms}" for name, ms in latency.items()),
+            ),
             ("first alert after, s", told["first_alert_s"]),
             ("alerts", f"{tally.alerts:,}: {judged}, {tally.alerts_undecided:,} undecided"),
             ("frauds caught", f"{tally.frauds_caught:,} of {tally.frauds:,}"),

@@ -45,6 +45,7 @@ class Watched:
     """One pipeline, by its outputs.
 
     scored     scored events read
+    scored_ms  event time of the newest of them
     latencies  of events of the present
     ages_ms    of the newest of them
     newest     sensor -> its newest scored reading
@@ -55,6 +56,7 @@ class Watched:
     pipeline: Pipeline
     load: Load
     scored: int = 0
+    scored_ms: int | None = None
     late: int = 0
     dead_letters: int = 0
     decisions: Counter[str] = field(default_factory=Counter)
@@ -70,12 +72,18 @@ class Watched:
         """Events whose way has ended: scored, or among the dead letters."""
         return self.scored + self.dead_letters
 
+    @property
+    def clock_ms(self) -> int | None:
+        """What time it is in the world: while the past is scored, how far that has come."""
+        return self.scored_ms if self.load.opened_ms is None else self.load.fed.last_ms
+
     def take_scored(self, records: Sequence[Any]) -> None:
         """Take records of the topic of scored events."""
         taken_ms: list[int] = []
         load, opened_ms = self.load, self.load.opened_ms
         for record in records:
             event = _SCORED.decode(record.value)
+            self.scored_ms = event.event_time
             self.late += event.late
             if event.decision is not None:
                 self.decisions[event.decision] += 1
