@@ -33,6 +33,9 @@ from stream_infer.observability.meter import SEND
 
 OUTPUT_REFUSED = "output_refused"
 
+LIVE_WITHIN_MS = 3_600_000
+"""A record written more than this after its event is no news: its log is a replay of old data."""
+
 
 class Phase(Enum):
     """Where a task is in its life; it only ever moves down this list."""
@@ -88,6 +91,7 @@ class PartitionTask:
         self._steps_folded = 0
         self._steps_acknowledged = 0
         self._worked_at: float | None = None
+        self._written_ms = 0
 
     @property
     def held(self) -> bool:
@@ -102,13 +106,16 @@ class PartitionTask:
     def idle_clock(self) -> tuple[int, float] | None:
         """Return the log's clock and for how many seconds nothing has moved it.
 
-        None while there is anything to read or to restore, or nothing was read yet.
+        None while there is anything to read or to restore, or nothing was read yet; and where
+        the clock is of old data, which the time on the wall has nothing to do with.
         """
         idle = self.phase is Phase.RUNNING and self._taken is None and not self._has_unread()
         if not idle or self.state is None or self._worked_at is None:
             return None
         clock = self.state.clock_ms
-        return None if clock is None else (clock, self._around.seconds() - self._worked_at)
+        if clock is None or self._written_ms - clock > LIVE_WITHIN_MS:
+            return None
+        return clock, self._around.seconds() - self._worked_at
 
     # -- what comes in ------------------------------------------------------------
 
@@ -212,6 +219,7 @@ class PartitionTask:
             result = await self._work_together.step(part, self.state)
             self.counters.add(result)
             self._worked_at = self._around.seconds()
+            self._written_ms = batch.records[-1].timestamp
             if result.emitted.scored:
                 self._work_together.note_ages(part.columns)
             head = int(part.progress[0]) if len(part.progress) else None

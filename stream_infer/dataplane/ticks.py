@@ -2,9 +2,8 @@
 
 A fold sees no clock. So the owner of a partition of a log of ours writes a tick into it when
 nobody else writes and something waits for it. Its time is the partition's clock plus the wall
-time since something moved that clock. In a replay of old data the clock is old, and so are the
-ticks: they end nothing that a second of waiting would not end. None is written while anything
-is left to read.
+time since something moved that clock. None is written while anything is left to read, nor
+behind old data: after a replay of last year the wall's time says nothing about that year.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,7 +73,13 @@ async def test_a_limit_opens_an_alert_and_time_alone_clears_it(kafka: str) -> No
     pipeline = limited(hold="2s")
     assert pipeline.alerts is not None
     await make_topics(kafka, pipeline, 1)
-    await send(kafka, pipeline, paid(0, "c1", 12.0), paid(1, "c2", 5_000.0))
+    now = time.time_ns() // 1_000_000
+    await send(
+        kafka,
+        pipeline,
+        paid(0, "c1", 12.0, event_time=now - 1_000),
+        paid(1, "c2", 5_000.0, event_time=now),
+    )
     worker = Serving(kafka, Worker(pipeline, Connection(bootstrap=kafka), TESTED))
     try:
 

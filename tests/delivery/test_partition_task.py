@@ -13,11 +13,12 @@ from stream_infer.dataplane.alignment import AlignmentGroup
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.offsets import StartPoint
 from stream_infer.dataplane.ranges import PartitionRanges
-from stream_infer.dataplane.task import PartitionTask
+from stream_infer.dataplane.task import LIVE_WITHIN_MS, PartitionTask
 from stream_infer.dataplane.together import StageWork
 from stream_infer.errors import BrokerError
 from support.dataplane import NEXT, SOURCE, Around, FakeLog, customer_stage, record
 from support.fake_kafka import FakeSender
+from support.load import START_MS
 from support.worker import until
 
 FROM_ZERO = StartPoint(declared=0, replay_from=0, position=0, must_commit=False, end=0)
@@ -287,3 +288,16 @@ async def test_a_refused_stub_stops_the_worker_and_commits_nothing() -> None:
             await work.runner
         assert "max.message.bytes" in caught.value.fix
         assert work.ranges.committable() is None
+
+
+async def test_an_idle_log_tells_its_clock_but_not_behind_old_data() -> None:
+    async with running() as work:
+        assert work.task.idle_clock() is None
+        work.put(3)
+        await until(lambda: work.ranges.committable() == 3)
+        assert work.task.idle_clock() == (START_MS + 2 * 60_000, 0.0)
+        old = record(3)
+        old.timestamp += LIVE_WITHIN_MS + 1
+        work.task.put(RecordBatch(SOURCE, [old], [work.ranges.open(3, 3)]))
+        await until(lambda: work.ranges.committable() == 4)
+        assert work.task.idle_clock() is None
