@@ -9,9 +9,11 @@ Each conversion is compared with what it came from before it is handed out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import lightgbm
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -39,7 +41,7 @@ def trees_to_onnx(booster: Any, rows: NDArray[np.float32]) -> bytes:
     Raises   GateFailedError ``export_differs``
     """
     converted = convert_lightgbm(
-        booster,
+        _in_float32(booster),
         initial_types=[(INPUT, FloatTensorType([None, rows.shape[1]]))],
         zipmap=False,
         target_opset=13,
@@ -65,6 +67,33 @@ def trees_to_onnx(booster: Any, rows: NDArray[np.float32]) -> bytes:
     content = _graph([trees, helper.make_node("Sigmoid", ["logit"], [OUTPUT])], [], rows.shape[1])
     check_parity(content, rows, booster.predict(rows, num_threads=1))
     return content
+
+
+def _in_float32(booster: Any) -> Any:
+    """Return the booster with each threshold as the largest float32 that is not above it.
+
+    A float32 lies below such a threshold where it lies below the original, always. The converter
+    rounds to the nearest instead, which may be the very next value that was seen in training:
+    two means of the same payments, added up in another order, went to the wrong side.
+    """
+
+    def rounded(line: re.Match[str]) -> str:
+        exact = np.array(line[1].split(), np.float64)
+        nearest = exact.astype(np.float32)
+        below = np.nextafter(nearest, np.float32(-np.inf))
+        found = np.where(nearest > exact, below, nearest).astype(np.float64)
+        return "threshold=" + " ".join(map(repr, found.tolist()))
+
+    text = re.sub(r"^threshold=(.*)$", rounded, booster.model_to_string(), flags=re.MULTILINE)
+    return lightgbm.Booster(model_str=_with_sizes(text))
+
+
+def _with_sizes(text: str) -> str:
+    """Return a booster's text with the lengths of its trees, by which it is read, put right."""
+    begins = [found.start() for found in re.finditer(r"^Tree=", text, re.MULTILINE)]
+    ends = [*begins[1:], text.index("end of trees")]
+    sizes = " ".join(str(end - begin) for begin, end in zip(begins, ends, strict=True))
+    return re.sub(r"^tree_sizes=.*$", f"tree_sizes={sizes}", text, flags=re.MULTILINE)
 
 
 def network_to_onnx(

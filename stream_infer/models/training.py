@@ -3,18 +3,21 @@
 The days of the world follow each other as they would for somebody who trains on a live
 system::
 
-    | history           | train   | gap      | tune       | test    |
-    | windows fill up   | fit     | labels   | thresholds | figures |
-                                    arrive
+    | cold | history           | train   | gap      | tune       | test    |
+    | fit  | windows fill up   | fit     | labels   | thresholds | figures |
+                                           arrive
 
 The gap is as long as a label takes, so that every label of the training days would have
-been known before the first tuning day. Features come from the code that the stream runs.
+been known before the first tuning day. The cold days are the world's first: a model that
+has never seen a customer without history takes everybody's first payments for odd ones.
+Features come from the code that the stream runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,8 +36,9 @@ from stream_infer.simulators.records import label_columns, transaction_columns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
-    """How many days of a world serve for what, in this order."""
+    """How many days of a world serve for what, in this order; `cold` ones are part of `history`."""
 
+    cold: int = 14
     history: int = 45
     train: int = 14
     gap: int = 7
@@ -57,6 +61,22 @@ class AlertBudget:
 
     review: float = 0.010
     decline: float = 0.002
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertGoals:
+    """How often a stop must be right: by customers and days, as people see alerts.
+
+    Of the customers with a payment at or above the threshold on a day, this share must have
+    a fraud among those payments. By payments a tested card with its twenty would count for
+    twenty right answers, and each honest customer for one wrong one.
+
+    review   for what a person looks at or that is declined
+    decline  for what is declined without a look
+    """
+
+    review: float = 0.5
+    decline: float = 0.92
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +135,18 @@ def split_world(world: World, days: Days) -> Split:
     tune = train + days.train + days.gap
     test = tune + days.tune
     return Split(
-        rows.take((rows.day >= train) & (rows.day < train + days.train)),
+        rows.take((rows.day < days.cold) | ((rows.day >= train) & (rows.day < train + days.train))),
         rows.take((rows.day >= tune) & (rows.day < test)),
         rows.take(rows.day >= test),
     )
 
 
-def fit_trees(rows: Rows, *, trees: int = 100, leaves: int = 7, seed: int = 0) -> Any:
+def fit_trees(
+    rows: Rows, *, trees: int = 100, leaves: int = 7, seed: int = 0, rising: Sequence[int] = ()
+) -> Any:
     """Return a LightGBM booster; the same rows and seed give the same one.
 
+    rising  columns of which more never lowers the score, all else being equal
     One thread, since sums of gradients that are cut over threads depend on how many.
     """
     _need_both_classes(rows)
@@ -133,6 +156,8 @@ def fit_trees(rows: Rows, *, trees: int = 100, leaves: int = 7, seed: int = 0) -
         "num_leaves": leaves,
         "min_data_in_leaf": 50,
         "seed": seed,
+        "monotone_constraints": [int(at in rising) for at in range(rows.matrix.shape[1])],
+        "monotone_constraints_method": "intermediate",
         "deterministic": True,
         "force_row_wise": True,
         "num_threads": 1,
@@ -157,9 +182,57 @@ def _threshold(scores: NDArray[np.float32], share: float) -> float:
         return 0.0
     # The highest score that is not allowed any more: only what lies above it may be stopped.
     refused = np.sort(scores)[::-1][allowed]
-    lowest = float(np.nextafter(refused, np.float32(2)))
+    return _rounded_up(float(np.nextafter(refused, np.float32(2))))
+
+
+def _rounded_up(lowest: float) -> float:
     digits = 6 - math.ceil(math.log10(lowest))
     return min(1.0, round(math.ceil(lowest * 10.0**digits) / 10.0**digits, digits))
+
+
+STOPPED_MIN = 20
+"""A share of fewer customers than this says nothing."""
+
+
+def choose_by_precision(scores: NDArray[np.float32], rows: Rows, goals: AlertGoals) -> Thresholds:
+    """Return the lowest thresholds that reach the goals on these rows; 1.0 where none does.
+
+    scores  (n,) float32, of the same rows
+    """
+    order = np.argsort(-scores, kind="stable")
+    right, stopped = (
+        np.cumsum(_first_of_customer_and_day(rows, order, only_frauds=only))
+        for only in (True, False)
+    )
+    falling = scores[order]
+    # A threshold takes all equal scores or none of them.
+    ends = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)
+
+    def lowest(goal: float) -> float:
+        reached = ends[(right[ends] >= goal * stopped[ends]) & (stopped[ends] >= STOPPED_MIN)]
+        return _rounded_up(float(falling[reached[-1]])) if len(reached) else 1.0
+
+    review = lowest(goals.review)
+    return Thresholds(review=review, decline=max(review, lowest(goals.decline)))
+
+
+def customer_precision(scores: NDArray[np.float32], rows: Rows, threshold: float) -> float:
+    """Return how many of the customers and days that a threshold stops are right; 0 of none."""
+    above = np.flatnonzero(scores >= np.float32(threshold))
+    stopped = int(_first_of_customer_and_day(rows, above, only_frauds=False).sum())
+    right = int(_first_of_customer_and_day(rows, above, only_frauds=True).sum())
+    return right / max(1, stopped)
+
+
+def _first_of_customer_and_day(
+    rows: Rows, order: NDArray[np.int64], *, only_frauds: bool
+) -> NDArray[np.bool_]:
+    """Say which rows, taken in this order, are the first (fraud) of their customer that day."""
+    among = np.flatnonzero(rows.truth[order]) if only_frauds else np.arange(len(order))
+    unit = rows.customer[order][among] * (int(rows.day.max(initial=0)) + 1) + rows.day[order][among]
+    first = np.zeros(len(order), np.bool_)
+    first[among[np.unique(unit, return_index=True)[1]]] = True
+    return first
 
 
 def measure(scores: NDArray[np.float32], rows: Rows, thresholds: Thresholds) -> dict[str, float]:

@@ -64,11 +64,11 @@ def test_sensitive_fields_are_masked_wherever_they_stand() -> None:
 def test_a_terminal_s_alert_says_how_many_customers() -> None:
     log = Log()
     hits = [
-        log.at(0, 2.5, "4711", kind="terminal_fraud", other=f"c-{number}") for number in range(3)
+        log.at(0, 2.5, "4711", kind="terminal_fraud", other=f"c-{number}") for number in range(2)
     ]
     [change] = folded(FRAUD, hits)
     assert AlertTexts(FRAUD).text(change.alert) == (
-        "3 customers hit at terminal 4711. 3 events so far."
+        "2 customers hit at terminal 4711. 2 events so far."
     )
 
 

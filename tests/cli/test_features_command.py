@@ -80,7 +80,7 @@ def test_features_of_a_file_follow_the_handbook_s_rules(tmp_path: Path) -> None:
     table.write_parquet(tmp_path / "in.parquet")
     ran = with_labels(tmp_path / "in.parquet", tmp_path / "out.parquet", "--json")
     assert ran.code == 0
-    assert (ran.json["rows"], ran.json["features"], ran.json["labels"]) == (600, 15, 600)
+    assert (ran.json["rows"], ran.json["features"], ran.json["labels"]) == (600, 17, 600)
     out = pl.read_parquet(tmp_path / "out.parquet")
     assert out.columns == ["transaction_id", "customer_id", "terminal_id", *NAMES]
     assert out["transaction_id"].to_list() == [str(n) for n in range(600)]

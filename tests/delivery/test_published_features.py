@@ -182,5 +182,5 @@ def test_a_generated_file_gives_the_same_bits_streamed_and_as_a_file(
     stream(kafka, pipeline, reference, generated)
     found = streamed(kafka, pipeline, 0, 4_000 * 365 * DAY_MS)
     expected = from_file(reference, generated, tmp_path / "out.parquet", 0, 4_000 * 365 * DAY_MS)
-    assert len(expected) == 12
+    assert len(expected) == 14
     assert_same_bits(found, expected)

@@ -32,7 +32,7 @@ from stream_infer.scoring.session import Scorer
 from stream_infer.simulators.fraud import World
 
 SMALL = World(seed=5, customers=250, terminals=120, terminals_lost=0.002, cards_lost=0.002)
-FEW = Days(history=4, train=10, gap=7, tune=4, test=4)
+FEW = Days(cold=0, history=4, train=10, gap=7, tune=4, test=4)
 
 
 @pytest.fixture(scope="module")
