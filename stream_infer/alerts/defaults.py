@@ -152,9 +152,13 @@ traffic_alerts = Alerts(
             entity="sensor_id",
             group="corridor",
             level="anomaly",
-            open_at=0.99,
-            keep_at=0.95,
-            severities=((0.99, "medium"), (0.999, "high")),
+            open_at=0.999,
+            keep_at=0.99,
+            severities=((0.999, "medium"), (0.9999, "high")),
+            # On simulated roads 31 of 40 pairs within a quarter of an hour have a cause; of single
+            # readings one in a hundred has.
+            count_min=2,
+            within="15m",
             hold="30m",
             quiet="1h",
             update_every="5m",
