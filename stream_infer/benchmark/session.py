@@ -53,6 +53,8 @@ HELP_RUNS = 10
 LATENCY_RATE = 2_000
 LATENCY_S = 20.0
 CITY_RATE = 5_000
+CITY_GATHER_MS = 10
+"""Sensors report each minute: a hundredth of a second more does not matter, processor time does."""
 MEMORY_EVENTS_MIN = 1_000_000
 OUTPUT_ROLES = {"internal", "scored", "alerts", "lists", "dead-letters", "late-events"}
 WORKER = "worker"
@@ -70,12 +72,14 @@ class Scenario:
     maker  name of a function of `benchmark.pipelines`
     model  folder of the worker's model
     loop   folder of the baselines' model: one stage with 15 features
+    gather_ms  setting of the worker, None for its default
     """
 
     name: str
     maker: str
     model: Path
     loop: Path
+    gather_ms: int | None = None
 
     def pipeline(self, run: str, source: str) -> Pipeline:
         """Return the pipeline of a run."""
@@ -111,6 +115,7 @@ def traffic_scenario(sensors: Literal["road", "city"]) -> Scenario:
         maker=f"traffic_{sensors}",
         model=ready_model_dir("traffic"),
         loop=bench_model("trees"),
+        gather_ms=CITY_GATHER_MS if sensors == "city" else None,
     )
 
 
@@ -319,7 +324,7 @@ class Session:
         bootstrap = self._connection.bootstrap
         if name == WORKER:
             file = pipelines.write_pipeline_file(self._folder, scenario.maker, run, source)
-            command = worker_command(file, scenario.model, bootstrap)
+            command = worker_command(file, scenario.model, bootstrap, self._config(scenario))
         else:
             command = baseline_command(
                 f"{name}.py", source, pipeline.scored, run, scenario.loop, bootstrap
@@ -331,6 +336,14 @@ class Session:
                 yield subject, pipeline.scored
         finally:
             await self._delete([topic for topic in names if topic.startswith(run)])
+
+    def _config(self, scenario: Scenario) -> Path | None:
+        """Write the settings in which a scenario differs from the defaults."""
+        if scenario.gather_ms is None:
+            return None
+        path = self._folder / f"{scenario.maker}.toml"
+        path.write_text(f"[worker]\ngather_ms = {scenario.gather_ms}\n")
+        return path
 
     async def _create(self, pipeline: Pipeline, roles: set[str]) -> list[str]:
         """Create the pipeline's topics of these roles; their records carry append times."""

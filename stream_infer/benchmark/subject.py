@@ -113,8 +113,11 @@ def _kib(text: str | None) -> int:
     return 0 if text is None else int(text.split()[0]) * 1024
 
 
-def worker_command(pipeline: Path, model: Path, bootstrap: str) -> list[str]:
+def worker_command(
+    pipeline: Path, model: Path, bootstrap: str, config: Path | None = None
+) -> list[str]:
     """Return the command of a worker, as a person would start it."""
+    options = [] if config is None else ["--config", str(config)]
     return [
         *_command_line(),
         "worker",
@@ -123,6 +126,7 @@ def worker_command(pipeline: Path, model: Path, bootstrap: str) -> list[str]:
         str(model),
         "--bootstrap",
         bootstrap,
+        *options,
     ]
 
 

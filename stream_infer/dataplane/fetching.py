@@ -22,9 +22,8 @@ FETCH_MAX_WAIT_MS = 500
 FETCH_PARTIAL_WAIT_MS = 3
 """The same for a fetch that leaves partitions out: those are not asked for until it ends."""
 
-GATHER_MS_LEAST = 3.0
 GATHER_MS_MOST = 12.0
-"""How long the broker gathers while data flows: the shortest that is of use, and the longest."""
+"""How long the broker gathers for a busy worker, where it is not told to gather for longer."""
 
 BUSY, IDLE = 0.75, 0.5
 """Shares of a core above and below which the broker gathers for longer, and for less long."""
@@ -45,12 +44,13 @@ TAKE_SECONDS = 0.002
 """How long records may lie untaken before the other partitions are asked for without them."""
 
 
-def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool]) -> None:
+def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], gather_ms: int) -> None:
     """Change a started fetcher.
 
-    is_ours  whether a topic's records go to a stage
+    is_ours    whether a topic's records go to a stage
+    gather_ms  how long the broker gathers while data flows and there is time to spare
     """
-    gathering = Gathering(time.monotonic, time.process_time)
+    gathering = Gathering(gather_ms, time.monotonic, time.process_time)
     # Not 100 ms of patience with a partition whose records nobody has taken.
     fetcher._prefetch_backoff = 0.0
     fetches = fetcher._records = LeanFetches(is_ours)
@@ -86,23 +86,28 @@ def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool]) -> None:
 
 
 class Gathering:
-    """How long the broker gathers while data flows: as short as this process can bear.
+    """How long the broker gathers while data flows: as short as it is told and can bear.
 
     Each fetch costs some milliseconds of work, however little it brings. A process that
     cannot keep up with short waits answers later than one that waits longer and fetches less
     often: with two stages and 2,000 events a second the median fell from 46 ms to 19 ms when
     the broker waited 6 ms instead of 3.
 
-    seconds  a clock that never goes back
-    worked   seconds of processor time that this process has used
+    least_ms  what it is told
+    seconds   a clock that never goes back
+    worked    seconds of processor time that this process has used
     """
 
-    def __init__(self, seconds: Callable[[], float], worked: Callable[[], float]) -> None:
+    def __init__(
+        self, least_ms: float, seconds: Callable[[], float], worked: Callable[[], float]
+    ) -> None:
+        self._least_ms = least_ms
+        self._most_ms = max(least_ms, GATHER_MS_MOST)
         self._seconds = seconds
         self._worked = worked
         self._looked_at = seconds()
         self._worked_then = worked()
-        self._wait_ms = GATHER_MS_LEAST
+        self._wait_ms = least_ms
 
     def wait_ms(self) -> int:
         """Return how long the broker should wait now, whole ms."""
@@ -113,9 +118,9 @@ class Gathering:
             self._looked_at += passed
             self._worked_then = worked
             if share > BUSY:
-                self._wait_ms = min(GATHER_MS_MOST, self._wait_ms * 1.5)
+                self._wait_ms = min(self._most_ms, self._wait_ms * 1.5)
             elif share < IDLE:
-                self._wait_ms = max(GATHER_MS_LEAST, self._wait_ms / 1.2)
+                self._wait_ms = max(self._least_ms, self._wait_ms / 1.2)
         return round(self._wait_ms)
 
 

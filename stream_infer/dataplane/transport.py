@@ -77,7 +77,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         """Start the consumer, and change how it fetches."""
         await super().on_start()
         consumer = cast("BatchConsumer", self.consumer)
-        pace_fetches(self._ensure_consumer()._fetcher, lambda topic: topic in consumer.plane.topics)
+        plane = consumer.plane
+        pace_fetches(
+            self._ensure_consumer()._fetcher,
+            lambda topic: topic in plane.topics,
+            plane.settings.gather_ms,
+        )
 
     async def on_thread_stop(self) -> None:
         """Leave the group and close the client, within a bound.

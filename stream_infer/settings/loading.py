@@ -134,6 +134,7 @@ class Settings(BaseSettings):
             align_skew_ms=section.align_skew,
             align_wait_max_ms=section.align_wait_max,
             commit_interval_ms=section.commit_interval_ms,
+            gather_ms=section.gather_ms,
             partitioning=section.partitioning,
             unknown_fields=section.unknown_fields,
             publish_features=section.publish_features,

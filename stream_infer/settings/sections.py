@@ -70,6 +70,7 @@ class WorkerSection(Section):
     align_skew: DurationMs = _DEFAULTS.align_skew_ms
     align_wait_max: Annotated[DurationMs | None, NoLimit] = _DEFAULTS.align_wait_max_ms
     commit_interval_ms: Annotated[int, Field(ge=1)] = _DEFAULTS.commit_interval_ms
+    gather_ms: Annotated[int, Field(ge=1, le=1_000)] = _DEFAULTS.gather_ms
     partitioning: Partitioning | None = _DEFAULTS.partitioning
     unknown_fields: UnknownFields = _DEFAULTS.unknown_fields
     publish_features: bool = _DEFAULTS.publish_features

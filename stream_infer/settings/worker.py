@@ -23,6 +23,9 @@ class WorkerSettings:
     align_skew_ms        in catch-up, how far ahead in event time one partition may run
     align_wait_max_ms    live, how long a record may be held for alignment; None: no limit
     commit_interval_ms   how often finished offsets are committed
+    gather_ms            while data flows, how long Kafka gathers it for one fetch: short answers
+                         sooner, long takes less processor time. A busy worker waits longer by
+                         itself
     partitioning         in place of what the pipeline declares for its input; None: as declared
     unknown_fields       what happens to fields that the event type does not have
     publish_features     whether scored events carry the features
@@ -36,6 +39,7 @@ class WorkerSettings:
     align_skew_ms: int = 3_600_000
     align_wait_max_ms: int | None = 5_000
     commit_interval_ms: int = 500
+    gather_ms: int = 3
     partitioning: Partitioning | None = None
     unknown_fields: UnknownFields = "ignore"
     publish_features: bool = False
