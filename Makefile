@@ -6,7 +6,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# How long `make demo` produces transactions.
+# How long one watches `make demo`.
 SECONDS ?= 30
 # More arguments for the command that the target runs, e.g. make tests ARGS="-k window".
 ARGS ?=
@@ -42,7 +42,7 @@ help: ## Show what there is to make
 
 install: $(PACKAGE_STAMP) $(KERNELS_STAMP) ## Make .venv with everything, kernels compiled
 
-demo: install ## Kafka, transactions, a worker and an audit: make demo SECONDS=30
+demo: install ## Kafka, payments, roads, workers and an audit to watch: make demo SECONDS=30
 	$(VENV)/bin/stream-infer demo --seconds $(SECONDS) $(ARGS)
 
 test: lint types tests ## Lint, types and all tests
@@ -112,6 +112,7 @@ $(PACKAGE_STAMP): $(VENV_STAMP) pyproject.toml
 $(KERNELS_STAMP): $(PACKAGE_STAMP) $(KERNEL_SOURCES)
 	@echo "Compiling kernels"
 	@$(PY) -m stream_infer.windows.precompile
+	@$(PY) -m stream_infer.traffic.precompile
 	@$(PY) -m stream_infer.features.precompile
 	@$(PY) -m stream_infer.traffic.precompile
 	@touch $@

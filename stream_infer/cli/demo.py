@@ -57,12 +57,12 @@ def command(*, seconds: float, rate: int, seed: int, bootstrap: str | None, as_j
     from stream_infer.logs import configure_logs
 
     configure_logs(quiet=True)
-    _compile()
     cores = os.cpu_count() or 1
     if cores < CORES_MIN:
         remark(f"This machine has {cores} cores for Kafka, two workers and two simulators:")
         remark("latencies will be longer than the pipelines need.")
     with worker_processes(PIPELINES) as members:
+        _compile()
         if bootstrap is not None:
             connection = Connection(bootstrap=bootstrap)
             summary = _run(connection, members, seconds, rate, seed, lambda: None, quiet=as_json)
@@ -88,7 +88,7 @@ def command(*, seconds: float, rate: int, seed: int, bootstrap: str | None, as_j
 
 
 def _compile() -> None:
-    """Compile kernels before the workers start, so that no two processes compile the same."""
+    """Compile kernels before the workers need them, so that no two processes compile the same."""
     from stream_infer.traffic.precompile import precompile as precompile_traffic
     from stream_infer.windows.precompile import precompile
 

@@ -131,7 +131,7 @@ _COLUMNS = (
     _Column("", 8, 9),
     _Column("events/s", 8, 9),
     _Column("", 8, 14),
-    _Column("scored", 7, 9),
+    _Column("scored", 9, 9),
     _Column("p50 ms", 6, 6),
     _Column("p99 ms", 6, 6),
     _Column("age ms", 6, 6),
@@ -270,6 +270,8 @@ def _alerts(alerts: tuple[ShownAlert, ...], width: int, many: int) -> list[Rende
 
 def _two_lines(text: str, width: int, style: str) -> Text:
     """Return a text as exactly two lines, so that nothing on the screen moves up and down."""
+    # Values of events are in it; none of them may command the terminal.
+    text = "".join(sign if sign.isprintable() else " " for sign in text)
     first, second = text, ""
     if len(text) > width:
         cut = text.rfind(" ", 0, width + 1)
