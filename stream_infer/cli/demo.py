@@ -107,26 +107,21 @@ def _run(
     *,
     quiet: bool,
 ) -> Summary:
-    from stream_infer.demo.plan import plan_demo
-    from stream_infer.demo.session import Session
-    from stream_infer.pipelines import fraud, traffic
-
-    plan = plan_demo(seed=seed, rate=rate, seconds=seconds)
+    from stream_infer.demo.session import run_demo
 
     async def run(show: Callable[[View], None]) -> Summary:
         stop = asyncio.Event()
         with _stopping(stop):
-            session = Session(
+            return await run_demo(
                 connection,
                 members,
-                plan,
-                (fraud.pipeline, traffic.pipeline),
                 seconds=seconds,
+                rate=rate,
+                seed=seed,
                 show=show,
                 stop=stop,
                 check=check,
             )
-            return await session.run()
 
     with _shown(quiet=quiet) as showing:
         return asyncio.run(run(showing.show))

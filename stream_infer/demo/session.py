@@ -11,7 +11,7 @@ from stream_infer.audit.reconcile import audit
 from stream_infer.demo.load import Load, PastThenLive
 from stream_infer.demo.members import Members
 from stream_infer.demo.observing import Observer
-from stream_infer.demo.plan import PARTITIONS, DemoPlan
+from stream_infer.demo.plan import PARTITIONS, DemoPlan, plan_demo
 from stream_infer.demo.summary import PipelineSummary, Summary
 from stream_infer.demo.truth import PaymentsTruth, Place, RoadsTruth
 from stream_infer.demo.view import View
@@ -22,6 +22,7 @@ from stream_infer.kafka.reading import log_reader
 from stream_infer.kafka.topic_specs import TopicSpec
 from stream_infer.kafka.topics import create_specs, create_topics, pipeline_topics
 from stream_infer.pipeline import Pipeline
+from stream_infer.pipelines import fraud, traffic
 from stream_infer.simulators.pieces import Role, fraud_pieces, traffic_pieces
 from stream_infer.simulators.records import FRAUD_TRUTH, TRAFFIC_TRUTH
 from stream_infer.simulators.roads import sensor_table
@@ -32,6 +33,34 @@ PAST_S_MAX = 120.0
 DRAIN_S_MAX = 60.0
 ALERTS_SETTLE_S = 0.5
 ROWS_PER_PIECE = 5_000
+
+
+async def run_demo(
+    connection: Connection,
+    members: Members,
+    *,
+    seconds: float,
+    rate: float,
+    seed: int,
+    show: Callable[[View], None],
+    stop: asyncio.Event,
+    check: Callable[[], None] = lambda: None,
+) -> Summary:
+    """Run a demo of both built-in pipelines; see `Session`.
+
+    Raises  what `plan_demo` raises, and whatever made a part of it fail
+    """
+    session = Session(
+        connection,
+        members,
+        plan_demo(seed=seed, rate=rate, seconds=seconds),
+        (fraud.pipeline, traffic.pipeline),
+        seconds=seconds,
+        show=show,
+        stop=stop,
+        check=check,
+    )
+    return await session.run()
 
 
 class Session:
