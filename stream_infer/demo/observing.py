@@ -22,7 +22,8 @@ from stream_infer.demo.watching import Watched
 
 STALE_MS = 10 * 60_000
 """A sensor that said nothing for ten of its intervals is drawn as silent."""
-SHOWN_MAX = 12
+SHOWN_MAX = 8
+"""Of each pipeline."""
 NEW_EVERY_S = 1.0
 """Alerts may come quicker than people read: one takes its place on the screen a second."""
 TALLY_EVERY_S = 0.5
@@ -46,8 +47,7 @@ class Observer:
         self._payments_truth = payments_truth
         self._roads_truth = roads_truth
         self._empty = empty
-        self._shown: list[tuple[Watched, str]] = []
-        self._seen: dict[str, set[str]] = {"payments": set(), "roads": set()}
+        self._boards = (_Board("payments", payments), _Board("roads", roads))
         self._next_alert_s = 0.0
         self._next_tally_s = 0.0
         self._tally = Tally()
@@ -58,8 +58,8 @@ class Observer:
             watched.rates.look(now_s, watched.scored)
         if now_s >= self._next_alert_s:
             self._next_alert_s = now_s + NEW_EVERY_S
-            self._choose("payments", self._payments)
-            self._choose("roads", self._roads)
+            for board in self._boards:
+                board.choose()
         if now_s >= self._next_tally_s:
             self._next_tally_s = now_s + TALLY_EVERY_S
             self._tally = self.tally()
@@ -67,28 +67,20 @@ class Observer:
             self._empty,
             lanes=(_lane("payments", self._payments), _lane("roads", self._roads)),
             corridors=self._corridors(),
-            alerts=tuple(self._show(watched, name) for watched, name in self._shown),
+            alerts=tuple(self._show(board, name) for board in self._boards for name in board.shown),
             tally=self._tally,
         )
 
-    def _choose(self, lane: str, watched: Watched) -> None:
-        """Give the gravest of the alerts that came since the last look the first place."""
-        new = [name for name in watched.alerts if name not in self._seen[lane]]
-        if not new:
-            return
-        self._seen[lane].update(new)
-        gravest = max(new, key=lambda name: _gravity(watched.alerts[name]))
-        self._shown.insert(0, (watched, gravest))
-        del self._shown[SHOWN_MAX:]
-
-    def _show(self, watched: Watched, name: str) -> ShownAlert:
+    def _show(self, board: _Board, name: str) -> ShownAlert:
+        watched = board.watched
         alert = watched.alerts[name]
         return ShownAlert(
+            lane=board.lane,
             time_ms=alert.opened_time,
             kind=alert.kind,
             severity=alert.severity,
             text=alert.text,
-            verdict=self._judge(watched, alert) if _is_live(watched, alert.opened_time) else None,
+            verdict=self._judge(watched, alert) if _counts(watched, alert) else None,
             cleared=alert.status == "cleared",
         )
 
@@ -159,7 +151,7 @@ class Observer:
             (alert.kind, self._judge(watched, alert))
             for watched in (payments, roads)
             for alert in watched.alerts.values()
-            if _is_live(watched, alert.opened_time)
+            if _counts(watched, alert)
         ]
         verdicts = Counter(verdict for _kind, verdict in judged)
         return Tally(
@@ -210,6 +202,49 @@ def _lane(title: str, watched: Watched) -> Lane:
 
 def _clock(watched: Watched) -> int:
     return watched.clock_ms or 0
+
+
+class _Board:
+    """Which alerts of one pipeline are on the screen, the newest first."""
+
+    def __init__(self, lane: str, watched: Watched) -> None:
+        self.lane = lane
+        self.watched = watched
+        self.shown: list[str] = []
+        self._seen: set[str] = set()
+        self._kinds: list[str] = []
+
+    def choose(self) -> None:
+        """Give one of the alerts that came since the last look the first place.
+
+        Of several, one of the kind that was shown longest ago, and the gravest of those.
+        """
+        alerts = self.watched.alerts
+        new = [name for name in alerts if name not in self._seen]
+        if not new:
+            return
+        self._seen.update(new)
+
+        def rank(name: str) -> tuple[int, int, int]:
+            kind = alerts[name].kind
+            waited = self._kinds.index(kind) if kind in self._kinds else len(self._kinds)
+            return waited, *_gravity(alerts[name])
+
+        chosen = max(new, key=rank)
+        self._kinds = [alerts[chosen].kind, *(k for k in self._kinds if k != alerts[chosen].kind)]
+        self.shown.insert(0, chosen)
+        del self.shown[SHOWN_MAX:]
+
+
+def _counts(watched: Watched, alert: Alert) -> bool:
+    """Say whether an alert was open at any moment of the present.
+
+    What opened in the past may catch what happens now, so it is judged, too.
+    """
+    ended_ms = alert.cleared_time
+    return watched.load.opened_ms is not None and (
+        ended_ms is None or ended_ms >= watched.load.pace.time.live_ms
+    )
 
 
 def _is_live(watched: Watched, time_ms: int) -> bool:

@@ -42,7 +42,8 @@ VERDICTS: dict[Verdict | None, tuple[str, str]] = {
     "undecided": ("… open", OPEN),
     None: ("past", OPEN),
 }
-BARS = "▁▂▃▄▅▆▇█"
+BARS = "▁▂▃▄▅▆▇"
+"""Without the full block, so that bars of two lines do not touch."""
 WIDTH_MAX = 132
 CELLS_WIDE_FROM = 100
 TRUTH_ROWS_FROM = 32
@@ -62,7 +63,7 @@ def draw(view: View, width: int, height: int) -> RenderableType:
     if view.corridors:
         used += 2 + len(view.corridors) * (1 + truth_rows) + airy
     room = max(0, height - used - 1 - 1)
-    return Group(*top, *_alerts(view.alerts, width, room // ALERT_LINES), *bottom)
+    return Group(*top, *_alerts(view, width, room // ALERT_LINES), *bottom)
 
 
 class Screen:
@@ -95,7 +96,8 @@ def _line(*parts: tuple[str, str] | str) -> Text:
 
 
 def _title(view: View, width: int) -> RenderableType:
-    left = _line(("stream-infer demo", "bold"), (f"  {view.phase}", QUIET))
+    where = f"  Apache Kafka at {view.bootstrap}," if width >= CELLS_WIDE_FROM else " "
+    left = _line(("stream-infer demo", "bold"), (f"{where} {view.phase}", QUIET))
     done = view.share
     clock = f"{view.elapsed_s:.0f} of {view.seconds:.0f} s" if view.elapsed_s else ""
     right = Text(no_wrap=True)
@@ -245,7 +247,8 @@ def _cell(cell: Cell, width: int, *, marks_truth: bool) -> Text:
     return Text(f"{letter}{mark}".center(width)[:width], style=style)
 
 
-def _alerts(alerts: tuple[ShownAlert, ...], width: int, many: int) -> list[RenderableType]:
+def _alerts(view: View, width: int, many: int) -> list[RenderableType]:
+    """Return so many alerts, each pipeline's in places of its own, and empty places."""
     heading = _line(("newest alerts", HEADING), (", why, and what the simulation knows", QUIET))
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.width = width
@@ -253,19 +256,27 @@ def _alerts(alerts: tuple[ShownAlert, ...], width: int, many: int) -> list[Rende
     grid.add_column(no_wrap=True, width=11)
     grid.add_column(ratio=1)
     grid.add_column(no_wrap=True, width=8)
-    room = width - 9 - 11 - 8 - 8
-    for alert in alerts[:many]:
-        mark, style = SEVERITIES.get(alert.severity, ("▲", ""))
-        word, verdict_style = VERDICTS[alert.verdict]
-        grid.add_row(
-            Text(_instant(alert.time_ms), style=QUIET),
-            Text(f"{mark:<2} {alert.severity}", style=style),
-            _two_lines(alert.text, room, QUIET if alert.cleared else ""),
-            Text(word, style=verdict_style),
-        )
-    shown = min(len(alerts), many)
-    empty: list[RenderableType] = [Text("")] * (ALERT_LINES * (many - shown))
-    return [heading, *([grid] if shown else []), *empty]
+    places = 0
+    for number, lane in enumerate(view.lanes):
+        places_of_lane = (many + len(view.lanes) - 1 - number) // len(view.lanes)
+        own = [alert for alert in view.alerts if alert.lane == lane.title][:places_of_lane]
+        for alert in own:
+            grid.add_row(*_alert(alert, width - 9 - 11 - 8 - 8))
+        for _ in range(places_of_lane - len(own)):
+            grid.add_row(*(Text("\n") for _column in range(4)))
+        places += places_of_lane
+    return [heading, *([grid] if places else [])]
+
+
+def _alert(alert: ShownAlert, width: int) -> list[Text]:
+    mark, style = SEVERITIES.get(alert.severity, ("▲", ""))
+    word, verdict_style = VERDICTS[alert.verdict]
+    return [
+        Text(_instant(alert.time_ms), style=QUIET),
+        Text(f"{mark:<2} {alert.severity}", style=style),
+        _two_lines(alert.text, width, QUIET if alert.cleared else ""),
+        Text(word, style=verdict_style),
+    ]
 
 
 def _two_lines(text: str, width: int, style: str) -> Text:

@@ -177,11 +177,8 @@ class Session:
         )
 
     def _roads_load(self, pipeline: Pipeline, plan: DemoPlan) -> Load:
-        live_ms = plan.roads_time.live_ms
-
         def note(readings: Readings) -> None:
-            if len(readings) and readings.time[-1] >= live_ms - 3_600_000:
-                self._roads_truth.note_speeds(readings.sensor, readings.time, readings.true_speed)
+            self._roads_truth.note_speeds(readings.sensor, readings.time, readings.true_speed)
 
         return Load(
             pipeline.name,

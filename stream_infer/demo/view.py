@@ -66,8 +66,12 @@ class Corridor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownAlert:
-    """An alert as it is shown; `verdict` is None for one of the past, which nobody judges."""
+    """An alert as it is shown; `verdict` is None for one of the past, which nobody judges.
 
+    lane  title of its pipeline
+    """
+
+    lane: str
     time_ms: int
     kind: str
     severity: str
@@ -102,6 +106,7 @@ class View:
     """One moment of the demo.
 
     phase      what goes on, in a few words
+    alerts     newest first
     share      how much of this phase is done, 0 to 1; None when that is not known
     elapsed_s  of the present; 0 before it begins
     seconds    how long the present lasts

@@ -53,6 +53,7 @@ def view(**changes: Any) -> View:
         ),
         alerts=tuple(
             ShownAlert(
+                lane=("payments", "roads")[number % 2],
                 time_ms=1_767_225_600_000 + number * 3_600_000,
                 kind="card_fraud",
                 severity=("critical", "high", "medium", "low")[number % 4],
@@ -154,6 +155,14 @@ def test_an_alert_of_the_past_is_not_judged() -> None:
     alert = replace(view().alerts[0], verdict=None)
     lines = drawn(view(alerts=(alert,))).split("\n")
     assert next(line for line in lines if "Payment of" in line).split()[-1] == "past"
+
+
+def test_a_storm_on_the_roads_leaves_alerts_about_payments_their_places() -> None:
+    old = replace(view().alerts[0], lane="payments", text="An old payment.")
+    storm = tuple(replace(each, lane="roads", text="A jam.") for each in view().alerts)
+    text = drawn(view(alerts=(*storm, old)))
+    assert text.count("An old payment.") == 1
+    assert text.count("A jam.") == 2
 
 
 def test_a_text_is_never_taken_for_markup_or_for_commands_to_the_terminal() -> None:
