@@ -19,7 +19,7 @@ VENV_STAMP := $(VENV)/.dependencies-installed
 PACKAGE_STAMP := $(VENV)/.package-installed
 KERNELS_STAMP := $(VENV)/.kernels-compiled
 KERNEL_SOURCES := $(wildcard stream_infer/windows/*.py stream_infer/traffic/*.py) \
-	stream_infer/features/silence.py
+	stream_infer/features/silence.py stream_infer/features/linked.py
 
 # Sets $$python. A name on the path may be a shim that runs nothing, so each is tried.
 define FIND_PYTHON
@@ -111,8 +111,5 @@ $(PACKAGE_STAMP): $(VENV_STAMP) pyproject.toml
 # Kernels compile here, once, and not in the first second of the first run.
 $(KERNELS_STAMP): $(PACKAGE_STAMP) $(KERNEL_SOURCES)
 	@echo "Compiling kernels"
-	@$(PY) -m stream_infer.windows.precompile
-	@$(PY) -m stream_infer.traffic.precompile
-	@$(PY) -m stream_infer.features.precompile
-	@$(PY) -m stream_infer.traffic.precompile
+	@$(PY) -m stream_infer.precompile
 	@touch $@

@@ -18,10 +18,10 @@ from stream_infer.models.ready import ready_model_dir
 from stream_infer.observability.pulse import Pulse
 from stream_infer.observability.serving import observing
 from stream_infer.pipeline import Pipeline
+from stream_infer.precompile import precompile_pipeline
 from stream_infer.scoring.model import Model
 from stream_infer.settings.web import WebSettings
 from stream_infer.settings.worker import WorkerSettings
-from stream_infer.windows.precompile import precompile
 
 THREAD_SWITCH_SECONDS = 0.001
 GARBAGE_THRESHOLD = 50_000
@@ -72,7 +72,7 @@ class Worker:
         await reach(self.connection)
         # From the cache this takes milliseconds. Cold it takes many seconds of a core, and in
         # the middle of work the worker would miss its heartbeats.
-        await asyncio.to_thread(precompile)
+        await asyncio.to_thread(precompile_pipeline, self.pipeline)
         _tune_interpreter()
         # Faust wants a folder for tables of its own; the stages keep none.
         with tempfile.TemporaryDirectory(prefix="stream-infer-") as folder:

@@ -14,7 +14,7 @@ from stream_infer.windows.precompile import precompile
 
 FIX = (
     "Let NUMBA_CACHE_DIR name a folder that can be written to, then run: python -m"
-    " stream_infer.windows.precompile."
+    " stream_infer.precompile."
 )
 
 

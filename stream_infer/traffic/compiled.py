@@ -7,27 +7,18 @@ not one in a file whose functions it calls.
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 
+from stream_infer.windows.compiled import digest_sources, kept
+
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-
-
-def _digest_sources() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:8]
-
-
-_SOURCES = _digest_sources()
+_SOURCES = digest_sources(Path(__file__).parent)
 
 
 def traffic_part(function: FunctionT) -> FunctionT:
@@ -39,17 +30,7 @@ def traffic_part(function: FunctionT) -> FunctionT:
 def traffic_step(function: FunctionT) -> FunctionT:
     """Return a compiled step whose machine code is kept where a folder can be written."""
     name = function.__qualname__
-    function.__qualname__ = f"{name}_{_SOURCES}"
-    try:
-        compiled: FunctionT = numba.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError as error:
-        warnings.warn(
-            f"The step {name} is compiled anew in this process, since its machine code cannot be "
-            f"kept ({error}). Set NUMBA_CACHE_DIR to a folder that can be written.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        compiled = numba.njit(**_OPTIONS)(function)
+    compiled = kept(function, _SOURCES, _OPTIONS)
     # A feature's fingerprint holds the name: it must not change with every comment.
     compiled.__qualname__ = name
     return compiled

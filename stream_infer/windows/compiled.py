@@ -33,15 +33,15 @@ _OPTIONS: dict[str, Any] = {
 _LENT: dict[str, Any] = {**_OPTIONS, "_nrt": False}
 
 
-def _digest_sources() -> str:
-    """Return eight hex digits over the sources of this package."""
+def digest_sources(folder: Path) -> str:
+    """Return eight hex digits over the Python sources of a folder."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(folder.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
 
 
-_SOURCES = _digest_sources()
+_SOURCES = digest_sources(Path(__file__).parent)
 
 
 def part(function: FunctionT) -> FunctionT:
@@ -60,17 +60,23 @@ def kernel(function: FunctionT) -> FunctionT:
     Where no folder can be written (a read-only image without a home folder) the kernel is
     compiled in each process, and a warning says so once per kernel.
     """
-    function.__qualname__ = f"{function.__qualname__}_{_SOURCES}"
+    return kept(function, _SOURCES, _LENT)
+
+
+def kept(function: FunctionT, sources: str, options: dict[str, Any]) -> FunctionT:
+    """Return the compiled function, its machine code filed under a digest of its sources."""
+    name = function.__qualname__
+    function.__qualname__ = f"{name}_{sources}"
     try:
-        compiled: FunctionT = numba.njit(cache=True, **_LENT)(function)
+        compiled: FunctionT = numba.njit(cache=True, **options)(function)
     except RuntimeError as error:
         warnings.warn(
-            f"Kernel {function.__name__} is compiled anew in this process, since its machine code "
+            f"Kernel {name} is compiled anew in this process, since its machine code "
             f"cannot be kept ({error}). Set NUMBA_CACHE_DIR to a folder that can be written.",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-        compiled = numba.njit(**_LENT)(function)
+        compiled = numba.njit(**options)(function)
     return compiled
 
 

@@ -39,7 +39,7 @@ PURE = WORDS | {"records", "events", "windows", "features", "pipelines", "traffi
 INNER = PURE | {"audit", "files", "kafka", "observability", "scoring", "settings"}
 EDGE = (
     INNER
-    | {"app", "dataplane", "logs", "models", "scaffold", "simulators", "worker"}
+    | {"app", "dataplane", "logs", "models", "precompile", "scaffold", "simulators", "worker"}
     | {
         "settings.log",
         "settings.web",
@@ -100,7 +100,10 @@ ALLOWED: dict[str, set[str]] = {
     "scaffold": {"errors"},
     # the one place where parts are joined, and what runs it
     "app": INNER | {"dataplane", "models"},
-    "worker": INNER | {"app", "dataplane", "logs", "models", "settings.log", "settings.web"},
+    "worker": INNER
+    | {"app", "dataplane", "logs", "models", "precompile", "settings.log", "settings.web"},
+    # machine code for what a pipeline folds with
+    "precompile": PURE,
     # edges: they import others; of the others only edges import them
     "broker": WORDS | {"kafka", "settings"},
     "models.make_ready": INNER | {"models", "simulators"},
