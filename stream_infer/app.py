@@ -27,7 +27,7 @@ from stream_infer.dataplane.transport import BatchConsumer, BatchTransport, Reco
 from stream_infer.dataplane.watch import watch_broker
 from stream_infer.errors import ConfigError
 from stream_infer.events.mapping import FieldMapping
-from stream_infer.events.topic_names import candidates_topic
+from stream_infer.events.topic_names import candidates_topic, lists_topic
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.topics import check_topics, pipeline_topics, read_topics
@@ -140,6 +140,8 @@ class StreamApp(faust.App):
         topics += [pipeline.labels.topic] if pipeline.labels is not None else []
         candidates = candidates_topic(pipeline)
         topics += [candidates] if candidates is not None else []
+        lists = lists_topic(pipeline)
+        topics += [lists] if lists is not None else []
         for topic in topics:
             self._add_stage_agent(topic)
         return plan

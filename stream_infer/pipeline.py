@@ -147,13 +147,22 @@ class Pipeline:
     def rekeys(self) -> bool:
         """Whether a stage without state stands in front of the first one.
 
-        Also where the first stage folds labels: events and labels must meet in one log, and
-        the input topic is not ours to write labels to. And where keys are placed by something
-        that only the table knows.
+        Also where the first stage folds labels, or decides by lists: events and these must meet
+        in one log, and the input topic is not ours to write to. And where keys are placed by
+        something that only the table knows.
         """
         folds_first = self.labels is not None and self.labels.by == self.events.key
         placed = self.events.known is not None
-        return self.events.partitioning == "rekey" or folds_first or placed
+        rekeys = self.events.partitioning == "rekey" or folds_first or placed
+        return rekeys or (self._has_lists and self._has_one_stage)
+
+    @property
+    def _has_lists(self) -> bool:
+        return self.alerts is not None and bool(self.alerts.lists)
+
+    @property
+    def _has_one_stage(self) -> bool:
+        return {getattr(item, "by", self.events.key) for item in self.features} <= {self.events.key}
 
     def with_partitioning(self, partitioning: Partitioning | None) -> Pipeline:
         """Return the pipeline with another partitioning of its input; None changes nothing."""

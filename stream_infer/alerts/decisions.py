@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.alerts.lists import Lists
 from stream_infer.alerts.spec import Alerts, EntityList, Limit
 from stream_infer.events.columns import EventColumns
 from stream_infer.events.measures import NO_VALUE
@@ -42,6 +42,15 @@ class Decided:
         return [self.rules.get(row) for row in range(rows)] if self.rules else None
 
 
+class Listing(Protocol):
+    """Who is on which list."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, name: str, entities: Sequence[str]) -> list[int]:
+        """Return the rows whose entity is on a list."""
+
+
 class Decider:
     """Applies a pipeline's rules.
 
@@ -67,13 +76,13 @@ class Decider:
         columns: EventColumns,
         matrix: NDArray[np.float64],
         decisions: Sequence[str | None] | None,
-        lists: Lists | None = None,
+        lists: Listing | None = None,
     ) -> Decided:
         """Return what is decided about each row.
 
         matrix     (n, features) float64
         decisions  the model's, or None
-        lists      the stage's lists, or None when it keeps none
+        lists      what is known of the rows' entities, or None where nobody is listed
         Cost       a comparison of a column for each limit; a look-up a row for each list that
                    is not empty
         """

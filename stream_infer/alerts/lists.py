@@ -7,9 +7,10 @@ A user keeps them in a compacted topic, one record an entity and list::
             "reason": "stolen card, called in"}
 
 A tombstone takes the entity off, and so does ``"listed": false``, which can say why. The
-stage that decides does not read that topic: a re-keying stage writes each record, with its
-origin, into every partition of the log that the stage folds. So the lists are part of the
-stage's state, and a replay decides as the first run did.
+stage that decides does not read that topic: a stage in front writes each record, with its
+origin, into every partition of the log that the deciding stage folds. So the lists are part
+of the stage's state, and a replay decides as the first run did. It writes them all again
+whenever it is assigned, for that log is cut by its retention and lists are not.
 
 `Lists` owns that part. What is listed changes by `fold` and `restore` alone.
 """
@@ -20,14 +21,17 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 
 from stream_infer.errors import ConflictError, InvalidDataError
+from stream_infer.events.columns import LIST, EventColumns
 from stream_infer.events.lines import LinesDecoder
+from stream_infer.events.times import TIME_MS_MAX, TIME_MS_MIN
 
-SCHEMA_VERSION = 1
 SNAPSHOT_VERSION = 1
 REASON_CHARS_MAX = 500
-_ENTRY_BYTES = 220
+_ENTRY_BYTES = 330
+_REASON_BYTES = 150
 
 _Reason = Annotated[str, msgspec.Meta(max_length=REASON_CHARS_MAX)]
 _Entity = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -45,20 +49,19 @@ class ListRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     entity: _Entity
     listed: bool = True
     reason: _Reason = ""
-    event_time: int = 0
+    event_time: Annotated[int, msgspec.Meta(ge=TIME_MS_MIN, le=TIME_MS_MAX)] = 0
 
 
-class ListChange(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
-    """The same in a stage's log: one JSON array, with its origin in the lists' topic."""
+class ListChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The same in a stage's log, with its origin in the lists' topic."""
 
-    schema_version: Annotated[int, msgspec.Meta(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
     upstream_topic: str
-    upstream_partition: Annotated[int, msgspec.Meta(ge=0, lt=2**15)]
-    upstream_offset: Annotated[int, msgspec.Meta(ge=0, lt=2**48)]
+    upstream_partition: int
+    upstream_offset: int
     list: str
-    entity: _Entity
+    entity: str
     listed: bool
-    reason: _Reason = ""
+    reason: str = ""
     event_time: int = 0
 
 
@@ -102,15 +105,36 @@ def read_list_change(
     )
 
 
+def list_changes(columns: EventColumns) -> list[tuple[int, ListChange]]:
+    """Return (row, change) of the rows of kind LIST; nothing for most batches.
+
+    Raises  InvalidDataError ``list_record_invalid`` for a row that holds no list record
+    """
+    if columns.extra is None or columns.upstream is None or columns.upstream_offset is None:
+        return []
+    rows: list[int] = np.flatnonzero(columns.kind == LIST).tolist()
+    found = []
+    for row in rows:
+        topic, _, partition = columns.upstreams[columns.upstream[row]].rpartition("-")
+        offset = int(columns.upstream_offset[row])
+        key = columns.ids[row].encode()
+        change = read_list_change(key, columns.extra[row] or b"", topic, int(partition), offset)
+        found.append((row, change))
+    return found
+
+
 class Lists:
     """The lists as one partition of a stage knows them.
 
     Changes of a list that nobody declared are kept too: it would begin empty when somebody does.
+    Of who was taken off, the place in the lists' topic is kept, so that an older record of the
+    entity that is written again does not put it back.
     """
 
     def __init__(self) -> None:
         self._listed: dict[str, dict[str, str]] = {}
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, dict[str, tuple[int, int]]] = {}
+        self._bytes = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._listed.values()))
@@ -118,11 +142,12 @@ class Lists:
     @property
     def bytes(self) -> int:
         """About the memory that is held."""
-        return sum(
-            _ENTRY_BYTES + len(entity) + len(reason)
-            for listed in self._listed.values()
-            for entity, reason in listed.items()
-        )
+        return self._bytes
+
+    @property
+    def seen(self) -> int:
+        """Entities that are, or were, on a list."""
+        return sum(map(len, self._seen.values()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Lists) and self.snapshot() == other.snapshot()
@@ -130,17 +155,29 @@ class Lists:
     __hash__ = None  # type: ignore[assignment]  # a value that changes
 
     def fold(self, changes: Iterable[ListChange]) -> None:
-        """Fold changes in log order; one that is not above its upstream's highest is ignored."""
+        """Fold changes in log order; one that is not newer than its entity's last is ignored."""
         for change in changes:
-            upstream = f"{change.upstream_topic}-{change.upstream_partition}"
-            if change.upstream_offset <= self._seen.get(upstream, -1):
-                continue
-            self._seen[upstream] = change.upstream_offset
-            listed = self._listed.setdefault(change.list, {})
-            if change.listed:
-                listed[change.entity] = change.reason
-            else:
-                listed.pop(change.entity, None)
+            self._note(
+                change.list,
+                change.entity,
+                (change.upstream_partition, change.upstream_offset),
+                change.reason if change.listed else None,
+            )
+
+    def _note(self, name: str, entity: str, place: tuple[int, int], reason: str | None) -> None:
+        seen = self._seen.setdefault(name, {})
+        partition, offset = seen.get(entity, (-1, -1))
+        if partition == place[0] and place[1] <= offset:
+            return
+        if offset < 0:
+            self._bytes += _ENTRY_BYTES + len(entity)
+        seen[entity] = place
+        listed = self._listed.setdefault(name, {})
+        before = listed.pop(entity, None)
+        self._bytes -= 0 if before is None else _REASON_BYTES + len(before)
+        if reason is not None:
+            listed[entity] = reason
+            self._bytes += _REASON_BYTES + len(reason)
 
     def reason(self, name: str, entity: str) -> str | None:
         """Return why an entity is on a list, or None when it is not on it."""
@@ -157,12 +194,11 @@ class Lists:
         """Return the state as text and whole numbers; equal states, equal snapshots."""
         return {
             "version": SNAPSHOT_VERSION,
-            "upstreams": dict(sorted(self._seen.items())),
-            "listed": {
-                name: dict(sorted(listed.items()))
-                for name, listed in sorted(self._listed.items())
-                if listed
-            },
+            "entities": [
+                [name, entity, *place, self.reason(name, entity)]
+                for name, seen in sorted(self._seen.items())
+                for entity, place in sorted(seen.items())
+            ],
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -175,8 +211,9 @@ class Lists:
                 found=snapshot.get("version"),
                 expected=SNAPSHOT_VERSION,
             )
-        self._seen = dict(snapshot["upstreams"])
-        self._listed = {name: dict(listed) for name, listed in snapshot["listed"].items()}
+        self._listed, self._seen, self._bytes = {}, {}, 0
+        for name, entity, partition, offset, reason in snapshot["entities"]:
+            self._note(name, entity, (partition, offset), reason)
 
 
 def _key_text(key: bytes | None) -> str:

@@ -55,6 +55,7 @@ class AlertStage:
     side: SideOutputs
     name: str = ALERT_STAGE
     feeds: str | None = None
+    reads_all: bool = False
 
     def open_state(self, bytes_max: int | None) -> AlertFold:
         """Return an empty state."""

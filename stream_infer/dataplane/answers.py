@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.alerts.decisions import Decided, Decider
+from stream_infer.alerts.listed import Listed
 from stream_infer.alerts.reasons import Score
 from stream_infer.events.columns import EventColumns
 from stream_infer.events.scored import ScoredEncoder
@@ -57,9 +58,17 @@ class Answering(Protocol):
         """Names of the levels that it computes."""
 
     def answer(
-        self, columns: EventColumns, matrix: NDArray[np.float64], meter: StageMeter
+        self,
+        columns: EventColumns,
+        matrix: NDArray[np.float64],
+        listed: Listed,
+        meter: StageMeter,
     ) -> Answer:
-        """Return what is said about the rows; `matrix` is (n, features) float64."""
+        """Return what is said about the rows.
+
+        matrix  (n, features) float64
+        listed  which rows are on a list
+        """
 
 
 class Probabilities:
@@ -83,7 +92,11 @@ class Probabilities:
         self._encoder = ScoredEncoder(plan.pipeline, plan.feature_names, self._publishes)
 
     def answer(
-        self, columns: EventColumns, matrix: NDArray[np.float64], meter: StageMeter
+        self,
+        columns: EventColumns,
+        matrix: NDArray[np.float64],
+        listed: Listed,
+        meter: StageMeter,
     ) -> Answer:
         """Return what is said about the rows."""
         began = perf_counter()
@@ -94,7 +107,7 @@ class Probabilities:
         if self._decider is None:
             decided = Decided(words, {}, {}, frozenset())
         else:
-            decided = self._decider.decide(columns, matrix, words)
+            decided = self._decider.decide(columns, matrix, words, listed)
         meter.lap_within(SCORE, EMIT, began)
         name, version = (None, None) if scorer is None else (scorer.name, scorer.version)
         values = self._encoder.encode(
@@ -131,7 +144,11 @@ class RoadConditions:
         )
 
     def answer(
-        self, columns: EventColumns, matrix: NDArray[np.float64], meter: StageMeter
+        self,
+        columns: EventColumns,
+        matrix: NDArray[np.float64],
+        listed: Listed,
+        meter: StageMeter,
     ) -> Answer:
         """Return what is said about the rows."""
         began = perf_counter()

@@ -17,6 +17,7 @@ from stream_infer.dataplane.emitters import (
     ScoreEmitter,
     placed_by,
 )
+from stream_infer.dataplane.listing import BroadcastEmitter, ListReader
 from stream_infer.dataplane.readers import InputReader, InternalReader, PartitionCheck
 from stream_infer.dataplane.side import SideOutputs, SideTopic
 from stream_infer.dataplane.silent import SILENT, SilenceCandidates
@@ -25,7 +26,7 @@ from stream_infer.durations import parse_duration
 from stream_infer.events.decode import EventDecoder, LabelDecoder
 from stream_infer.events.internal import InternalDecoder, encode_tick
 from stream_infer.events.mapping import FieldMapping
-from stream_infer.events.topic_names import candidates_topic
+from stream_infer.events.topic_names import candidates_topic, lists_topic
 from stream_infer.features.plan import Plan
 from stream_infer.kafka.topic_specs import DEAD_LETTERS, LATE_EVENTS, internal_topic
 from stream_infer.pipeline import Pipeline
@@ -35,6 +36,7 @@ from stream_infer.scoring.session import Scorer
 from stream_infer.settings.worker import WorkerSettings
 
 REKEY_STAGE = "rekey"
+LIST_STAGE = "lists"
 LABEL_STAGE = "labels"
 NO_FEATURES = "none"
 """`features_version` of records that carry no features yet."""
@@ -85,6 +87,9 @@ def build_stages(parts: Parts) -> list[Stage]:
     stages += [_fold_stage(parts, side, index) for index in range(len(parts.plan.stages))]
     if parts.pipeline.labels is not None:
         stages.append(_label_stage(parts, side))
+    lists = lists_topic(parts.pipeline)
+    if lists is not None:
+        stages.append(_list_stage(parts, lists, side))
     if parts.pipeline.alerts is not None:
         stages.append(_alert_stage(parts, parts.pipeline.alerts, side))
     return stages
@@ -101,7 +106,7 @@ def stage_topics(plan: Plan) -> list[str]:
 def _fold_stage(parts: Parts, side: SideOutputs, index: int) -> FeatureStage:
     plan, topics = parts.plan, stage_topics(parts.plan)
     stage_plan = plan.stages[index]
-    last = index == len(plan.stages) - 1
+    last, alerts = index == len(plan.stages) - 1, parts.pipeline.alerts
     from_users = index == 0 and not parts.pipeline.rekeys
     emitter: Emitter
     if last:
@@ -123,6 +128,7 @@ def _fold_stage(parts: Parts, side: SideOutputs, index: int) -> FeatureStage:
         emitter=emitter,
         side=side,
         make_tick=None if from_users else _tick_maker(parts, index),
+        lists=alerts.lists if last and alerts is not None else (),
     )
 
 
@@ -226,6 +232,24 @@ def _label_stage(parts: Parts, side: SideOutputs) -> FeatureStage:
         plan=None,
         emitter=_forward(parts, topic, labels.by, index - 1),
         side=side,
+    )
+
+
+def _list_stage(parts: Parts, topic: str, side: SideOutputs) -> FeatureStage:
+    """Bring lists into the log of the stage that decides."""
+    events, index = parts.pipeline.events, len(parts.plan.stages) - 1
+    log = stage_topics(parts.plan)[index]
+    return FeatureStage(
+        name=LIST_STAGE,
+        topic=topic,
+        feeds=log,
+        reader=ListReader(events),
+        plan=None,
+        emitter=BroadcastEmitter(
+            events, log, parts.partitions[log], _version_before(parts.plan, index)
+        ),
+        side=side,
+        reads_all=True,
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.alerts.listed import NOBODY, Listed
 from stream_infer.alerts.maker import CandidateMaker, ScoredRows
 from stream_infer.dataplane.answers import Answer, Answering
 from stream_infer.dataplane.batch import Partition
@@ -162,7 +164,7 @@ class ScoreEmitter:
         if len(rows.rows):
             events = self.plan.pipeline.events
             matrix = self.plan.matrix(rows.columns, rows.features)
-            said = self.answering.answer(rows.columns, matrix, meter)
+            said = self.answering.answer(rows.columns, matrix, rows.listed, meter)
             places = self.partitioner.place(rows.columns.entities[events.key])
             rows.add_to(parts, self.plan.pipeline.scored, places, said.values)
             if self.candidates is not None:
@@ -183,6 +185,7 @@ class AcceptedRows:
     offsets     (n,) int64, its offset in its partition
     headers     its trace headers, None when no record has any
     counts      rows of each part
+    listed      rows whose entity is on a list
     """
 
     columns: EventColumns
@@ -192,6 +195,7 @@ class AcceptedRows:
     offsets: NDArray[np.int64]
     headers: list[Headers] | None
     counts: list[int]
+    listed: Listed
 
     def add_to(
         self,
@@ -244,6 +248,7 @@ def accepted_rows(parts: Sequence[Part], *, events_only: bool) -> AcceptedRows:
         _joined([read.offsets for read in reads]),
         _headers(reads),
         lengths,
+        _listed(parts, lengths),
     )
     return every if wanted is None or wanted.all() else _only(every, wanted)
 
@@ -259,6 +264,28 @@ def _only(every: AcceptedRows, wanted: NDArray[np.bool_]) -> AcceptedRows:
         every.offsets[kept],
         None if every.headers is None else [every.headers[i] for i in kept.tolist()],
         np.diff(ends, prepend=0).tolist(),
+        _kept_of(every.listed, kept),
+    )
+
+
+def _listed(parts: Sequence[Part], lengths: Sequence[int]) -> Listed:
+    """Return which of all parts' rows are on a list."""
+    if not any(part.listed for part in parts):
+        return NOBODY
+    found = Listed()
+    for part, start in zip(parts, accumulate(lengths, initial=0), strict=False):
+        for name, rows in part.listed.items():
+            found.setdefault(name, []).extend(start + row for row in rows)
+    return found
+
+
+def _kept_of(listed: Listed, kept: NDArray[np.int64]) -> Listed:
+    """Return the same after rows were left out."""
+    if not listed:
+        return NOBODY
+    places = {row: at for at, row in enumerate(kept.tolist())}
+    return Listed(
+        (name, [places[row] for row in rows if row in places]) for name, rows in listed.items()
     )
 
 

@@ -50,7 +50,8 @@ async def refuse_inputs_made_anew(
     """Raise ConflictError ``input_made_anew`` when an input's offset is gone for good."""
     feeds: dict[str, list[str]] = {}
     for stage in stages:
-        if stage.feeds is not None:
+        # What is read from its beginning each time loses nothing with its offsets.
+        if stage.feeds is not None and not stage.reads_all:
             feeds.setdefault(stage.feeds, []).append(stage.topic)
     if not feeds:
         return

@@ -27,6 +27,7 @@ from stream_infer.dataplane.budget import InFlightBudget
 from stream_infer.dataplane.offsets import (
     Committed,
     LogBounds,
+    Start,
     StartPoint,
     commit_metadata,
     decide_start,
@@ -117,13 +118,21 @@ class DataPlane:
         return {
             partition: decide_start(
                 partition,
-                committed[partition],
+                None if self._reads_all(partition) else committed[partition],
                 bounds[partition],
-                start=self.settings.start if partition.topic in self.topics else "earliest",
+                start=self._start_of(partition),
                 when_offset_lost=self.settings.when_offset_lost,
             )
             for partition in bounds
         }
+
+    def _reads_all(self, partition: Partition) -> bool:
+        stage = self.stages.get(partition.topic)
+        return stage is not None and stage.reads_all
+
+    def _start_of(self, partition: Partition) -> Start:
+        ours = partition.topic in self.topics and not self._reads_all(partition)
+        return self.settings.start if ours else "earliest"
 
     def metadata(self, partition: Partition, start: StartPoint) -> str:
         """Return the metadata of a commit: only our own partitions carry any."""

@@ -15,11 +15,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.alerts.lists import list_changes
 from stream_infer.dataplane.batch import BadRow, RecordBatch
 from stream_infer.dataplane.stage import ReadBatch, ReadEvents
 from stream_infer.durations import format_duration
-from stream_infer.errors import ConflictError
-from stream_infer.events.columns import EventColumns
+from stream_infer.errors import ConflictError, InvalidDataError
+from stream_infer.events.columns import LIST, EventColumns
 from stream_infer.events.decode import Decoded
 from stream_infer.events.screen import screen_future
 from stream_infer.records import KeyPartitioner
@@ -189,9 +190,34 @@ class InternalReader:
                     partition=partition,
                 )
         bad = [BadRow(row.row, row.code, row.message) for row in decoded.bad]
-        columns = decoded.columns
+        rows, columns = _without_bad_lists(decoded, bad)
         progress = np.where(columns.label_time > 0, columns.label_time, columns.event_time)
-        return _parted(batches, records, decoded.rows, columns, progress, bad)
+        return _parted(batches, records, rows, columns, progress, bad)
+
+
+def _without_bad_lists(
+    decoded: Decoded, bad: list[BadRow]
+) -> tuple[NDArray[np.int64], EventColumns]:
+    """Return rows and columns without changes of lists that hold none; those are added to `bad`."""
+    rows, columns = decoded.rows, decoded.columns
+    try:
+        list_changes(columns)
+    except InvalidDataError as error:
+        wrong = [
+            row for row in np.flatnonzero(columns.kind == LIST).tolist() if _is_bad(columns, row)
+        ]
+        bad += [BadRow(int(rows[row]), error.code, error.message) for row in wrong]
+        kept = np.setdiff1d(np.arange(len(rows)), wrong)
+        return rows[kept], columns.take(kept)
+    return rows, columns
+
+
+def _is_bad(columns: EventColumns, row: int) -> bool:
+    try:
+        list_changes(columns.slice(row, row + 1))
+    except InvalidDataError:
+        return True
+    return False
 
 
 class _Records(NamedTuple):

@@ -22,11 +22,14 @@ from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.alerts.listed import NOBODY, Listed
+from stream_infer.alerts.spec import EntityList
 from stream_infer.dataplane.batch import BadRow, RecordBatch
 from stream_infer.dataplane.outputs import Headers, Outputs
 from stream_infer.dataplane.side import SideOutputs
+from stream_infer.dataplane.state import StageState
 from stream_infer.events.columns import EventColumns
-from stream_infer.features.fold import Folded, StageFold
+from stream_infer.features.fold import Folded
 from stream_infer.features.plan import StagePlan
 from stream_infer.observability.meter import EMIT, FOLD, StageMeter
 
@@ -121,6 +124,10 @@ class Stage(Protocol):
         """The internal topic that it writes in step with others."""
 
     @property
+    def reads_all(self) -> bool:
+        """Whether it reads its topic from the beginning each time it is assigned."""
+
+    @property
     def side(self) -> SideOutputs:
         """Where bad and late records go."""
 
@@ -159,11 +166,13 @@ class Part(NamedTuple):
 
     folded   None in a stage without state
     outputs  where its records go
+    listed   rows whose entity is on a list
     """
 
     read: ReadEvents
     folded: Folded | None
     outputs: Outputs
+    listed: Listed = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +210,8 @@ class FeatureStage:
     side        where bad and late records go
     make_tick   makes the record that moves its log's clock to a time, ms; None where the log is
                 not ours to write to
+    lists       the lists that decide in this stage; none elsewhere
+    reads_all   whether it reads its topic from the beginning each time it is assigned
     """
 
     name: str
@@ -211,12 +222,14 @@ class FeatureStage:
     emitter: Emitter
     side: SideOutputs
     make_tick: Callable[[int], bytes] | None = None
+    lists: tuple[EntityList, ...] = ()
+    reads_all: bool = False
 
-    def open_state(self, bytes_max: int | None) -> StageFold | None:
+    def open_state(self, bytes_max: int | None) -> StageState | None:
         """Return an empty state."""
-        return None if self.plan is None else StageFold(self.plan, memory_bytes_max=bytes_max)
+        return None if self.plan is None else StageState(self.plan, self.lists, bytes_max)
 
-    def tick(self, state: StageFold | None, event_time: int) -> bytes | None:
+    def tick(self, state: StageState | None, event_time: int) -> bytes | None:
         """Return the record that moves its log's clock to a time, ms; None if it has no use.
 
         What a window holds is asked for by an event only; that a key says nothing, by time.
@@ -230,7 +243,7 @@ class FeatureStage:
         return self.reader.read(batches)
 
     def step(
-        self, work: Sequence[tuple[ReadEvents, StageFold | None]], meter: StageMeter
+        self, work: Sequence[tuple[ReadEvents, StageState | None]], meter: StageMeter
     ) -> list[StepResult]:
         """Fold each partition's rows into its state and return what is to be written for each."""
         began = perf_counter()
@@ -244,14 +257,17 @@ class FeatureStage:
         meter.lap(EMIT, began)
         return results
 
-    def _fold(self, read: ReadEvents, state: StageFold | None) -> Part:
+    def _fold(self, read: ReadEvents, state: StageState | None) -> Part:
         outputs = Outputs()
         for bad in read.bad:
             self.side.dead_letter(outputs, read.batch, bad, self.name)
-        return Part(read, None if state is None else state.fold(read.columns), outputs)
+        if state is None:
+            return Part(read, None, outputs)
+        folded, listed = state.fold(read.columns)
+        return Part(read, folded, outputs, listed)
 
     def _result(self, part: Part, emitted: Emitted) -> StepResult:
-        read, folded, outputs = part
+        read, folded, outputs = part.read, part.folded, part.outputs
         late = duplicates = ignored = 0
         if self.plan is not None and folded is not None:
             ignored = len(read.rows) - int(np.count_nonzero(folded.accepted))
@@ -262,10 +278,10 @@ class FeatureStage:
             outputs, len(read.rows), emitted, late, duplicates, ignored, len(read.bad)
         )
 
-    def fold_only(self, read: ReadEvents, state: StageFold | None) -> None:
+    def fold_only(self, read: ReadEvents, state: StageState | None) -> None:
         """Fold the rows and write nothing: a silent replay."""
         if state is not None:
-            state.fold(read.columns)
+            state.fold_only(read.columns)
 
 
 def _trace(headers: Sequence[tuple[str, bytes | None]]) -> Headers:

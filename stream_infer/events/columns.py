@@ -20,6 +20,8 @@ LABEL = 1
 """The truth about an earlier event."""
 TICK = 2
 """A record of our own that only moves the partition's clock."""
+LIST = 3
+"""A change of an allow or block list, in `extra`; it decides about the rows behind it."""
 
 NO_POSITION = -1
 """`duplicate_of` of a row that is no duplicate."""
@@ -41,7 +43,7 @@ def unpack_position(packed: int) -> tuple[int, int]:
 class EventColumns:
     """``n`` records of one partition, in offset order.
 
-    kind              (n,) int8, EVENT, LABEL or TICK
+    kind              (n,) int8, EVENT, LABEL, TICK or LIST
     event_time        (n,) int64, ms since the epoch; for a LABEL the time of the event it is about
     ids               n strings, the event's id; for a LABEL the id of the event it is about
     entities          entity name -> n strings

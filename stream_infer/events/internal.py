@@ -4,7 +4,7 @@ Its place in the array is a field's name, for these records are the larger part 
 what a pipeline writes:
 
      0  schema version        SCHEMA_VERSION
-     1  kind                  0 event, 1 label, 2 tick
+     1  kind                  0 event, 1 label, 2 tick, 3 change of a list
      2  upstream topic        \
      3  upstream partition     } the record that this one was made from: a stage ignores
      4  upstream offset       /  what is not above the highest offset it has seen of each
@@ -21,7 +21,8 @@ what a pipeline writes:
     15  label                 -1, 0, 1
     16  label time            ms since the epoch, 0 for what is no label
     17  features version      fingerprint of the stage that wrote the record
-    18  extra                 object with the kept unknown fields, or null
+    18  extra                 object with the kept unknown fields, or null; of a list's change
+                              the list's record
 
 Floats are written in the shortest form that reads back to the same 64 bits. Fields
 are only ever added at the end, with a default, under the next version; a reader
@@ -39,7 +40,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.events.columns import EVENT, TICK, EventColumns
+from stream_infer.events.columns import EVENT, LIST, TICK, EventColumns
 from stream_infer.events.decode import UNITS_MAX, Decoded
 from stream_infer.events.lines import LinesDecoder
 from stream_infer.events.reasons import BadRecord
@@ -63,7 +64,7 @@ def internal_type(events: Events) -> type[msgspec.Struct]:
         "InternalRecord",
         [
             ("schema_version", Annotated[int, msgspec.Meta(ge=1, le=SCHEMA_VERSION)]),
-            ("kind", Annotated[int, msgspec.Meta(ge=EVENT, le=TICK)]),
+            ("kind", Annotated[int, msgspec.Meta(ge=EVENT, le=LIST)]),
             ("upstream_topic", str),
             ("upstream_partition", _Partition),
             ("upstream_offset", _Offset),
@@ -209,13 +210,20 @@ class InternalDecoder:
                 "The record's features are of another version.",
             )
         lengths = np.array([len(r.features) for r in records], dtype=np.int64)
-        is_event = np.array([r.kind for r in records], dtype=np.int64) == EVENT
+        kinds = [r.kind for r in records]
+        is_event = np.array(kinds, dtype=np.int64) == EVENT
         count = self._features_count
         if count is None:
             count = int(lengths[is_event][0]) if is_event.any() else 0
         wrong = np.where(is_event, lengths != count, (lengths != count) & (lengths != 0))
         if wrong.any():
             sieve.refuse(wrong, "features_mismatch", f"The record does not have {count} features.")
+        if LIST in kinds:
+            sieve.refuse(
+                np.array([r.kind == LIST and r.extra is None for r in records]),
+                "list_record_invalid",
+                "The change of a list does not say which.",
+            )
         topic = self._events.topic
         if {r.source_topic or r.upstream_topic for r in records} - {topic}:
             foreign = [(r.source_topic or r.upstream_topic) != topic for r in records]

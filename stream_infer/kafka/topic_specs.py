@@ -8,6 +8,7 @@ Everything here is decided from the pipeline's declaration and facts already rea
     labels        labels.topic                event id       asked for
     internal      <pipeline>.by-<entity>      that entity    the same as the input's
     scored        scored                      events.key     asked for
+    lists         <pipeline>-lists            list, entity   1: their changes need one order
     dead-letters  dead-letters                as it came     asked for
     late-events   late-events                 as it came     asked for
 
@@ -72,8 +73,8 @@ Role = Literal[
 ]
 Severity = Literal["error", "warning"]
 
-PARTITIONED_ROLES: frozenset[Role] = frozenset({"input", "internal"})
-"""Topics whose partitions hold state: their number must be one and the same."""
+PARTITIONED_ROLES: frozenset[Role] = frozenset({"input", "internal", "lists"})
+"""Topics whose number of partitions matters: that of those that hold state is the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +157,12 @@ def pipeline_topics(
         (LATE_EVENTS, "late-events", twice),
     ]
     return [
-        TopicSpec(name=name, role=role, partitions=partitions, config=dict(config))
+        TopicSpec(
+            name=name,
+            role=role,
+            partitions=1 if role == "lists" else partitions,
+            config=dict(config),
+        )
         for name, role, config in topics
     ]
 
@@ -200,6 +206,7 @@ def judge_topics(
             findings += _judge_partitions(pipeline, spec, facts)
             findings += _judge_retention(pipeline, spec, facts)
             findings += _judge_size(spec, facts)
+            findings += _judge_compaction(spec, facts)
     return sorted(findings, key=lambda finding: finding.severity)
 
 
@@ -227,6 +234,11 @@ def _judge_partitions(pipeline: Pipeline, spec: TopicSpec, facts: TopicFacts) ->
         fix = (
             f"Run: stream-infer topics create {pipeline.name} --partitions {facts.partitions};"
             " or delete the topic first, if its records may go."
+        )
+    elif spec.role == "lists":
+        fix = (
+            f"Keep its records with: stream-infer lists show {pipeline.name}; delete topic"
+            f" {spec.name!r}, run: stream-infer topics create {pipeline.name}; and add them again."
         )
     else:
         fix = (
@@ -266,6 +278,24 @@ def _judge_retention(pipeline: Pipeline, spec: TopicSpec, facts: TopicFacts) -> 
                 f" {format_duration(int(needed))}."
             ),
             fix=f"Set retention.ms={needed} on topic {spec.name!r}.",
+        )
+    ]
+
+
+def _judge_compaction(spec: TopicSpec, facts: TopicFacts) -> list[TopicFinding]:
+    policy = facts.config.get("cleanup.policy", "delete")
+    if spec.role != "lists" or policy == "compact":
+        return []
+    return [
+        TopicFinding(
+            topic=spec.name,
+            severity="error",
+            code="lists_would_expire",
+            message=(
+                f"Topic {spec.name!r} has cleanup.policy={policy}: who is on a list would be"
+                " forgotten with the record that says so."
+            ),
+            fix=f"Set cleanup.policy=compact on topic {spec.name!r}.",
         )
     ]
 

@@ -27,6 +27,7 @@ def test_a_rekeyed_pipeline_has_a_stage_in_front_and_a_topic_for_it() -> None:
         "customer": ("fraud.by-customer", "fraud.by-terminal"),
         "terminal": ("fraud.by-terminal", "fraud.candidates"),
         "labels": ("fraud-labels", "fraud.by-terminal"),
+        "lists": ("fraud-lists", "fraud.by-terminal"),
         "alerts": ("fraud.candidates", None),
     }
 

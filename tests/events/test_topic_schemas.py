@@ -109,7 +109,7 @@ def test_the_headers_of_a_dead_letter_are_those_that_are_written() -> None:
 
 
 def test_a_pipeline_without_labels_and_second_entity_has_fewer_topics() -> None:
-    small = replace(pipeline, labels=None, features=pipeline.features[:4])
+    small = replace(pipeline, labels=None, alerts=None, features=pipeline.features[:4])
     assert list(topic_schemas(small)) == [
         "transactions",
         "scored-transactions",

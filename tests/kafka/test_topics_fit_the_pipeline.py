@@ -29,7 +29,7 @@ from support.pipelines import own_pipeline
 def as_specified(partitions: int = 4) -> dict[str, TopicFacts]:
     return {
         spec.name: TopicFacts(
-            name=spec.name, partitions=partitions, replicas=1, config=dict(spec.config)
+            name=spec.name, partitions=spec.partitions, replicas=1, config=dict(spec.config)
         )
         for spec in pipeline_topics(fraud, partitions)
     }
@@ -40,12 +40,16 @@ def changed(name: str, **changes: object) -> dict[str, TopicFacts]:
     return facts | {name: dataclasses.replace(facts[name], **changes)}  # type: ignore[arg-type]
 
 
-def test_the_fraud_pipeline_has_six_topics_in_the_order_of_the_data() -> None:
+def test_the_fraud_pipeline_has_its_topics_in_the_order_of_the_data() -> None:
     assert [(spec.name, spec.role) for spec in pipeline_topics(fraud)] == [
         ("transactions", "input"),
         ("fraud-labels", "labels"),
         ("fraud.by-terminal", "internal"),
         ("scored-transactions", "scored"),
+        ("fraud-lists", "lists"),
+        ("fraud.candidates", "internal"),
+        ("alerts-fraud", "alerts"),
+        ("alerts-fraud-current", "alerts"),
         ("dead-letters", "dead-letters"),
         ("late-events", "late-events"),
     ]
@@ -53,7 +57,10 @@ def test_the_fraud_pipeline_has_six_topics_in_the_order_of_the_data() -> None:
 
 def test_a_pipeline_with_one_entity_has_no_internal_topic() -> None:
     one = dataclasses.replace(
-        fraud, labels=None, features=(Count(by="customer_id", over=("1d",), name="n_{window}"),)
+        fraud,
+        labels=None,
+        alerts=None,
+        features=(Count(by="customer_id", over=("1d",), name="n_{window}"),),
     )
     assert [spec.role for spec in pipeline_topics(one)] == [
         "input",
@@ -61,6 +68,26 @@ def test_a_pipeline_with_one_entity_has_no_internal_topic() -> None:
         "dead-letters",
         "late-events",
     ]
+
+
+def test_lists_need_a_log_of_our_own_even_where_there_is_one_stage() -> None:
+    one = dataclasses.replace(
+        fraud,
+        labels=None,
+        features=(Count(by="customer_id", over=("1d",), name="n_{window}"),),
+    )
+    names = [spec.name for spec in pipeline_topics(one)]
+    assert names.index("transactions") < names.index("fraud.by-customer")
+
+
+def test_lists_have_one_partition_and_are_never_cut() -> None:
+    lists = {spec.role: spec for spec in pipeline_topics(fraud, 12)}["lists"]
+    assert (lists.partitions, lists.config) == (1, {"cleanup.policy": "compact"})
+    [several] = judge_topics(fraud, changed("fraud-lists", partitions=4))
+    assert (several.code, several.severity) == ("wrong_partition_count", "error")
+    assert "lists show" in several.fix
+    [cut] = judge_topics(fraud, changed("fraud-lists", config={"cleanup.policy": "delete"}))
+    assert (cut.code, cut.severity) == ("lists_would_expire", "error")
 
 
 def test_stages_are_those_of_the_compiled_plan() -> None:
@@ -72,7 +99,7 @@ def test_internal_topics_keep_window_delay_lateness_and_a_week() -> None:
     # |-- 30 d window --|-- 7 d delay --|-- 1 d lateness --|-- 7 d for the operator --|
     assert look_back_ms(fraud) == parse_duration("38d")
     assert retention_ms_min(fraud) == parse_duration("45d")
-    internal = {spec.role: spec for spec in pipeline_topics(fraud)}["internal"]
+    internal = {spec.name: spec for spec in pipeline_topics(fraud)}["fraud.by-terminal"]
     assert internal.config["retention.ms"] == str(parse_duration("45d"))
 
 

@@ -1,0 +1,120 @@
+"""What a feature stage has folded of one partition: windows, and lists where it decides.
+
+`StageState` owns both. They change together, by `fold`, `fold_only` and `restore`, so that a
+snapshot of them is always one of one offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from stream_infer.alerts.listed import NOBODY, Listed, ListFold
+from stream_infer.alerts.spec import EntityList
+from stream_infer.errors import StateBudgetError
+from stream_infer.events.columns import EventColumns
+from stream_infer.features.fold import Folded, StageFold
+from stream_infer.features.plan import StagePlan
+
+
+class FoldedRows(NamedTuple):
+    """What the state says about the rows of a batch.
+
+    folded  by the windows
+    listed  who is on a list
+    """
+
+    folded: Folded
+    listed: Listed
+
+
+class StageState:
+    """The state of one stage and partition.
+
+    plan       what the windows fold
+    lists      the lists that decide in this stage; none elsewhere
+    bytes_max  bound on `bytes`; `fold` raises `StateBudgetError` beyond it, after which the state
+               must be restored
+    """
+
+    def __init__(
+        self, plan: StagePlan, lists: Sequence[EntityList] = (), bytes_max: int | None = None
+    ) -> None:
+        self.windows = StageFold(plan, memory_bytes_max=bytes_max)
+        self._lists = ListFold(lists) if lists else None
+        self._bytes_max = bytes_max
+
+    @property
+    def clock_ms(self) -> int | None:
+        """The partition's clock, None before it was set."""
+        return self.windows.clock_ms
+
+    @property
+    def keys(self) -> int:
+        """Keys that something is held of."""
+        return self.windows.keys
+
+    @property
+    def entries(self) -> int:
+        """Entries that are held of all keys, and entities on lists."""
+        listed = 0 if self._lists is None else self._lists.lists.seen
+        return self.windows.entries + listed
+
+    @property
+    def bytes(self) -> int:
+        """About the memory that is held."""
+        return self.windows.bytes + (0 if self._lists is None else self._lists.bytes)
+
+    def fold(self, columns: EventColumns) -> FoldedRows:
+        """Fold the rows in order and return what is said about them."""
+        folded = self.windows.fold(columns)
+        if self._lists is None:
+            return FoldedRows(folded, NOBODY)
+        listed = self._lists.fold(columns)
+        self._check_budget(self._lists)
+        return FoldedRows(folded, listed)
+
+    def fold_only(self, columns: EventColumns) -> None:
+        """Fold the rows, for the state alone."""
+        self.windows.fold(columns)
+        if self._lists is not None:
+            self._lists.fold_only(columns)
+            self._check_budget(self._lists)
+
+    def tells_silence(self, clock_ms: int) -> bool:
+        """Say whether a tick at that time would find a key silent that is to be told."""
+        return self.windows.tells_silence(clock_ms)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as text, whole numbers, lists and bytes; equal states, equal snapshots.
+
+        Lists are left out where none decide, so that a state says what it always said.
+        """
+        taken: dict[str, Any] = dict(self.windows.snapshot())
+        if self._lists is not None:
+            taken["lists"] = self._lists.snapshot()
+        return taken
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Replace the state by a snapshot's.
+
+        Raises  ConflictError when other declarations made it, StateBudgetError when it is too big
+        """
+        windows = {name: part for name, part in snapshot.items() if name != "lists"}
+        self.windows.restore(windows)
+        if self._lists is not None:
+            self._lists.restore(snapshot.get("lists", {}))
+
+    def _check_budget(self, lists: ListFold) -> None:
+        # The windows' own part is held to the bound by themselves.
+        if self._bytes_max is None or not lists.bytes or self.bytes <= self._bytes_max:
+            return
+        raise StateBudgetError(
+            "state_budget",
+            f"The lists have {lists.lists.seen:,} entities and need {lists.bytes:,} bytes beside "
+            f"the windows, more than the {self._bytes_max:,} that a partition may take.",
+            "Raise the memory bound, or take entities off the lists.",
+            entries=lists.lists.seen,
+            bytes_held=self.bytes,
+            bytes_max=self._bytes_max,
+        )
