@@ -25,6 +25,8 @@ from stream_infer.observability.meter import EMIT, SCORE, StageMeter
 from stream_infer.scoring.conditions import ConditionScorer
 from stream_infer.scoring.session import Scorer
 
+CONGESTION = "congestion"
+"""Level of traffic alerts: 1 less the share of the free flow that is left."""
 FORECAST_CONGESTION = "forecast_congestion"
 """Level of traffic alerts: 1 less the share of the free flow that is forecast, at its worst."""
 
@@ -133,7 +135,7 @@ class RoadConditions:
     publish_features  whether scored readings carry their features
     """
 
-    levels: Sequence[str] = (FORECAST_CONGESTION,)
+    levels: Sequence[str] = (CONGESTION, FORECAST_CONGESTION)
 
     def __init__(self, plan: Plan, scorer: ConditionScorer, *, publish_features: bool) -> None:
         self._scorer = scorer
@@ -169,5 +171,8 @@ class RoadConditions:
             Decided(None, {}, {}, frozenset()),
             model=self._scorer.name,
             version=self._scorer.version,
-            levels={FORECAST_CONGESTION: judged.forecast_congestion},
+            levels={
+                CONGESTION: judged.congestion,
+                FORECAST_CONGESTION: judged.forecast_congestion,
+            },
         )
