@@ -1,8 +1,9 @@
 """The alerts that the built-in pipelines declare; a pipeline of a user's own writes its own.
 
-Two levels of the traffic kinds are features of the reading: ``level_of_service``, 0 (A) to 5
-(F), and ``anomaly``, 0 to 1. Two are computed by the corridor stage, larger is worse:
+One level of the traffic kinds is a feature of the reading: ``anomaly``, 0 to 1. Three are
+computed by the corridor stage, larger is worse:
 
+    congestion           1 less the share of free-flow speed that is left
     forecast_congestion  1 less the share of free-flow speed that is forecast, at its worst
     silent               how long a sensor said nothing, in its usual intervals between readings
 """
@@ -115,10 +116,12 @@ traffic_alerts = Alerts(
             name="congestion",
             entity="sensor_id",
             group="corridor",
-            level="level_of_service",
-            open_at=4.0,
-            keep_at=3.0,
-            severities=((4.0, "medium"), (5.0, "high")),
+            # Not by level of service: a motorway that carries all it can is dense and still quick,
+            # and four alerts in five were about such roads.
+            level="congestion",
+            open_at=0.5,
+            keep_at=0.35,
+            severities=((0.5, "medium"), (0.7, "high")),
             count_min=2,
             within="15m",
             hold="15m",

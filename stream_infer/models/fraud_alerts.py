@@ -81,7 +81,7 @@ def run_fraud(pipeline: Pipeline, scorer: Scorer, world: World) -> FraudRun:
         world,
         transactions,
         scorer.decision_codes(scores).astype(np.int8),
-        raise_alerts(alert_plan, maker, scored, end_ms),
+        raise_alerts(alert_plan, (maker.make(rows).values for rows in scored), end_ms),
     )
 
 

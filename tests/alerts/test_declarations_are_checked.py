@@ -113,7 +113,7 @@ def test_the_built_in_alerts_fit_the_built_in_pipelines() -> None:
             alerts,
             pipeline.events,
             compile_plan(pipeline).feature_names,
-            ("forecast_congestion", "silent"),
+            ("congestion", "forecast_congestion", "silent"),
         )
 
 
