@@ -153,7 +153,7 @@ def config_option(function: Function) -> Function:
             "model": {"path": kwargs.pop("model", None)},
         }
         settings = load_settings(config, overrides)
-        if "pipeline" in kwargs:
+        if kwargs.get("pipeline") is not None:
             kwargs["pipeline"] = settings.applied_to(kwargs["pipeline"])
         return function(*args, settings=settings, **kwargs)
 

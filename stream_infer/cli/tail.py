@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stream_infer.cli.options import json_option, settings_options
+from stream_infer.cli.options import PipelineReference, json_option, settings_options
 from stream_infer.cli.output import print_json, remark, run_client
 from stream_infer.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from stream_infer.cli.masking import Masking
     from stream_infer.kafka.connection import Connection
     from stream_infer.kafka.reading import LogReader, TopicPartition
     from stream_infer.kafka.stretch import Stretch
+    from stream_infer.pipeline import Pipeline
     from stream_infer.settings.loading import Settings
 
 
@@ -46,6 +48,12 @@ class Start(click.ParamType):
 )
 @click.option("--partition", type=click.IntRange(min=0), help="Only this partition.")
 @click.option("--limit", type=click.IntRange(min=0), help="Stop after so many records.")
+@click.option(
+    "--pipeline",
+    type=PipelineReference(),
+    help="Whose sensitive fields are masked. [default: the settings' one]",
+)
+@click.option("--reveal", is_flag=True, help="Show fields that are declared sensitive.")
 @click.option("--no-follow", is_flag=True, help="Stop at the end that the topic has now.")
 @settings_options
 @json_option
@@ -55,18 +63,28 @@ def command(
     start: str | int,
     partition: int | None,
     limit: int | None,
+    pipeline: Pipeline | None,
+    reveal: bool,
     no_follow: bool,
     settings: Settings,
     as_json: bool,
 ) -> None:
     """Print TOPIC's records as they come; with --json one object a line.
 
+    Fields that the topic's pipeline declares sensitive are masked unless --reveal.
+
     Reads without a consumer group: no offset is committed, and no worker is disturbed.
     """
+    from stream_infer.cli.masking import SHOWN, known_pipelines, masking_of
+
+    masking = SHOWN
+    if not reveal:
+        masking = masking_of(topic, known_pipelines(settings, pipeline), settings)
     run_client(
         _tail(
             settings.connection(),
             topic,
+            masking,
             start=start,
             partition=partition,
             limit=limit,
@@ -79,6 +97,7 @@ def command(
 async def _tail(
     connection: Connection,
     topic: str,
+    masking: Masking,
     *,
     start: str | int,
     partition: int | None,
@@ -105,7 +124,7 @@ async def _tail(
         runs = _runs(reader, bounds, begins, follow=follow)
         while left > 0 and (records := await anext(runs, None)) is not None:
             for record in records[: int(min(left, len(records)))]:
-                _print(record, as_json=as_json)
+                _print(record, masking, as_json=as_json)
             left -= len(records)
 
 
@@ -142,7 +161,7 @@ async def _runs(
             yield records
 
 
-def _print(record: Any, *, as_json: bool) -> None:
+def _print(record: Any, masking: Masking, *, as_json: bool) -> None:
     from stream_infer.cli.records import (
         bytes_json,
         bytes_text,
@@ -151,6 +170,7 @@ def _print(record: Any, *, as_json: bool) -> None:
         value_json,
     )
 
+    key, value = masking.key(record.key), masking.value(record.value)
     if as_json:
         print_json(
             {
@@ -158,13 +178,13 @@ def _print(record: Any, *, as_json: bool) -> None:
                 "partition": record.partition,
                 "offset": record.offset,
                 "timestamp": record.timestamp,
-                "key": bytes_json(record.key),
+                "key": bytes_json(key),
                 "headers": headers_json(record.headers),
-                "value": value_json(record.value),
+                "value": value_json(value),
             }
         )
     else:
         click.echo(
             f"{record.partition}:{record.offset} {time_text(record.timestamp)}"
-            f" {bytes_text(record.key)} {bytes_text(record.value)}"
+            f" {bytes_text(key)} {bytes_text(value)}"
         )

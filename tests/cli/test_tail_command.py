@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
 from stream_infer.cli.records import bytes_text, value_json
+from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.topics import create_topics as create_pipeline_topics
+from stream_infer.pipeline import Pipeline
 from support.commands import Ran, run_command
 from support.kafka import create_topics, produce, unique
+from support.pipelines import own_pipeline, written
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +83,75 @@ def test_what_is_no_json_is_shown_without_loss() -> None:
     assert value_json(b"plain") == "plain"
     assert value_json(b"\xff") == {"base64": "/w=="}
     assert value_json(b"[" * 5_000) == "[" * 5_000
+
+
+SENSITIVE = """
+import dataclasses
+
+pipeline = dataclasses.replace(
+    pipeline, events=dataclasses.replace(pipeline.events, sensitive=("customer_id",))
+)
+"""
+CARD = "4111111111111111"
+
+
+@pytest.fixture
+def private(kafka: str, tmp_path: Path) -> tuple[Pipeline, Path]:
+    """A pipeline whose customers are named by their cards, with one record in each topic."""
+    pipeline = own_pipeline()
+    file = written(pipeline, tmp_path)
+    file.write_text(file.read_text() + SENSITIVE)
+    asyncio.run(create_pipeline_topics(Connection(bootstrap=kafka), pipeline, partitions=1))
+    named = json.dumps({"customer_id": CARD, "amount": 1, "extra": {"customer_id": CARD}}).encode()
+    inner = json.dumps([1, 0, "t", 0, 0, CARD]).encode()
+    assert pipeline.alerts is not None
+    alert = json.dumps({"entity_type": "customer_id", "entity": CARD, "kind": "card_fraud"})
+    produce(kafka, pipeline.events.topic, [(CARD.encode(), named, None, [])])
+    produce(kafka, pipeline.alerts.topic, [(b"alert-1", alert.encode(), None, [])])
+    produce(kafka, f"{pipeline.name}.candidates", [(f"customer:{CARD}".encode(), inner, None, [])])
+    return pipeline, file
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_sensitive_fields_are_masked_unless_somebody_asks(
+    kafka: str, private: tuple[Pipeline, Path], form: tuple[str, ...]
+) -> None:
+    pipeline, file = private
+    assert pipeline.alerts is not None
+    for topic in (pipeline.events.topic, pipeline.alerts.topic, f"{pipeline.name}.candidates"):
+        options = ("--from", "beginning", "--no-follow", "--pipeline", str(file), *form)
+        masked = tail(kafka, topic, *options)
+        assert (masked.code, len(masked.out.splitlines())) == (0, 1)
+        assert CARD not in masked.out + masked.err
+        assert CARD in tail(kafka, topic, *options, "--reveal").out
+
+
+def test_what_is_masked_leaves_the_rest_as_it_is(
+    kafka: str, private: tuple[Pipeline, Path], tmp_path: Path
+) -> None:
+    pipeline, file = private
+    assert pipeline.alerts is not None
+    config = tmp_path / "tail.toml"
+    config.write_text(f'[pipeline]\nfile = "{file}"\n')
+    options = ("--from", "beginning", "--no-follow", "--json", "--config", str(config))
+    [line] = tail(kafka, pipeline.events.topic, *options).out.splitlines()
+    masked = {"customer_id": "***1111"}
+    assert json.loads(line)["value"] == {**masked, "amount": 1, "extra": masked}
+    [line] = tail(kafka, pipeline.alerts.topic, *options).out.splitlines()
+    assert json.loads(line)["key"] == "alert-1"
+    assert json.loads(line)["value"]["entity"] == "***1111"
+
+
+def test_a_sensitive_field_is_masked_under_the_name_that_a_mapping_gives_it(
+    kafka: str, private: tuple[Pipeline, Path], tmp_path: Path
+) -> None:
+    pipeline, file = private
+    value = json.dumps({"card": {"number": CARD}}).encode()
+    produce(kafka, pipeline.events.topic, [(None, value, 0, [])])
+    config = tmp_path / "mapped.toml"
+    config.write_text(f'[pipeline]\nfile = "{file}"\n[fields]\ncustomer_id = "card.number"\n')
+    ran = tail(
+        kafka, pipeline.events.topic, "--from", "beginning", "--no-follow", "--config", str(config)
+    )
+    assert len(ran.out.splitlines()) == 2
+    assert CARD not in ran.out
