@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from stream_infer.alerts.candidate import tick
 from stream_infer.alerts.declared import AlertPlan
@@ -75,12 +74,22 @@ def raise_alerts(plan: AlertPlan, batches: Iterable[Sequence[bytes]], end_ms: in
     ]
 
 
-def share(part: int, whole: int) -> float | None:
-    """Return part of whole, rounded to four digits; None of nothing."""
-    return round(part / whole, 4) if whole else None
+def added(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return counts of several runs as those of one: numbers add up, lists of times join.
+
+    >>> added([{"right": 2, "delays_ms": [5]}, {"right": 1, "delays_ms": []}])
+    {'right': 3, 'delays_ms': [5]}
+    """
+    whole: dict[str, Any] = {}
+    for name, first in parts[0].items():
+        values = [part[name] for part in parts]
+        if isinstance(first, dict):
+            whole[name] = added(values)
+        else:
+            whole[name] = sum(values, [] if isinstance(first, list) else 0)
+    return whole
 
 
-def median_minutes(delays_ms: Iterable[int]) -> float | None:
-    """Return the median of times as minutes with one digit; None of nothing."""
-    delays = list(delays_ms)
-    return round(float(np.median(delays)) / 60_000, 1) if delays else None
+def verdicts(right: int, wrong: int) -> dict[str, int]:
+    """Return the counts of one kind of alert."""
+    return {"opened": right + wrong, "right": right, "wrong": wrong}

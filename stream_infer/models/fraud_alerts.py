@@ -12,7 +12,7 @@ and told after the time from its first payment in the judged days to that one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from stream_infer.alerts.spec import Alerts
 from stream_infer.events.columns import EventColumns
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.features.table import compute_features
-from stream_infer.models.alert_run import Raised, median_minutes, raise_alerts, share
+from stream_infer.models.alert_run import Raised, raise_alerts, verdicts
 from stream_infer.pipeline import Pipeline
 from stream_infer.scoring.session import Scorer
 from stream_infer.simulators.fraud import DAY_MS, Transactions, World, generate
@@ -136,10 +136,10 @@ class _Spans:
 
 
 def measure_fraud(run: FraudRun, first_day: int, until_day: int) -> dict[str, Any]:
-    """Return counts and shares of the days [first_day, until_day).
+    """Return counts of the days [first_day, until_day), see `added` for those of several runs.
 
-    Alerts count on the day on which they open. `stopped` are payments of decision review or
-    decline; `false_per_10k` wrong alerts by ten thousand honest payments.
+    Alerts count on the day on which they open. `stopped` payments have the decision review or
+    decline.
     """
     rows, start = run.transactions, run.world.start_ms
     first, until = start + first_day * DAY_MS, start + until_day * DAY_MS
@@ -149,33 +149,27 @@ def measure_fraud(run: FraudRun, first_day: int, until_day: int) -> dict[str, An
     under = _Spans.of(run.alerts, CARD_ALERT).over(frauds.customer_ids, frauds.event_time)
     under |= _Spans.of(run.alerts, TERMINAL_ALERT).over(frauds.terminal_ids, frauds.event_time)
     opened = [each for each in run.alerts if first <= each.opened < until]
-    honest = int(judged.sum()) - len(fraud)
-    stopped = run.codes[judged] > 0
     return {
         "payments": int(judged.sum()),
         "frauds": len(fraud),
-        "under_alert": share(int(under.sum()), len(fraud)),
-        "stopped_share": share(int(stopped.sum()), len(stopped)),
-        "stopped_recall": share(int((run.codes[fraud] > 0).sum()), len(fraud)),
+        "frauds_under_alert": int(under.sum()),
+        "stopped": int((run.codes[judged] > 0).sum()),
+        "frauds_stopped": int((run.codes[fraud] > 0).sum()),
         "alerts": {
-            CARD_ALERT: _judge(opened, CARD_ALERT, _card_is_right(run), honest),
-            TERMINAL_ALERT: _judge(opened, TERMINAL_ALERT, _terminal_is_right(run), honest),
+            CARD_ALERT: _judge(opened, CARD_ALERT, _card_is_right(run)),
+            TERMINAL_ALERT: _judge(opened, TERMINAL_ALERT, _terminal_is_right(run)),
         },
         "storms": sum(each.is_group for each in opened),
         "kinds": _by_kind(frauds, under),
     }
 
 
-def _judge(opened: Sequence[Raised], kind: str, is_right: Any, honest: int) -> dict[str, Any]:
+def _judge(
+    opened: Sequence[Raised], kind: str, is_right: Callable[[Raised], bool]
+) -> dict[str, int]:
     mine = [each for each in opened if each.alert.kind == kind and not each.is_group]
-    right = sum(is_right(each) for each in mine)
-    return {
-        "opened": len(mine),
-        "right": right,
-        "wrong": len(mine) - right,
-        "precision": share(right, len(mine)),
-        "false_per_10k": round((len(mine) - right) / max(1, honest) * 10_000, 2),
-    }
+    right = sum(map(is_right, mine))
+    return verdicts(right, len(mine) - right)
 
 
 def _counted(run: FraudRun, by: Sequence[str]) -> dict[str, NDArray[np.int64]]:
@@ -194,13 +188,13 @@ def _rows_of(
     return rows[(times >= each.opened) & (times <= each.alert.updated_time)]
 
 
-def _card_is_right(run: FraudRun) -> Any:
+def _card_is_right(run: FraudRun) -> Callable[[Raised], bool]:
     counted = _counted(run, run.transactions.customer_ids)
     truth = run.transactions.is_fraud
     return lambda each: bool(truth[_rows_of(run, counted, each)].any())
 
 
-def _terminal_is_right(run: FraudRun) -> Any:
+def _terminal_is_right(run: FraudRun) -> Callable[[Raised], bool]:
     counted = _counted(run, run.transactions.terminal_ids)
     truth, customer = run.transactions.is_fraud, run.transactions.customer
 
@@ -227,10 +221,10 @@ def _by_kind(frauds: Transactions, under: NDArray[np.bool_]) -> dict[str, dict[s
         ]
         found[name] = {
             "payments": len(rows),
-            "under_alert": share(int(under[rows].sum()), len(rows)),
+            "under_alert": int(under[rows].sum()),
             "cases": len(cases),
-            "cases_caught": share(len(caught), len(cases)),
-            "median_delay_minutes": median_minutes(delays),
+            "cases_caught": len(caught),
+            "delays_ms": delays,
         }
     return found
 

@@ -16,7 +16,7 @@ hour more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +29,15 @@ from stream_infer.alerts.declared import compile_alerts
 from stream_infer.alerts.maker import CandidateMaker, ScoredRows
 from stream_infer.features.fold import StageFold
 from stream_infer.features.plan import compile_plan
-from stream_infer.models.alert_run import Raised, median_minutes, raise_alerts, share
+from stream_infer.features.silence import Silences
+from stream_infer.models.alert_run import Raised, raise_alerts, verdicts
 from stream_infer.models.traffic import reading_columns
 from stream_infer.pipelines.traffic import traffic_pipeline
 from stream_infer.scoring.conditions import ConditionScorer
 from stream_infer.scoring.model import Model
 from stream_infer.simulators.disturbances import SILENT, Fault, Incident
 from stream_infer.simulators.roads import build_network
-from stream_infer.simulators.traffic import Roads, generate, sensor_table, truth
+from stream_infer.simulators.traffic import Readings, Roads, generate, sensor_table, truth
 from stream_infer.traffic.sensors import sensor_table as checked_table
 
 SLOW = 0.6
@@ -105,22 +106,8 @@ def run_roads(model: Model | None, roads: Roads) -> RoadRun:
             )
             found = list(zip(made.rows, made.values, strict=True))
             if folded.silences is not None:
-                said = folded.silences
-                for at, (row, name, level) in enumerate(
-                    zip(said.rows, said.keys, said.levels, strict=True)
-                ):
-                    candidate = Candidate(
-                        kind=SILENT_ALERT,
-                        upstream_topic="silences",
-                        upstream_partition=0,
-                        upstream_offset=first + row,
-                        sub=sub + at,
-                        event_time=int(readings.time[first + row]),
-                        entity=name,
-                        group=corridors[name],
-                        level=level,
-                    )
-                    found.append((row, encode_candidates([candidate])[0]))
+                said = _silent(folded.silences, corridors, sub, first, readings)
+                found += zip(folded.silences.rows, encode_candidates(said), strict=True)
             found.sort(key=lambda item: item[0])
             yield [value for _, value in found]
 
@@ -137,8 +124,30 @@ def run_roads(model: Model | None, roads: Roads) -> RoadRun:
     )
 
 
+def _silent(
+    silences: Silences, corridors: Mapping[str, str], sub: int, first: int, readings: Readings
+) -> list[Candidate]:
+    """Return a candidate for each silence of a batch that begins with row `first`."""
+    return [
+        Candidate(
+            kind=SILENT_ALERT,
+            upstream_topic="silences",
+            upstream_partition=0,
+            upstream_offset=first + row,
+            sub=sub + at,
+            event_time=int(readings.time[first + row]),
+            entity=name,
+            group=corridors[name],
+            level=level,
+        )
+        for at, (row, name, level) in enumerate(
+            zip(silences.rows, silences.keys, silences.levels, strict=True)
+        )
+    ]
+
+
 def _true_shares(
-    roads: Roads, readings: Any, rows: Sequence[dict[str, Any]]
+    roads: Roads, readings: Readings, rows: Sequence[dict[str, Any]]
 ) -> NDArray[np.float64]:
     shares = np.full((len(rows), roads.minutes + 1), np.nan)
     free = np.array([row["free_flow_kmh"] for row in rows])
@@ -153,23 +162,20 @@ def _true_shares(
 
 
 def measure_roads(run: RoadRun, first_ms: int, until_ms: int) -> dict[str, Any]:
-    """Return counts and shares of alerts that open, and incidents that begin, in [first, until)."""
+    """Return counts of alerts that open, and of incidents that begin, in [first, until)."""
     opened = [each for each in run.alerts if first_ms <= each.opened < until_ms]
-    days = (until_ms - first_ms) / 86_400_000 * len(run.sensors)
     kinds = {}
     for kind in KINDS:
         mine = [each for each in opened if each.alert.kind == kind]
-        right = sum(_is_right(run, each) for each in mine)
-        kinds[kind] = {
-            "opened": len(mine),
-            "right": right,
-            "wrong": len(mine) - right,
-            "precision": share(right, len(mine)),
-            "false_per_sensor_day": round((len(mine) - right) / days, 4),
-        }
-    ahead = [each for each in opened if each.alert.kind == FORECAST and _is_right(run, each)]
-    kinds[FORECAST]["ahead"] = sum(not _slow(run, each, -5, 0) for each in ahead)
-    return {"alerts": kinds, "incidents": _incidents(run, first_ms, until_ms)}
+        right = [each for each in mine if _is_right(run, each)]
+        kinds[kind] = verdicts(len(right), len(mine) - len(right))
+        if kind == FORECAST:
+            kinds[kind]["ahead"] = sum(not _slow(run, each, -5, 0) for each in right)
+    return {
+        "sensor_hours": len(run.sensors) * (until_ms - first_ms) // 3_600_000,
+        "alerts": kinds,
+        "incidents": _incidents(run, first_ms, until_ms),
+    }
 
 
 def _members(run: RoadRun, each: Raised) -> list[int]:
@@ -200,37 +206,40 @@ def _is_right(run: RoadRun, each: Raised) -> bool:
 
 
 def _incidents(run: RoadRun, first_ms: int, until_ms: int) -> dict[str, Any]:
+    begun = [each for each in run.incidents if first_ms <= each.start_ms < until_ms]
+    places = [(each, _places(run, each)) for each in begun]
+    seen = [(each, at) for each, at in places if _is_seen(run, each, at)]
+    delays = [delay for each, at in seen if (delay := _delay(run, each, at)) is not None]
+    return {"all": len(begun), "seen": len(seen), "caught": len(delays), "delays_ms": delays}
+
+
+def _places(run: RoadRun, incident: Incident) -> list[int]:
+    """Return the sensor of an incident and the nearest ones upstream of it."""
     network = build_network(run.roads)
-    seen = caught = 0
-    delays = []
-    all_of = [each for each in run.incidents if first_ms <= each.start_ms < until_ms]
-    for incident in all_of:
-        cell = network.nearest(incident.corridor, incident.position_km)
-        places = {
-            place for place in range(cell - _UPSTREAM, cell + 1)
-            if place >= 0 and network.corridor[place] == incident.corridor
-        }  # fmt: skip
-        minutes = [
-            (t - run.roads.start_ms) // _MINUTE_MS for t in (incident.start_ms, incident.end_ms)
-        ]
-        if not (run.shares[sorted(places), max(0, minutes[0]) : minutes[1] + 1] < SLOW).any():
-            continue
-        seen += 1
-        told = [
-            max(0, each.opened - incident.start_ms)
-            for each in run.alerts
-            if each.alert.kind in (CONGESTION, "anomaly")
-            and each.opened <= incident.end_ms + 15 * _MINUTE_MS
-            and each.ended >= incident.start_ms
-            and places & set(_members(run, each))
-        ]
-        if told:
-            caught += 1
-            delays.append(min(told))
-    return {
-        "all": len(all_of),
-        "seen": seen,
-        "caught": caught,
-        "caught_share": share(caught, seen),
-        "median_delay_minutes": median_minutes(delays),
-    }
+    cell = network.nearest(incident.corridor, incident.position_km)
+    return [
+        place
+        for place in range(max(0, cell - _UPSTREAM), cell + 1)
+        if network.corridor[place] == incident.corridor
+    ]
+
+
+def _is_seen(run: RoadRun, incident: Incident, places: Sequence[int]) -> bool:
+    first, last = (
+        max(0, (at - run.roads.start_ms) // _MINUTE_MS)
+        for at in (incident.start_ms, incident.end_ms)
+    )
+    return bool((run.shares[places, first : last + 1] < SLOW).any())
+
+
+def _delay(run: RoadRun, incident: Incident, places: Sequence[int]) -> int | None:
+    """Return how long after its beginning an incident was told of, ms; None if never."""
+    told = [
+        max(0, each.opened - incident.start_ms)
+        for each in run.alerts
+        if each.alert.kind in (CONGESTION, "anomaly")
+        and each.opened <= incident.end_ms + 15 * _MINUTE_MS
+        and each.ended >= incident.start_ms
+        and not set(places).isdisjoint(_members(run, each))
+    ]
+    return min(told, default=None)
