@@ -74,3 +74,14 @@ def test_a_graph_that_answers_otherwise_is_not_handed_out(
     expected[1_234] = np.nan
     with pytest.raises(GateFailedError):
         check_parity(content, rows, expected)
+
+
+def test_a_threshold_between_two_neighbouring_float32_values_parts_them_in_the_graph_too() -> None:
+    low = np.float32(47.85)
+    high = np.nextafter(low, np.float32(100))
+    rows = np.repeat(np.array([[low], [high]], np.float32), 200, axis=0)
+    parameters = {"objective": "binary", "verbose": -1, "min_data_in_leaf": 5, "num_threads": 1}
+    data = lightgbm.Dataset(rows, (rows[:, 0] == high).astype(np.int8))
+    booster = lightgbm.train(parameters, data, num_boost_round=3)
+    assert np.ptp(booster.predict(rows)) > 0.1
+    trees_to_onnx(booster, rows)  # raises where the graph takes the two for one

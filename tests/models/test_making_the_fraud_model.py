@@ -10,17 +10,21 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from stream_infer.errors import ConfigError
 from stream_infer.features.plan import compile_plan
 from stream_infer.models.bench_models import build_bench_models
-from stream_infer.models.make_ready import command, make_fraud_model
+from stream_infer.models.make_ready import RISING, command, make_fraud_model
 from stream_infer.models.training import (
     AlertBudget,
+    AlertGoals,
     Days,
     Rows,
     card_precision,
+    choose_by_precision,
     choose_thresholds,
+    customer_precision,
     fit_trees,
     measure,
     split_world,
@@ -123,6 +127,54 @@ def test_thresholds_use_the_budget_up() -> None:
     thresholds = choose_thresholds(scores, AlertBudget(review=0.1, decline=0.01))
     assert (scores >= np.float32(thresholds.review)).sum() == 1_000
     assert (scores >= np.float32(thresholds.decline)).sum() == 100
+
+
+def stopped_rows(many: int) -> tuple[NDArray[np.float32], Rows]:
+    """Return scores and rows: by score ten payments of one tested card, then of each customer
+    one; every second of these is a fraud from number `many` on, all before it."""
+    customer = np.array([0] * 10 + list(range(1, 101)))
+    truth = np.array([True] * 10 + [at < many or at % 2 == 0 for at in range(100)])
+    scores = np.linspace(0.9, 0.1, len(customer)).astype(np.float32)
+    return scores, Rows(np.zeros((110, 1), np.float32), truth, np.zeros(110, np.int64), customer)
+
+
+def test_thresholds_are_the_lowest_at_which_so_many_customers_are_stopped_rightly() -> None:
+    scores, rows = stopped_rows(40)
+    found = choose_by_precision(scores, rows, AlertGoals(review=0.5, decline=0.92))
+    assert (scores >= np.float32(found.review)).sum() >= len(scores) - 1  # rounded up
+    assert customer_precision(scores, rows, found.decline) >= 0.92
+    lower = scores[scores < np.float32(found.decline)]
+    assert all(customer_precision(scores, rows, float(score)) < 0.92 for score in lower)
+    # The ten payments of the tested card are one right answer, not ten.
+    assert customer_precision(scores, rows, float(scores[10 + 42])) == 42 / 44
+
+
+def test_where_no_threshold_is_right_often_enough_nothing_is_declined() -> None:
+    scores, rows = stopped_rows(0)
+    found = choose_by_precision(scores, rows, AlertGoals(review=0.4, decline=0.99))
+    assert found.decline == 1.0
+    assert found.review < 0.2
+
+
+def test_equal_scores_are_stopped_together_or_not_at_all() -> None:
+    _, rows = stopped_rows(100)
+    scores = np.full(110, 0.5, np.float32)
+    rows.truth[60:] = False
+    assert choose_by_precision(scores, rows, AlertGoals(review=0.9, decline=0.9)).review == 1.0
+    assert choose_by_precision(scores, rows, AlertGoals(review=0.5, decline=0.9)).review == 0.5
+
+
+def test_a_larger_payment_alone_never_lowers_the_score(made: Path) -> None:
+    plan = compile_plan(pipeline)
+    scorer = Scorer(made, plan.feature_names, plan.fingerprint)
+    matrix = split_world(SMALL, FEW).test.matrix[:300].astype(np.float64)
+    amounts = [plan.feature_names.index(name) for name in RISING]
+    before = scorer.score(matrix)
+    for cents in (0.5, 3.0, 40.0, 900.0):
+        matrix[:, amounts] += cents
+        after = scorer.score(matrix)
+        assert (after >= before).all()
+        before = after
 
 
 def test_figures_are_those_of_a_case_worked_out_by_hand() -> None:
