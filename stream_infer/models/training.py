@@ -182,10 +182,12 @@ def _threshold(scores: NDArray[np.float32], share: float) -> float:
         return 0.0
     # The highest score that is not allowed any more: only what lies above it may be stopped.
     refused = np.sort(scores)[::-1][allowed]
-    return _rounded_up(float(np.nextafter(refused, np.float32(2))))
+    return _just_above(refused)
 
 
-def _rounded_up(lowest: float) -> float:
+def _just_above(refused: np.float32) -> float:
+    """Return a threshold above a score that is not to be stopped, with few digits."""
+    lowest = float(np.nextafter(refused, np.float32(2)))
     digits = 6 - math.ceil(math.log10(lowest))
     return min(1.0, round(math.ceil(lowest * 10.0**digits) / 10.0**digits, digits))
 
@@ -210,7 +212,10 @@ def choose_by_precision(scores: NDArray[np.float32], rows: Rows, goals: AlertGoa
 
     def lowest(goal: float) -> float:
         reached = ends[(right[ends] >= goal * stopped[ends]) & (stopped[ends] >= STOPPED_MIN)]
-        return _rounded_up(float(falling[reached[-1]])) if len(reached) else 1.0
+        if not len(reached):
+            return 1.0
+        last = int(reached[-1])
+        return _just_above(falling[last + 1]) if last + 1 < len(falling) else 0.0
 
     review = lowest(goals.review)
     return Thresholds(review=review, decline=max(review, lowest(goals.decline)))

@@ -141,12 +141,12 @@ def stopped_rows(many: int) -> tuple[NDArray[np.float32], Rows]:
 def test_thresholds_are_the_lowest_at_which_so_many_customers_are_stopped_rightly() -> None:
     scores, rows = stopped_rows(40)
     found = choose_by_precision(scores, rows, AlertGoals(review=0.5, decline=0.92))
-    assert (scores >= np.float32(found.review)).sum() >= len(scores) - 1  # rounded up
+    assert found.review == 0.0  # all of them together are right often enough
     assert customer_precision(scores, rows, found.decline) >= 0.92
     lower = scores[scores < np.float32(found.decline)]
     assert all(customer_precision(scores, rows, float(score)) < 0.92 for score in lower)
     # The ten payments of the tested card are one right answer, not ten.
-    assert customer_precision(scores, rows, float(scores[10 + 42])) == 42 / 44
+    assert customer_precision(scores, rows, float(scores[10 + 42])) == 43 / 44
 
 
 def test_where_no_threshold_is_right_often_enough_nothing_is_declined() -> None:
@@ -161,7 +161,7 @@ def test_equal_scores_are_stopped_together_or_not_at_all() -> None:
     scores = np.full(110, 0.5, np.float32)
     rows.truth[60:] = False
     assert choose_by_precision(scores, rows, AlertGoals(review=0.9, decline=0.9)).review == 1.0
-    assert choose_by_precision(scores, rows, AlertGoals(review=0.5, decline=0.9)).review == 0.5
+    assert choose_by_precision(scores, rows, AlertGoals(review=0.5, decline=0.9)).review == 0.0
 
 
 def test_a_larger_payment_alone_never_lowers_the_score(made: Path) -> None:
