@@ -63,10 +63,10 @@ def run(fold: StageFold, rows: list[Row], at: list[int], *, internal: bool) -> F
         for a, b in pairwise(at)
     ]
     return Folded(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("accepted", "late", "duplicate_of", "features")
-        )
+        accepted=np.concatenate([part.accepted for part in parts]),
+        late=np.concatenate([part.late for part in parts]),
+        duplicate_of=np.concatenate([part.duplicate_of for part in parts]),
+        features=np.concatenate([part.features for part in parts]),
     )
 
 
