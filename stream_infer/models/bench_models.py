@@ -1,6 +1,6 @@
 """Two models for benchmarks: 100 trees, and a network of 64 and 32 neurons.
 
-Both take the fraud pipeline's 15 features and are fitted on the same small generated
+Both take the fraud pipeline's features and are fitted on the same small generated
 world, so that a benchmark compares the cost of two kinds of model and nothing else. They
 are made where the benchmark wants them and do not ship.
 """
