@@ -57,7 +57,7 @@ def command(*, seconds: float, rate: int, seed: int, bootstrap: str | None, as_j
     from stream_infer.logs import configure_logs
 
     configure_logs(quiet=True)
-    cores = os.cpu_count() or 1
+    cores = _cores()
     if cores < CORES_MIN:
         remark(f"This machine has {cores} cores for Kafka, two workers and two simulators:")
         remark("latencies will be longer than the pipelines need.")
@@ -87,14 +87,24 @@ def command(*, seconds: float, rate: int, seed: int, bootstrap: str | None, as_j
         )
 
 
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _compile() -> None:
     """Compile kernels before the workers need them, so that no two processes compile the same."""
     from stream_infer.traffic.precompile import precompile as precompile_traffic
     from stream_infer.windows.precompile import precompile
 
-    with said_if_slow("compiling kernels, once for this machine (up to a minute)", after_s=3.0):
-        precompile()
-        precompile_traffic()
+    for number, (what, compile_all) in enumerate(
+        (("windows", precompile), ("traffic", precompile_traffic)), start=1
+    ):
+        text = f"compiling kernels, once for this machine (up to a minute): {number} of 2, {what}"
+        with said_if_slow(text, after_s=3.0):
+            compile_all()
 
 
 def _run(

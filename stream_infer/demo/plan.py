@@ -38,8 +38,8 @@ ROADS_LIVE_MS = FIRST_DAY_MS + DAY_MS + 6 * 3_600_000 + 30 * 60_000
 ROADS_SPEED = 300.0
 """Five minutes in a second: a queue that grows for half an hour is seen to grow."""
 INCIDENT_EVERY_MS = 25 * 60_000
-INCIDENT_MINUTES = (35, 60)
-INCIDENT_SEVERITY = (0.75, 0.95)
+INCIDENT_MINUTES = (15, 30)
+INCIDENT_SEVERITY = (0.65, 0.85)
 _MINUTE_MS = 60_000
 SECONDS_MAX = 86_400.0
 

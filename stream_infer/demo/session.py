@@ -29,7 +29,7 @@ from stream_infer.simulators.roads import sensor_table
 from stream_infer.simulators.traffic import Readings
 
 LOOK_S = 0.2
-PAST_S_MAX = 120.0
+PAST_S_MAX = 300.0
 DRAIN_S_MAX = 60.0
 ALERTS_SETTLE_S = 0.5
 ROWS_PER_PIECE = 5_000

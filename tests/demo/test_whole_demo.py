@@ -20,7 +20,7 @@ COMMAND = (sys.executable, "-c", "from stream_infer.cli import main; main()", "d
 @pytest.fixture(scope="module")
 def ran() -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, "--seconds", "4", "--json"], capture_output=True, text=True, check=False
+        [*COMMAND, "--seconds", "2", "--json"], capture_output=True, text=True, check=False
     )
 
 
