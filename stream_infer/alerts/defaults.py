@@ -117,7 +117,7 @@ traffic_alerts = Alerts(
             entity="sensor_id",
             group="corridor",
             # Not by level of service: a motorway that carries all it can is dense and still quick,
-            # and four alerts in five were about such roads.
+            # and two alerts in three were about such roads.
             level="congestion",
             open_at=0.5,
             keep_at=0.35,
