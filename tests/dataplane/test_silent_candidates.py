@@ -47,9 +47,11 @@ def rekeyed(minutes: range, sensors: range, first: int) -> list[bytes]:
     """Return one reading a minute of each sensor, jammed, as the stage in front writes them."""
     return [
         json.dumps(
-            [1, 0, "sensor-readings", 0, first + at, None, -1, -1]
-            + [START_MS + minute * MINUTE + sensor, f"s{sensor}", [f"s{sensor}"]]
-            + [[5_000, 3_000, 90_000], [], False, -1, -1, 0, "none", None]
+            [
+                *(1, 0, "sensor-readings", 0, first + at, None, -1, -1),
+                *(START_MS + minute * MINUTE + sensor, f"s{sensor}", [f"s{sensor}"]),
+                *([5_000, 3_000, 90_000], [], False, -1, -1, 0, "none", None),
+            ]
         ).encode()
         for at, (minute, sensor) in enumerate(
             (minute, sensor) for minute in minutes for sensor in sensors
