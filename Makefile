@@ -52,7 +52,7 @@ lint: $(VENV_STAMP) ## Lint and formatting
 	$(PY) -m ruff format --check .
 
 types: $(PACKAGE_STAMP) ## Strict types
-	$(PY) -m mypy stream_infer tests $(wildcard benchmarks/*.py benchmarks/*/*.py examples/*.py)
+	$(PY) -m mypy stream_infer tests $(wildcard benchmarks/*.py benchmarks/*/*.py docs/*.py examples/*.py)
 
 tests: install ## All tests, without lint and types
 	$(PY) -m pytest $(ARGS)

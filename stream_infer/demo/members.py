@@ -17,6 +17,8 @@ from stream_infer.errors import StreamInferError
 
 STOP_S_MAX = 20.0
 """A little more than a member gives itself."""
+BREAK_OFF_S_MAX = 2.0
+"""After a failure: there may be no Kafka any more that they could finish with."""
 TOLD_CHARS_MAX = 2_000
 
 
@@ -51,12 +53,12 @@ class Members:
             if member.process.poll() is not None:
                 raise _ended(member)
 
-    def stop(self) -> None:
-        """Let them finish, all at once, and kill what does not."""
+    def stop(self, seconds: float = STOP_S_MAX) -> None:
+        """Let them finish, all at once, and kill what has not after so many seconds."""
         for member in self._members:
             with contextlib.suppress(BrokenPipeError):
                 _pipe(member).close()
-        deadline = time.monotonic() + STOP_S_MAX
+        deadline = time.monotonic() + seconds
         for member in self._members:
             try:
                 member.process.wait(max(0.0, deadline - time.monotonic()))
@@ -93,7 +95,11 @@ def worker_processes(pipelines: Sequence[str]) -> Iterator[Members]:
                 start_new_session=True,
             )
             started.append(Member(name, process, answer, told))
-        yield members
+        try:
+            yield members
+        except BaseException:
+            members.stop(BREAK_OFF_S_MAX)
+            raise
 
 
 def _ended(member: Member) -> StreamInferError:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from stream_infer.audit.reconcile import audit
 from stream_infer.demo.load import Load, PastThenLive
 from stream_infer.demo.members import Members
 from stream_infer.demo.observing import Observer
-from stream_infer.demo.plan import PARTITIONS, DemoPlan, plan_demo
+from stream_infer.demo.plan import DemoPlan, plan_demo
 from stream_infer.demo.summary import PipelineSummary, Summary
+from stream_infer.demo.topics import create_demo_topics
 from stream_infer.demo.truth import PaymentsTruth, Place, RoadsTruth
 from stream_infer.demo.view import View
 from stream_infer.demo.watching import Watched, watch
-from stream_infer.errors import ConflictError
 from stream_infer.kafka.connection import Connection
-from stream_infer.kafka.reading import log_reader
-from stream_infer.kafka.topic_specs import TopicSpec
-from stream_infer.kafka.topics import create_specs, create_topics, pipeline_topics
 from stream_infer.pipeline import Pipeline
 from stream_infer.pipelines import fraud, traffic
 from stream_infer.simulators.pieces import Role, fraud_pieces, traffic_pieces
@@ -32,6 +29,7 @@ LOOK_S = 0.2
 PAST_S_MAX = 300.0
 DRAIN_S_MAX = 60.0
 ALERTS_SETTLE_S = 0.5
+CANCEL_S_MAX = 5.0
 ROWS_PER_PIECE = 5_000
 
 
@@ -121,7 +119,9 @@ class Session:
 
     async def run(self) -> Summary:
         """Run to the end; raises what made any part of it fail."""
-        await self._create_topics()
+        await create_demo_topics(
+            self._connection, [each.pipeline for each in self._watched.values()]
+        )
         self._members.tell(self._connection.bootstrap)
         stop_load, stop_watch = asyncio.Event(), asyncio.Event()
         loads = [each.load for each in self._watched.values()]
@@ -143,26 +143,16 @@ class Session:
             await asyncio.sleep(ALERTS_SETTLE_S)
             await asyncio.to_thread(self._members.stop)
             await asyncio.sleep(ALERTS_SETTLE_S)
-        finally:
-            stop_load.set()
-            stop_watch.set()
-            ended = await asyncio.gather(*loading, watching, return_exceptions=True)
+        except BaseException:
+            # Without its Kafka a sender waits half a minute for an answer that will not come.
+            await _cancelled([*loading, watching])
+            raise
+        stop_watch.set()
+        ended = await asyncio.gather(*loading, watching, return_exceptions=True)
         for result in ended:
             if isinstance(result, BaseException):
                 raise result
         return await self._summary(live_s)
-
-    async def _create_topics(self) -> None:
-        for each in self._watched.values():
-            specs = [
-                _timed(spec, each.pipeline) for spec in pipeline_topics(each.pipeline, PARTITIONS)
-            ]
-            created = await create_specs(self._connection, specs)
-            if each.pipeline.events.topic not in created:
-                await _refuse_used(self._connection, each.pipeline)
-            await create_topics(self._connection, each.pipeline, partitions=PARTITIONS)
-        truths = [TopicSpec(name=name, role="truth", partitions=1) for name in _TRUTHS]
-        await create_specs(self._connection, truths)
 
     def _payments_load(self, pipeline: Pipeline, plan: DemoPlan) -> Load:
         topics: dict[Role, str] = {"events": pipeline.events.topic, "truth": FRAUD_TRUTH}
@@ -266,14 +256,16 @@ PHASES = {
     "draining": "scoring what is under way",
     "audit": "audit: all scored, none twice?",
 }
-_TRUTHS = (FRAUD_TRUTH, TRAFFIC_TRUTH)
 
 
-def _timed(spec: TopicSpec, pipeline: Pipeline) -> TopicSpec:
-    """Let Kafka's own clock say when a score stood there."""
-    if spec.name != pipeline.scored:
-        return spec
-    return replace(spec, config=spec.config | {"message.timestamp.type": "LogAppendTime"})
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel the tasks and wait for their ends, but not for ever."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=CANCEL_S_MAX)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # looked at, so that nobody reports it: another one is raised
 
 
 def _places(plan: DemoPlan) -> dict[str, Place]:
@@ -283,18 +275,3 @@ def _places(plan: DemoPlan) -> dict[str, Place]:
         )
         for row in sensor_table(plan.roads)
     }
-
-
-async def _refuse_used(connection: Connection, pipeline: Pipeline) -> None:
-    """Refuse topics with records: the demo's are of a time and of ids that would be mixed in."""
-    names: Iterable[str] = (pipeline.events.topic, pipeline.scored)
-    async with log_reader(connection) as reader:
-        for name in names:
-            bounds = await reader.bounds(await reader.partitions(name))
-            if any(stretch.end > 0 for stretch in bounds.values()):
-                raise ConflictError(
-                    "demo_topic_used",
-                    f"Topic {name!r} at {connection.bootstrap} holds or held records.",
-                    "Give the demo a Kafka without them; without --bootstrap it starts its own.",
-                    topic=name,
-                )

@@ -139,13 +139,11 @@ async def watch(
         partitions = [tp for topic in topics for tp in await reader.partitions(topic)]
         ended = asyncio.create_task(stop.wait())
         runs = reader.follow(dict.fromkeys(partitions, 0))
+        coming = asyncio.ensure_future(anext(runs))
         try:
             while not stop.is_set():
-                coming = asyncio.ensure_future(anext(runs))
                 await asyncio.wait([coming, ended], return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
-                    coming.cancel()
-                    await asyncio.wait([coming])
                     break
                 tp, records = coming.result()
                 if tp.topic in scored:
@@ -155,8 +153,12 @@ async def watch(
                 else:
                     _take_dead(records, watched)
                 await asyncio.sleep(0)
+                coming = asyncio.ensure_future(anext(runs))
         finally:
+            # Ended before its reader is closed, which it would complain about.
+            coming.cancel()
             ended.cancel()
+            await asyncio.wait([coming, ended])
 
 
 def _take_dead(records: Sequence[Any], watched: Mapping[str, Watched]) -> None:
