@@ -112,7 +112,9 @@ class StageFold:
             self._customs.fold(columns, names, rows, results, features)
         silences = None
         if self._watch is not None:
-            silences = self._watch.fold(rows, results, clock_before, self._store.keys.names)
+            silences = self._watch.fold(
+                rows, results, clock_before, self._store.keys.names, self._store.upstreams
+            )
         return Folded(results.accepted, results.late, results.duplicate_of, features, silences)
 
     def tells_silence(self, clock_ms: int) -> bool:

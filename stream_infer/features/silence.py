@@ -6,6 +6,11 @@ other keys' events move the clock; whenever it enters another stretch of `EVERY_
 are looked at. A key that is silent is told then, and again while it stays so, at most every
 `REPEAT_MS`: so ten thousand keys that fall silent at once are a bounded stream.
 
+A log that merges partitions of an input may have one of them run an hour ahead of another in
+catch-up. So where others of its own input partition speak, a key is measured by them: it is
+silent when they have been heard for so long without it. Only behind all of them silent for
+`BEHIND_MS`, or with a tick, which says that there is nothing to read, it is by the clock.
+
 Time in which nobody said anything and no tick was written is nobody's silence, but for one
 usual interval: a feed that was stopped for an hour comes back without an alarm. What happened
 meanwhile nobody knows.
@@ -13,13 +18,14 @@ meanwhile nobody knows.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.durations import parse_duration
-from stream_infer.events.columns import EVENT
+from stream_infer.events.columns import EVENT, TICK
 from stream_infer.pipeline import Silence
 from stream_infer.windows.compiled import kernel, part
 from stream_infer.windows.state import NONE, Results, Rows
@@ -27,6 +33,8 @@ from stream_infer.windows.state import NONE, Results, Rows
 EVERY_MS = 30_000
 JUMP_MS = 60_000
 REPEAT_MS = 300_000
+BEHIND_MS = 7_200_000
+"""Twice what alignment lets partitions be apart in catch-up, by default."""
 LEARNING = 8
 """Events before a key's usual interval is believed."""
 _SHARE = 1.0 / 16.0
@@ -40,11 +48,13 @@ RECORD = np.dtype(
         ("said", np.int64),
         ("count", np.int64),
         ("usual_ms", np.float64),
+        ("partition", np.int64),
     ]
 )
 """State of a key: the clock when it was heard last, its newest event time, the clock when its
-silence was told last (times count from NONE, so that 0 is never), its events, and its usual
-interval in ms."""
+silence was told last (times count from NONE, so that 0 is never), its events, its usual
+interval in ms, and the partition of the input that it comes from, one more than its number (0
+where the log is the input itself)."""
 
 
 class Silences(NamedTuple):
@@ -94,14 +104,34 @@ def _hear(key: Any, time: Any, now: Any, before: Any, forget_after: Any) -> None
 
 
 @part
-def _level(key: Any, now: Any, forget_after: Any) -> float:
-    """Return for how many of its usual intervals a key said nothing; 0 where that is not told."""
+def _reached(key: Any, at: Any, newest: Any, is_tick: Any) -> Any:
+    """Return until when a key should have been heard, as its record counts time."""
+    if is_tick or key["partition"] == 0:
+        return at
+    return max(newest[key["partition"]], at - BEHIND_MS)
+
+
+@part
+def _note_newest(records: Any, newest: Any) -> None:
+    """Note when anybody of each partition of the input was heard last."""
+    newest[:] = 0
+    for s in range(records.shape[0]):
+        p = records[s]["partition"]
+        newest[p] = max(newest[p], records[s]["heard"])
+
+
+@part
+def _level(key: Any, now: Any, until: Any, forget_after: Any) -> float:
+    """Return for how many of its usual intervals a key said nothing; 0 where that is not told.
+
+    until  see `_reached`
+    """
     at = now - NONE
     if key["count"] < LEARNING or key["usual_ms"] <= 0.0 or key["newest"] + forget_after < at:
         return 0.0
     if key["said"] > 0 and at - key["said"] < REPEAT_MS:
         return 0.0
-    level: float = (at - key["heard"]) / max(key["usual_ms"], _INTERVAL_MS_MIN)
+    level: float = (until - key["heard"]) / max(key["usual_ms"], _INTERVAL_MS_MIN)
     return level
 
 
@@ -114,6 +144,9 @@ def _watch(
     stepped: Any,
     clocks: Any,
     before: Any,
+    upstreams: Any,
+    partitions: Any,
+    newest: Any,
     clock_before: Any,
     forget_after: Any,
     least: Any,
@@ -123,7 +156,9 @@ def _watch(
 ) -> Any:
     """Watch rows from `row` on; return (the next row to watch, silences found).
 
-    records  (slots,) RECORD, written
+    records     (slots,) RECORD, written
+    partitions  (upstreams + 1,) int64: one more than each upstream's number, and 0 at the end
+    newest      (largest of `partitions` + 1,) int64, scratch
     found    (m, 3) int64, written: row, slot and ms of each silence; levels (m,) float64
     It stops early where a look at all keys might find more than there is room for.
     """
@@ -138,12 +173,15 @@ def _watch(
             _pass_over(records, now - previous)
         if stepped[i] == 1:
             _hear(records[slots[i]], times[i], now, before[i], forget_after)
+            records[slots[i]]["partition"] = partitions[upstreams[i]]
         if looks:
+            _note_newest(records, newest)
             for s in range(records.shape[0]):
-                level = _level(records[s], now, forget_after)
+                until = _reached(records[s], now - NONE, newest, kinds[i] == TICK)
+                level = _level(records[s], now, until, forget_after)
                 if level >= least:
                     found[n, 0], found[n, 1] = i, s
-                    found[n, 2] = now - NONE - records[s]["heard"]
+                    found[n, 2] = until - records[s]["heard"]
                     levels[n] = level
                     records[s]["said"] = now - NONE
                     n += 1
@@ -177,16 +215,26 @@ class SilenceWatch:
         return bool((known & (levels >= self._least)).any())
 
     def fold(
-        self, rows: Rows, results: Results, clock_before: int | None, names: list[str | None]
+        self,
+        rows: Rows,
+        results: Results,
+        clock_before: int | None,
+        names: list[str | None],
+        upstreams: Iterable[str],
     ) -> Silences:
         """Watch a batch that the windows' kernel has judged; return who is silent.
 
         clock_before  the partition's clock before the batch
         names         slot -> key
+        upstreams     names of the partitions of the input, by which rows number them
         """
         before = NONE if clock_before is None else np.int64(clock_before)
         told: list[tuple[int, str, float, int]] = []
         n, row, room = len(rows.kind), 0, len(self.records)
+        numbers = [int(name.rpartition("-")[2]) + 1 for name in upstreams]
+        # One more, so that index -1 (a record without an upstream) finds 0.
+        partitions = np.array([*numbers, 0], np.int64)
+        newest = np.zeros(int(partitions.max()) + 1, np.int64)
         while row < n:
             found, levels = np.empty((room, 3), np.int64), np.empty(room, np.float64)
             row, count = _watch(
@@ -197,6 +245,9 @@ class SilenceWatch:
                 results.stepped,
                 results.clock,
                 results.before,
+                rows.upstream,
+                partitions,
+                newest,
                 before,
                 np.int64(self.forget_after_ms),
                 float(self._least),

@@ -45,7 +45,9 @@ def talk(names: str, minutes: range) -> list[Row]:
 
 def told(rows: list[Row], plan: StagePlan | None = None) -> list[tuple[float, str, float]]:
     """Return (minute, key, level) of each silence."""
-    silences = StageFold(plan or stage()).fold(columns_of(rows, ("card", "shop"))).silences
+    internal = rows[0].upstream is not None
+    columns = columns_of(rows, ("card", "shop"), internal=internal)
+    silences = StageFold(plan or stage()).fold(columns).silences
     assert silences is not None
     return [
         ((rows[row].time - START_MS) / MINUTE_MS, key, round(level, 1))
@@ -119,7 +121,15 @@ def test_what_is_told_depends_on_no_batch_sweep_or_snapshot(
         tick_row(time) if name == "t" else Row(time, str(at), {"card": name, "shop": "x"})
         for at, (time, (_, name)) in enumerate(zip(times, gaps, strict=True))
     ]
-    columns, plan = columns_of(rows, ("card", "shop")), stage(Silence(intervals=1.5))
+    # `a` comes of a partition of its own, so that it is measured by itself and by ticks alone.
+    rows = [
+        row
+        if row.keys == {}
+        else dataclasses.replace(row, upstream=(f"input-{int(row.keys['card'] != 'a')}", at))
+        for at, row in enumerate(rows)
+    ]
+    columns = columns_of(rows, ("card", "shop"), internal=True)
+    plan = stage(Silence(intervals=1.5))
     whole = StageFold(plan).fold(columns).silences
     assert whole is not None
     fold, found = StageFold(plan), []
@@ -153,3 +163,37 @@ def test_a_lone_key_is_told_by_ticks_after_its_own_interval_and_no_sooner() -> N
     # What was told is not due again for a while.
     assert not fold.tells_silence(last + 18 * MINUTE_MS)
     assert fold.tells_silence(last + 21 * MINUTE_MS)
+
+
+def read_from(rows: list[Row], partition: int, first: int) -> list[Row]:
+    """Return the rows as made from records of a partition of the input."""
+    return [
+        dataclasses.replace(row, upstream=(f"input-{partition}", first + at))
+        for at, row in enumerate(rows)
+    ]
+
+
+def test_a_partition_that_is_read_an_hour_behind_another_is_not_silent() -> None:
+    log: list[Row] = []
+    for hour in range(4):
+        minutes = range(60 * hour, 60 * hour + 60)
+        log += read_from(talk("ab", minutes), 0, 120 * hour)
+        log += read_from(talk("cd", minutes), 1, 120 * hour)
+    assert told(log) == []
+
+
+def test_who_falls_silent_within_such_a_partition_is_told() -> None:
+    log: list[Row] = []
+    for hour in range(4):
+        minutes = range(60 * hour, 60 * hour + 60)
+        log += read_from(talk("ab", minutes), 0, 120 * hour)
+        log += read_from(talk("cd" if hour < 2 else "d", minutes), 1, 120 * hour)
+    assert {key for _, key, _ in told(log)} == {"c"}
+
+
+def test_a_partition_that_is_silent_as_a_whole_is_told_after_two_hours() -> None:
+    log = read_from(talk("ab", range(20)), 0, 0) + read_from(talk("cd", range(20)), 1, 0)
+    log += read_from(talk("ab", range(20, 200)), 0, 40)
+    found = told(log)
+    assert {key for _, key, _ in found} == {"c", "d"}
+    assert 140 <= found[0][0] < 145
