@@ -13,12 +13,17 @@ from support.processes import is_gone, wait_until
 MEMBER = "stream_infer.demo.member"
 
 
-def pids_below(parent: psutil.Process) -> list[int]:
-    return [
-        child.pid
-        for child in parent.children(recursive=True)
-        if child.is_running() and MEMBER in child.cmdline()
-    ]
+def pids_below(parent: psutil.Process, count: int) -> list[int]:
+    """Return the workers' pids once all of them run the worker's module, and not a copy of us."""
+    found: list[int] = []
+
+    def there() -> bool:
+        children = parent.children(recursive=True)
+        found[:] = [child.pid for child in children if MEMBER in child.cmdline()]
+        return len(found) == count
+
+    wait_until(there)
+    return found
 
 
 def failure_of(members: Members) -> StreamInferError:
@@ -41,7 +46,7 @@ def test_workers_end_with_the_block_even_when_it_fails() -> None:
     def fail() -> None:
         with worker_processes(["fraud", "traffic"]) as members:
             members.check()
-            pids.extend(pids_below(psutil.Process()))
+            pids.extend(pids_below(psutil.Process(), 2))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -62,7 +67,7 @@ def test_what_made_a_worker_fail_is_told_with_its_fix() -> None:
 
 def test_a_worker_that_was_killed_is_named() -> None:
     with worker_processes(["traffic"]) as members:
-        [pid] = pids_below(psutil.Process())
+        [pid] = pids_below(psutil.Process(), 1)
         psutil.Process(pid).kill()
         error = failure_of(members)
     assert error.code == "demo_worker_ended"
@@ -88,7 +93,7 @@ def test_no_worker_outlives_an_owner_that_was_killed() -> None:
         assert owner.stdin is not None
         assert owner.stdout is not None
         assert owner.stdout.readline() == "started\n"
-        [pid] = pids_below(psutil.Process(owner.pid))
+        [pid] = pids_below(psutil.Process(owner.pid), 1)
         owner.stdin.write("\n")
         owner.stdin.close()
         owner.wait()
