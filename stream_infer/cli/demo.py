@@ -96,15 +96,17 @@ def _cores() -> int:
 
 def _compile() -> None:
     """Compile kernels before the workers need them, so that no two processes compile the same."""
-    from stream_infer.traffic.precompile import precompile as precompile_traffic
-    from stream_infer.windows.precompile import precompile
+    from stream_infer.pipelines.loading import load_pipeline
+    from stream_infer.precompile import precompile_pipeline
 
-    for number, (what, compile_all) in enumerate(
-        (("windows", precompile), ("traffic", precompile_traffic)), start=1
-    ):
-        text = f"compiling kernels, once for this machine (up to a minute): {number} of 2, {what}"
+    names = ("fraud", "traffic")
+    for number, name in enumerate(names, start=1):
+        text = (
+            "compiling kernels, once for this machine (up to a minute): "
+            f"{number} of {len(names)}, {name}"
+        )
         with said_if_slow(text, after_s=3.0):
-            compile_all()
+            precompile_pipeline(load_pipeline(name))
 
 
 def _run(

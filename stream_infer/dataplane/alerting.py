@@ -57,6 +57,11 @@ class AlertStage:
     feeds: str | None = None
     reads_all: bool = False
 
+    @property
+    def skew_ms_max(self) -> int | None:
+        """Return None: a late candidate amends what it belongs to."""
+        return None
+
     def open_state(self, bytes_max: int | None) -> AlertFold:
         """Return an empty state."""
         return AlertFold(self.plan, bytes_max)

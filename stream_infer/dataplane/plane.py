@@ -168,9 +168,19 @@ class DataPlane:
                 groups.setdefault(feeds, []).append(partition)
         made = {}
         for feeds, members in groups.items():
-            made[feeds] = AlignmentGroup(self.settings.align_skew_ms)
+            made[feeds] = AlignmentGroup(self._skew_ms(feeds))
             made[feeds].assign(members)
         return made
+
+    def _skew_ms(self, feeds: str) -> int:
+        """Return how far apart partitions may be read that write to a topic.
+
+        Never so far that one of them makes what another brings late where it is folded.
+        """
+        folding = self.stages.get(feeds)
+        bound = None if folding is None else folding.skew_ms_max
+        skew_ms = self.settings.align_skew_ms
+        return skew_ms if bound is None else min(skew_ms, bound)
 
     def _open_task(
         self, partition: Partition, start: StartPoint, kept: tuple[int, State] | None

@@ -131,6 +131,10 @@ class Stage(Protocol):
     def side(self) -> SideOutputs:
         """Where bad and late records go."""
 
+    @property
+    def skew_ms_max(self) -> int | None:
+        """How far apart in event time its log's writers may be read, None for any distance."""
+
     def open_state(self, bytes_max: int | None) -> Any:
         """Return an empty state, None for a stage without one."""
 
@@ -224,6 +228,11 @@ class FeatureStage:
     make_tick: Callable[[int], bytes] | None = None
     lists: tuple[EntityList, ...] = ()
     reads_all: bool = False
+
+    @property
+    def skew_ms_max(self) -> int | None:
+        """Half of what the windows keep: what is further behind the log's clock is late."""
+        return None if self.plan is None else self.plan.horizon_ms // 2
 
     def open_state(self, bytes_max: int | None) -> StageState | None:
         """Return an empty state."""

@@ -26,8 +26,6 @@ from stream_infer.kafka.connection import Connection
 from stream_infer.logs import configure_logs
 from stream_infer.pipelines.loading import load_pipeline
 from stream_infer.settings.worker import WorkerSettings
-from stream_infer.traffic.precompile import precompile as precompile_traffic
-from stream_infer.windows.precompile import precompile
 from stream_infer.worker import Worker
 
 STOP_S_MAX = 15.0
@@ -49,8 +47,6 @@ def main(pipeline_name: str) -> int:
     )
     worker = Worker(pipeline, Connection(bootstrap=bootstrap), settings)
     try:
-        precompile()
-        precompile_traffic()
         asyncio.run(_until_leash_ends(worker))
     except StreamInferError as error:
         _say(error)
