@@ -158,8 +158,7 @@ traffic_alerts = Alerts(
             open_at=0.999,
             keep_at=0.99,
             severities=((0.999, "medium"), (0.9999, "high")),
-            # On simulated roads 31 of 40 pairs within a quarter of an hour have a cause; of single
-            # readings one in a hundred has.
+            # On simulated roads 31 of 40 pairs within a quarter of an hour have a cause.
             count_min=2,
             within="15m",
             hold="30m",
