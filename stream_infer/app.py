@@ -27,6 +27,7 @@ from stream_infer.dataplane.transport import BatchConsumer, BatchTransport, Reco
 from stream_infer.dataplane.watch import watch_broker
 from stream_infer.errors import ConfigError
 from stream_infer.events.mapping import FieldMapping
+from stream_infer.events.sensitive import check_sensitive
 from stream_infer.events.topic_names import candidates_topic, lists_topic
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.kafka.connection import Connection
@@ -127,6 +128,7 @@ class StreamApp(faust.App):
             )
         settings = settings or WorkerSettings()
         pipeline = pipeline.with_partitioning(settings.partitioning)
+        check_sensitive(pipeline.events)
         plan = compile_plan(pipeline)
         scorer = _bind(model, plan)
         self.scored_by = _name_of(scorer)

@@ -152,11 +152,16 @@ def _configuration(config: Path | None, flags: dict[str, dict[str, Any]]) -> tup
 
 
 def _pipeline(reference: str) -> tuple[str, tuple[Pipeline, Plan]]:
+    from stream_infer.alerts.declared import compile_alerts
+    from stream_infer.events.sensitive import check_sensitive
     from stream_infer.features.plan import compile_plan
     from stream_infer.pipelines.loading import load_pipeline
 
     pipeline = load_pipeline(reference)
     plan = compile_plan(pipeline)
+    check_sensitive(pipeline.events)
+    if pipeline.alerts is not None:
+        compile_alerts(pipeline.alerts, pipeline.name)
     stages = ", ".join(stage.entity for stage in plan.stages)
     features = f"{len(plan.feature_names)} features in stages {stages}"
     detail = f"{pipeline.name}: {features}; fingerprint {plan.fingerprint[:12]}."

@@ -9,9 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.durations import format_duration
-from stream_infer.events.reasons import BadRecord
-
 NO_TIMESTAMP = -1
 """Timestamp of a record that has none (message formats before Kafka 0.10)."""
 
@@ -28,11 +25,3 @@ def screen_future(
     judged = record_timestamp != NO_TIMESTAMP
     ahead: NDArray[np.bool_] = (event_time - record_timestamp > future_max_ms) & judged
     return ahead
-
-
-def future_event(row: int, field: str, future_max_ms: int) -> BadRecord:
-    """Return the refusal of an event that `screen_future` marks."""
-    ahead = format_duration(future_max_ms)
-    return BadRecord(
-        row, "future_event", f"Field {field} is more than {ahead} ahead of the record's timestamp."
-    )

@@ -32,7 +32,6 @@ __all__ = [
     "topic_missing",
     "translate",
     "translated",
-    "wait_for_broker",
 ]
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
@@ -114,18 +113,6 @@ async def reach(connection: Connection) -> list[str]:
             # One broker that answers is enough to start: others may be down for good reason.
             return [_join(*address) for address in brokers]
     raise _advertised_error(connection, [_join(*address) for address in brokers], failure)
-
-
-async def wait_for_broker(connection: Connection, timeout_s: float) -> list[str]:
-    """Call `reach` until it succeeds; raise its last cause after `timeout_s` seconds."""
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while True:
-        try:
-            return await reach(connection)
-        except BrokerError:
-            if asyncio.get_running_loop().time() >= deadline:
-                raise
-            await asyncio.sleep(0.25)
 
 
 async def _knock(host: str, port: int, timeout_ms: int) -> BrokerError | None:

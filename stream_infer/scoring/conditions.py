@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.errors import ConfigError, ConflictError
-from stream_infer.events.scored_readings import LEVELS, NO_LEVEL
+from stream_infer.events.scored_readings import NO_LEVEL
 from stream_infer.features.plan import Plan
 from stream_infer.pipeline import Conditions
 from stream_infer.scoring.model import Model, load_model
@@ -146,11 +146,6 @@ def output_names(conditions: Conditions) -> tuple[str, ...]:
         name for horizon in conditions.horizons for name in (horizon, f"{horizon}_low",
                                                              f"{horizon}_high")
     )  # fmt: skip
-
-
-def level_words(levels: NDArray[np.int8]) -> list[str | None]:
-    """Return the letter of each level."""
-    return [None if level == NO_LEVEL else LEVELS[level] for level in levels.tolist()]
 
 
 def _column(names: tuple[str, ...], name: str) -> int:

@@ -158,3 +158,21 @@ def test_people_see_every_check_and_a_count(subject: Subject) -> None:
     assert ran.code == 1
     assert "failed   kafka: Nothing listens at 127.0.0.1:1." in ran.out
     assert "1 failed, 2 skipped" in ran.out
+
+
+def test_a_misspelt_sensitive_field_fails_and_names_those_that_there_are(
+    subject: Subject, tmp_path: Path
+) -> None:
+    """It would be shown in clear for ever, and nobody would notice."""
+    file = tmp_path / "misspelt.py"
+    file.write_text(
+        "import dataclasses\n"
+        "from stream_infer.pipelines.fraud import pipeline as fraud\n"
+        'events = dataclasses.replace(fraud.events, sensitive=("custmer_id",))\n'
+        "pipeline = dataclasses.replace(fraud, events=events)\n"
+    )
+    subject.file = str(file)
+    checked = subject.check()
+    assert not checked.ok
+    assert checked.status["pipeline"] == "failed"
+    assert "customer_id" in checked.fix["pipeline"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stream_infer.errors import ConfigError
 from stream_infer.events.columns import EVENT, LABEL, NO_POSITION
 from stream_infer.events.decode import UNITS_MAX, EventDecoder, LabelDecoder
-from stream_infer.events.screen import future_event, screen_future
+from stream_infer.events.screen import screen_future
 from stream_infer.pipeline import Events
 from stream_infer.pipelines.fraud import pipeline
 from support.events import EVENTS, NOON_MS, assert_same_as_one_by_one, transaction, without
@@ -145,6 +145,3 @@ def test_an_event_is_from_the_future_only_beyond_the_allowed_lead() -> None:
     record_timestamp = np.array([0, 0, 0, -1, 9 * hour])
     marked = screen_future(event_time, record_timestamp, hour)
     assert marked.tolist() == [False, True, False, False, False]
-    assert future_event(1, "event_time", hour).message == (
-        "Field event_time is more than 1h ahead of the record's timestamp."
-    )

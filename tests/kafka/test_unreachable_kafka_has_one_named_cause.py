@@ -15,7 +15,6 @@ from stream_infer.kafka.connection import (
     reach,
     translate,
     translated,
-    wait_for_broker,
 )
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -97,13 +96,6 @@ async def test_an_advertised_address_that_cannot_be_reached_is_shown(
 async def test_one_of_several_addresses_is_enough(kafka: str) -> None:
     bootstrap = f"127.0.0.1:{await free_port()},{kafka}"
     assert await reach(Connection(bootstrap=bootstrap)) == await reach(Connection(bootstrap=kafka))
-
-
-async def test_waiting_gives_up_with_the_last_cause() -> None:
-    connection = Connection(bootstrap=f"127.0.0.1:{await free_port()}")
-    with pytest.raises(BrokerError) as raised:
-        await wait_for_broker(connection, timeout_s=0.1)
-    assert raised.value.code == "broker_refused"
 
 
 async def test_a_client_error_without_a_cause_is_diagnosed_by_walking_the_way() -> None:
