@@ -161,6 +161,7 @@ home.pipeline = dataclasses.replace(
     events=dataclasses.replace(fraud.events, topic={events!r}),
     labels=dataclasses.replace(fraud.labels, topic={labels!r}),
     scored={scored!r},
+    alerts=dataclasses.replace(fraud.alerts, topic={alerts!r}),
 )
 from examples.agents_beside import app  # noqa: E402
 """
@@ -184,12 +185,14 @@ async def faust_worker(folder: Path, bootstrap: str, pipeline: Pipeline) -> Asyn
     """Run ``faust -A ... worker`` on the example, on topics that no other test uses."""
     labels = pipeline.labels
     assert labels is not None
+    assert pipeline.alerts is not None
     (folder / "beside.py").write_text(
         _BESIDE.format(
             name=pipeline.name,
             events=pipeline.events.topic,
             labels=labels.topic,
             scored=pipeline.scored,
+            alerts=pipeline.alerts.topic,
         )
     )
     log = folder / "faust.log"
