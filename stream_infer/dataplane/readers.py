@@ -64,8 +64,9 @@ class PartitionCheck:
         """
         places = self._partitioner.place(columns.entities[self.entity])
         wrong: NDArray[np.bool_] = np.array([place[1] for place in places], np.int64) != partitions
-        for partition in set(partitions.tolist()) - self._trusted:
-            self._judge(partition, wrong[partitions == partition])
+        if len(self._trusted) < self._partitioner.partitions:
+            for partition in set(partitions.tolist()) - self._trusted:
+                self._judge(partition, wrong[partitions == partition])
         return wrong
 
     def _judge(self, partition: int, wrong: NDArray[np.bool_]) -> None:

@@ -38,6 +38,9 @@ log = structlog.get_logger("stream_infer.sender")
 BATCH_BYTES_MAX = 900_000
 """Below the 1 MiB that brokers accept by default, with room for the batch's own header."""
 
+WAVE_BYTES_MAX = 900_000
+"""Of all batches in one request. Blocks above 1 MiB are mapped anew each time, page by page."""
+
 RETRY_SECONDS = 0.5
 
 REFUSED = (
@@ -93,17 +96,18 @@ class _Batch:
 
     def fill(self, delivery: _Delivery, writes: Writes, now_ms: int) -> None:
         """Append as many of the first records as fit."""
-        before = self.size
+        size = self.size
         # The compiled builder inside: the wrapper around it costs as much again for each record.
         append = self.builder._builder.append  # noqa: SLF001
         for key, value, headers in zip(writes.keys, writes.values, writes.headers, strict=True):
-            if append(self.size, now_ms, key, value, headers) is None:
+            if append(size, now_ms, key, value, headers) is None:
                 self.full = True
                 break
-            self.size += 1
-        self.builder._relative_offset = self.size  # noqa: SLF001 - what the wrapper counts
-        if self.size > before:
-            self.shares.append((delivery, self.size - before))
+            size += 1
+        self.builder._relative_offset = size  # noqa: SLF001 - what the wrapper counts
+        if size > self.size:
+            self.shares.append((delivery, size - self.size))
+            self.size = size
 
 
 class StageSender:
@@ -237,13 +241,18 @@ class StageSender:
     def _build(self, producer: AIOKafkaProducer) -> dict[Partition, _Batch]:
         now_ms = int(time.time() * 1000)
         batches: dict[Partition, _Batch] = {}
+        room = WAVE_BYTES_MAX
         for delivery in self._deliveries:
             for destination, writes in delivery.pending.items():
+                if room <= 0:
+                    return batches
                 batch = batches.get(destination)
                 if batch is None:
                     batch = batches[destination] = _Batch(producer.create_batch())
                 if not batch.full:
+                    before = batch.builder.size()
                     batch.fill(delivery, writes, now_ms)
+                    room -= batch.builder.size() - before
         return batches
 
     async def _submit(
