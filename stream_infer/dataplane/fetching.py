@@ -30,7 +30,7 @@ BUSY, IDLE = 0.75, 0.5
 
 LOOK_AT_LOAD_SECONDS = 0.1
 
-FETCH_PARTITION_BYTES = 1 << 19
+FETCH_PARTITION_BYTES = 1 << 20
 """Of one partition in one fetch: some thousands of events. Larger fetches arrive later, and
 their records take memory while they wait."""
 

@@ -34,7 +34,7 @@ from stream_infer.dataplane.offsets import (
 )
 from stream_infer.dataplane.outputs import NO_HEADERS, Outputs
 from stream_infer.dataplane.ranges import PartitionRanges
-from stream_infer.dataplane.sender import StageSender
+from stream_infer.dataplane.sender import PartitionSender, StageSender
 from stream_infer.dataplane.stage import Stage, State
 from stream_infer.dataplane.surroundings import Replayer, Surroundings
 from stream_infer.dataplane.task import PartitionTask, Phase
@@ -60,7 +60,7 @@ class DataPlane:
 
     settings     how to run the stages
     replay       reads a log for the restore
-    make_sender  makes the sender of a stage, named by its name
+    make_sender  makes a sender, named by its stage or its partition
     on_failure   called with what must stop the worker
     """
 
@@ -77,6 +77,7 @@ class DataPlane:
         self.topics: frozenset[str] = frozenset()
         self._work: dict[str, StageWork] = {}
         self._senders: dict[str, StageSender] = {}
+        self._own_senders: dict[Partition, PartitionSender] = {}
         self.settings = settings
         self.tasks: dict[Partition, PartitionTask] = {}
         self.budget = InFlightBudget(settings.in_flight_bytes_max)
@@ -149,6 +150,12 @@ class DataPlane:
             topic: self._make_sender(self.stages[topic].name)
             for topic in {partition.topic for partition in ours}
         }
+        self._own_senders = {
+            partition: PartitionSender(
+                self._senders[partition.topic], self._make_sender(str(partition))
+            )
+            for partition in ours
+        }
         kept, self._kept = self._kept, {}
         for partition, start in ours.items():
             task = self._open_task(partition, start, kept.get(partition))
@@ -197,7 +204,7 @@ class DataPlane:
             partition,
             start,
             state,
-            self._senders[partition.topic],
+            self._own_senders[partition],
             self._groups.get(stage.feeds) if stage.feeds else None,
             Surroundings(
                 replay=self._replay,
@@ -240,7 +247,7 @@ class DataPlane:
             await closing[unfinished].abandon()
         for finished in done:
             finished.result()
-        await self._end_senders({closing[each].source.topic for each in late})
+        await self._end_senders({closing[each].source for each in late})
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.commit()
@@ -251,14 +258,20 @@ class DataPlane:
             task.drop_queued()
             self.totals.closed(task.counters)
 
-    async def _end_senders(self, unanswered: set[str]) -> None:
+    async def _end_senders(self, unanswered: set[Partition]) -> None:
         """Stop the senders; not waiting for those that still have something under way."""
         senders, self._senders = self._senders, {}
+        own, self._own_senders = self._own_senders, {}
+        topics = {partition.topic for partition in unanswered}
         await asyncio.gather(
             *(
-                sender.abandon() if topic in unanswered else sender.stop()
+                sender.abandon() if topic in topics else sender.stop()
                 for topic, sender in senders.items()
-            )
+            ),
+            *(
+                sender.abandon() if partition in unanswered else sender.stop()
+                for partition, sender in own.items()
+            ),
         )
 
     # -- delivery -----------------------------------------------------------------------

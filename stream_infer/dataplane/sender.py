@@ -1,7 +1,8 @@
 """Writes a stage's outputs and answers only when every one is safe, or refused.
 
-`StageSender` owns the one producer of a stage in this worker. What its partitions have to
-write at the same time goes out together, for a request costs more than the records in it.
+`StageSender` owns one producer of a stage in this worker. What its partitions have to
+write at the same time goes out together, for a request costs more than the records in it;
+where there is much to write, each partition has a producer of its own (`PartitionSender`).
 The order in which an input partition's outputs reach each destination is the order of that
 input, always: a stage downstream ignores every origin offset that is not above the highest
 it has seen, so one record written out of order would be lost for good. Four things keep it:
@@ -38,8 +39,9 @@ log = structlog.get_logger("stream_infer.sender")
 BATCH_BYTES_MAX = 900_000
 """Below the 1 MiB that brokers accept by default, with room for the batch's own header."""
 
-WAVE_BYTES_MAX = 900_000
-"""Of all batches in one request. Blocks above 1 MiB are mapped anew each time, page by page."""
+ALONE_RECORDS = 1_024
+"""A delivery of so many records goes out by a producer of its partition's own: in catch-up the
+partitions' requests run beside each other, and none waits for the answer to another's."""
 
 RETRY_SECONDS = 0.5
 
@@ -241,18 +243,13 @@ class StageSender:
     def _build(self, producer: AIOKafkaProducer) -> dict[Partition, _Batch]:
         now_ms = int(time.time() * 1000)
         batches: dict[Partition, _Batch] = {}
-        room = WAVE_BYTES_MAX
         for delivery in self._deliveries:
             for destination, writes in delivery.pending.items():
-                if room <= 0:
-                    return batches
                 batch = batches.get(destination)
                 if batch is None:
                     batch = batches[destination] = _Batch(producer.create_batch())
                 if not batch.full:
-                    before = batch.builder.size()
                     batch.fill(delivery, writes, now_ms)
-                    room -= batch.builder.size() - before
         return batches
 
     async def _submit(
@@ -333,6 +330,38 @@ class StageSender:
     async def _replace_producer(self) -> None:
         await self._stop_producer()
         await self.start()
+
+
+class PartitionSender:
+    """Sends the outputs of one input partition: few with those of others, many alone.
+
+    A partition has one delivery under way at a time, so its order holds whichever way it goes.
+
+    together  of the stage
+    alone     of the partition; its producer is started when there is much to send
+    """
+
+    def __init__(self, together: StageSender, alone: StageSender) -> None:
+        self._together = together
+        self._alone = alone
+
+    async def start(self) -> None:
+        """Start what is needed for the first delivery."""
+        await self._together.start()
+
+    async def deliver(self, outputs: Outputs) -> list[Refused]:
+        """Write everything; return what the broker refused. See `StageSender.deliver`."""
+        records = sum(len(writes) for _, writes in outputs.items())
+        sender = self._alone if records >= ALONE_RECORDS else self._together
+        return await sender.deliver(outputs)
+
+    async def stop(self) -> None:
+        """Stop the partition's own producer; what it sent was answered."""
+        await self._alone.stop()
+
+    async def abandon(self) -> None:
+        """Stop it without waiting for answers."""
+        await self._alone.abandon()
 
 
 def _is_final(answer: BaseException) -> bool:

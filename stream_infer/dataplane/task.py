@@ -24,7 +24,7 @@ from stream_infer.dataplane.counters import Counters
 from stream_infer.dataplane.hold import Hold
 from stream_infer.dataplane.offsets import StartPoint
 from stream_infer.dataplane.outputs import Outputs
-from stream_infer.dataplane.sender import StageSender
+from stream_infer.dataplane.sender import PartitionSender
 from stream_infer.dataplane.stage import AnyRead, State, StepResult
 from stream_infer.dataplane.surroundings import Surroundings
 from stream_infer.dataplane.together import StageWork
@@ -63,7 +63,7 @@ class PartitionTask:
         source: Partition,
         start: StartPoint,
         state: State | None,
-        sender: StageSender,
+        sender: PartitionSender,
         group: AlignmentGroup | None,
         surroundings: Surroundings,
     ) -> None:

@@ -66,9 +66,6 @@ class FakeBatch:
         self.values: list[bytes | None] = []
         self._builder = self
 
-    def size(self) -> int:
-        return len(self.values)
-
     def append(
         self, offset: int, timestamp: int, key: Any, value: bytes | None, headers: Any
     ) -> Any:
