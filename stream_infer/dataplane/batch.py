@@ -13,6 +13,10 @@ from stream_infer.dataplane.ranges import Range
 BATCH_ROWS_MAX = 4096
 """Rows in one record batch: enough to spread per-batch costs, few enough for a short step."""
 
+ALONE_ROWS = BATCH_ROWS_MAX // 4
+"""So many rows or outputs are worth a call, or a request, of their own: gathering more with those
+of other partitions wins nothing, and waiting for them costs."""
+
 RECORD_BYTES = 300
 """What a record takes in memory besides its value: the objects for it, its key and its columns."""
 

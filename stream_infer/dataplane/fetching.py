@@ -34,7 +34,9 @@ FETCH_PARTITION_BYTES = 1 << 20
 """Of one partition in one fetch: some thousands of events. Larger fetches arrive later, and
 their records take memory while they wait."""
 
-GATHER_BYTES = 1 << 20
+GATHER_BYTES = FETCH_PARTITION_BYTES
+"""Enough to end a wait: what one partition may bring, or a catch-up of one would always wait."""
+
 FLOWING_SECONDS = 0.05
 """Data that came within this time means that more is on its way."""
 

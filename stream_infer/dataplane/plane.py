@@ -32,15 +32,13 @@ from stream_infer.dataplane.offsets import (
     commit_metadata,
     decide_start,
 )
-from stream_infer.dataplane.outputs import NO_HEADERS, Outputs
 from stream_infer.dataplane.ranges import PartitionRanges
-from stream_infer.dataplane.sender import PartitionSender, StageSender
+from stream_infer.dataplane.senders import AssignmentSenders, MakeSender
 from stream_infer.dataplane.stage import Stage, State
 from stream_infer.dataplane.surroundings import Replayer, Surroundings
 from stream_infer.dataplane.task import PartitionTask, Phase
-from stream_infer.dataplane.ticks import TICK_SECONDS, tick_of
+from stream_infer.dataplane.ticks import TICK_SECONDS, write_ticks
 from stream_infer.dataplane.together import StageWork
-from stream_infer.errors import BrokerError
 from stream_infer.observability.totals import StageTotals
 from stream_infer.settings.worker import WorkerSettings
 
@@ -69,15 +67,14 @@ class DataPlane:
         settings: WorkerSettings,
         *,
         replay: Replayer,
-        make_sender: Callable[[str], StageSender],
+        make_sender: MakeSender,
         on_failure: Callable[[BaseException], Awaitable[None]],
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stages: dict[str, Stage] = {}
         self.topics: frozenset[str] = frozenset()
         self._work: dict[str, StageWork] = {}
-        self._senders: dict[str, StageSender] = {}
-        self._own_senders: dict[Partition, PartitionSender] = {}
+        self._senders = AssignmentSenders((), {}, make_sender)
         self.settings = settings
         self.tasks: dict[Partition, PartitionTask] = {}
         self.budget = InFlightBudget(settings.in_flight_bytes_max)
@@ -146,16 +143,8 @@ class DataPlane:
         self._ranges = {p: PartitionRanges(start.position) for p, start in ours.items()}
         self._declared = {p: start.declared for p, start in ours.items()}
         self._groups = self._group_partitions(ours)
-        self._senders = {
-            topic: self._make_sender(self.stages[topic].name)
-            for topic in {partition.topic for partition in ours}
-        }
-        self._own_senders = {
-            partition: PartitionSender(
-                self._senders[partition.topic], self._make_sender(str(partition))
-            )
-            for partition in ours
-        }
+        names = {topic: stage.name for topic, stage in self.stages.items()}
+        self._senders = AssignmentSenders(ours, names, self._make_sender)
         kept, self._kept = self._kept, {}
         for partition, start in ours.items():
             task = self._open_task(partition, start, kept.get(partition))
@@ -204,7 +193,7 @@ class DataPlane:
             partition,
             start,
             state,
-            self._own_senders[partition],
+            self._senders.of(partition),
             self._groups.get(stage.feeds) if stage.feeds else None,
             Surroundings(
                 replay=self._replay,
@@ -247,7 +236,7 @@ class DataPlane:
             await closing[unfinished].abandon()
         for finished in done:
             finished.result()
-        await self._end_senders({closing[each].source for each in late})
+        await self._senders.end({closing[each].source for each in late})
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.commit()
@@ -257,22 +246,6 @@ class DataPlane:
                 self._kept[partition] = settled
             task.drop_queued()
             self.totals.closed(task.counters)
-
-    async def _end_senders(self, unanswered: set[Partition]) -> None:
-        """Stop the senders; not waiting for those that still have something under way."""
-        senders, self._senders = self._senders, {}
-        own, self._own_senders = self._own_senders, {}
-        topics = {partition.topic for partition in unanswered}
-        await asyncio.gather(
-            *(
-                sender.abandon() if topic in topics else sender.stop()
-                for topic, sender in senders.items()
-            ),
-            *(
-                sender.abandon() if partition in unanswered else sender.stop()
-                for partition, sender in own.items()
-            ),
-        )
 
     # -- delivery -----------------------------------------------------------------------
 
@@ -361,21 +334,7 @@ class DataPlane:
         """Let time pass in logs of ours that nobody writes to, until cancelled."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            ticks = {
-                partition: value
-                for partition, task in self.tasks.items()
-                if (value := tick_of(task)) is not None
-            }
-            await asyncio.gather(*(self._write_tick(*each) for each in ticks.items()))
-
-    async def _write_tick(self, partition: Partition, value: bytes) -> None:
-        outputs = Outputs()
-        outputs.add(partition, None, value, NO_HEADERS, 0)
-        sender = self._senders.get(partition.topic)
-        # A sender that was stopped meanwhile: whoever owns the partition next writes its ticks.
-        with suppress(BrokerError):
-            if sender is not None:
-                await sender.deliver(outputs)
+            await write_ticks(self.tasks, self._senders)
 
     # -- alignment ---------------------------------------------------------------------------
 

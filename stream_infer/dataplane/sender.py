@@ -2,7 +2,7 @@
 
 `StageSender` owns one producer of a stage in this worker. What its partitions have to
 write at the same time goes out together, for a request costs more than the records in it;
-where there is much to write, each partition has a producer of its own (`PartitionSender`).
+where there is much to write, each partition has one of its own (`dataplane/senders`).
 The order in which an input partition's outputs reach each destination is the order of that
 input, always: a stage downstream ignores every origin offset that is not above the highest
 it has seen, so one record written out of order would be lost for good. Four things keep it:
@@ -39,11 +39,10 @@ log = structlog.get_logger("stream_infer.sender")
 BATCH_BYTES_MAX = 900_000
 """Below the 1 MiB that brokers accept by default, with room for the batch's own header."""
 
-ALONE_RECORDS = 1_024
-"""A delivery of so many records goes out by a producer of its partition's own: in catch-up the
-partitions' requests run beside each other, and none waits for the answer to another's."""
-
 RETRY_SECONDS = 0.5
+
+SENDER_STOPPED = "sender_stopped"
+"""Code of the error for what was not answered when its sender was stopped."""
 
 REFUSED = (
     kafka_errors.MessageSizeTooLargeError,
@@ -150,9 +149,13 @@ class StageSender:
         return producer
 
     async def stop(self) -> None:
-        """Stop for good: everything that matters was answered. What comes later is refused."""
+        """Stop for good; what is not answered is given up, what comes later refused."""
         self._is_closed = True
-        await self._stop_producer()
+        if self._deliveries:
+            # A tick, say: nobody's range waits for it, and Kafka may be away for hours.
+            await self.abandon()
+        else:
+            await self._stop_producer()
 
     async def _stop_producer(self) -> None:
         producer, self._producer = self._producer, None
@@ -197,13 +200,22 @@ class StageSender:
             while self._deliveries:
                 await self._send_wave()
                 self._answer_settled()
+        except asyncio.CancelledError:
+            self._fail(self._stopped())
+            raise
         except Exception as error:  # noqa: BLE001 - handed to those who wait
-            for delivery in self._deliveries:
-                if not delivery.answer.done():
-                    delivery.answer.set_exception(error)
-            self._deliveries.clear()
+            self._fail(error)
         finally:
             self._sending = None
+
+    def _fail(self, error: BaseException) -> None:
+        for delivery in self._deliveries:
+            if not delivery.answer.done():
+                delivery.answer.set_exception(error)
+        self._deliveries.clear()
+
+    def _stopped(self) -> BrokerError:
+        return BrokerError(SENDER_STOPPED, f"The sender of {self.name} was stopped.")
 
     def _answer_settled(self) -> None:
         waiting = []
@@ -324,44 +336,12 @@ class StageSender:
         if self._producer is None:
             await self.start()
         if self._producer is None:
-            raise BrokerError("sender_stopped", f"The sender of stage {self.name} was stopped.")
+            raise self._stopped()
         return self._producer
 
     async def _replace_producer(self) -> None:
         await self._stop_producer()
         await self.start()
-
-
-class PartitionSender:
-    """Sends the outputs of one input partition: few with those of others, many alone.
-
-    A partition has one delivery under way at a time, so its order holds whichever way it goes.
-
-    together  of the stage
-    alone     of the partition; its producer is started when there is much to send
-    """
-
-    def __init__(self, together: StageSender, alone: StageSender) -> None:
-        self._together = together
-        self._alone = alone
-
-    async def start(self) -> None:
-        """Start what is needed for the first delivery."""
-        await self._together.start()
-
-    async def deliver(self, outputs: Outputs) -> list[Refused]:
-        """Write everything; return what the broker refused. See `StageSender.deliver`."""
-        records = sum(len(writes) for _, writes in outputs.items())
-        sender = self._alone if records >= ALONE_RECORDS else self._together
-        return await sender.deliver(outputs)
-
-    async def stop(self) -> None:
-        """Stop the partition's own producer; what it sent was answered."""
-        await self._alone.stop()
-
-    async def abandon(self) -> None:
-        """Stop it without waiting for answers."""
-        await self._alone.abandon()
 
 
 def _is_final(answer: BaseException) -> bool:

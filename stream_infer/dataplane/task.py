@@ -24,7 +24,7 @@ from stream_infer.dataplane.counters import Counters
 from stream_infer.dataplane.hold import Hold
 from stream_infer.dataplane.offsets import StartPoint
 from stream_infer.dataplane.outputs import Outputs
-from stream_infer.dataplane.sender import PartitionSender
+from stream_infer.dataplane.senders import PartitionSender
 from stream_infer.dataplane.stage import AnyRead, State, StepResult
 from stream_infer.dataplane.surroundings import Surroundings
 from stream_infer.dataplane.together import StageWork
@@ -150,7 +150,9 @@ class PartitionTask:
         Not so after a step whose outputs were not acknowledged, or in the middle of a
         batch: what is committed is then less than what was folded.
         """
-        whole = self._steps_folded == self._steps_acknowledged and self._reading is None
+        # Cancelled before the first row of what was read: the position is still before it.
+        between = self._reading is None or self._next_row == 0
+        whole = between and self._steps_folded == self._steps_acknowledged
         if self.state is None or not whole or not self._restored:
             return None
         return self._position, self.state
@@ -215,8 +217,7 @@ class PartitionTask:
             if self._hold is not None:
                 end = await self._hold.permitted(read.progress, self._next_row, self.refresh_head)
             part = read.slice(self._next_row, end)
-            self._steps_folded += 1
-            result = await self._work_together.step(part, self.state)
+            result = await self._work_together.step(part, self.state, self._note_folding)
             self.counters.add(result)
             self._worked_at = self._around.seconds()
             self._written_ms = batch.records[-1].timestamp
@@ -235,6 +236,9 @@ class PartitionTask:
             # The rest of the batch waits for others; let this step's acknowledgement
             # move the head first.
             await self._finish_sending()
+
+    def _note_folding(self) -> None:
+        self._steps_folded += 1
 
     def _begin_sending(
         self,

@@ -8,10 +8,28 @@ behind old data: after a replay of last year the wall's time says nothing about 
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.outputs import NO_HEADERS, Outputs
+from stream_infer.dataplane.sender import SENDER_STOPPED
+from stream_infer.dataplane.senders import AssignmentSenders, PartitionSender
 from stream_infer.dataplane.task import PartitionTask
+from stream_infer.errors import BrokerError
+
+log = structlog.get_logger("stream_infer.dataplane")
 
 TICK_SECONDS = 1.0
 """How often ticks are written at most, and how long a log must be idle before the first."""
+
+
+async def write_ticks(tasks: Mapping[Partition, PartitionTask], senders: AssignmentSenders) -> None:
+    """Write the ticks that are due; raise BrokerError when writing is forbidden."""
+    due = [(partition, value) for partition, task in tasks.items() if (value := tick_of(task))]
+    await asyncio.gather(*(_write(senders.of(p), p, value) for p, value in due))
 
 
 def tick_of(task: PartitionTask) -> bytes | None:
@@ -21,3 +39,16 @@ def tick_of(task: PartitionTask) -> bytes | None:
         return None
     clock_ms, idle_s = idle
     return task.stage.tick(task.state, clock_ms + round(idle_s * 1000))
+
+
+async def _write(sender: PartitionSender, partition: Partition, value: bytes) -> None:
+    outputs = Outputs()
+    outputs.add(partition, None, value, NO_HEADERS, 0)
+    try:
+        refused = await sender.deliver(outputs)
+    except BrokerError as error:
+        if error.code != SENDER_STOPPED:
+            raise
+        return  # Given up with its partition, whose next owner writes the ticks.
+    for _, _, answer in refused:
+        log.warning("tick_refused", topic=partition.topic, cause=answer)

@@ -10,18 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from stream_infer.dataplane.batch import BATCH_ROWS_MAX, RecordBatch
+from stream_infer.dataplane.batch import ALONE_ROWS, BATCH_ROWS_MAX, RecordBatch
 from stream_infer.dataplane.stage import AnyRead, Stage, StepResult
 from stream_infer.events.columns import EVENT, EventColumns
 from stream_infer.observability.meter import READ, StageMeter
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
-
-ALONE_ROWS = BATCH_ROWS_MAX // 4
-"""A job of so many rows is done at once: waiting for others would win nothing."""
 
 
 class Together(Generic[Job, Answer]):
@@ -39,7 +36,7 @@ class Together(Generic[Job, Answer]):
         self._waiting: list[tuple[Job, asyncio.Future[Answer]]] = []
 
     async def ask(self, job: Job) -> Answer:
-        """Do one job, with others if there are any.
+        """Do one job, with others if there are any; at once when it is large.
 
         A job whose caller was cancelled before its turn is not done.
         """
@@ -80,6 +77,12 @@ class Together(Generic[Job, Answer]):
             future.set_result(answer)
 
 
+class _Step(NamedTuple):
+    read: AnyRead
+    state: Any
+    begins: Callable[[], None]
+
+
 class StageWork:
     """What the tasks of one stage's partitions have done for them, together."""
 
@@ -87,9 +90,7 @@ class StageWork:
         self.stage = stage
         self.meter = meter or StageMeter()
         self._reads = Together[RecordBatch, AnyRead](self._read, len)
-        self._steps = Together[tuple[AnyRead, Any], StepResult](
-            self._step, lambda job: len(job[0].rows)
-        )
+        self._steps = Together[_Step, StepResult](self._step, lambda job: len(job.read.rows))
 
     def note_ages(self, columns: EventColumns) -> None:
         """Measure how old events are now that they are scored."""
@@ -102,17 +103,19 @@ class StageWork:
         self.meter.lap(READ, began)
         return reads
 
-    def _step(self, work: Sequence[tuple[AnyRead, Any]]) -> list[StepResult]:
-        self.meter.batch(sum(len(read.rows) for read, _ in work))
-        return self.stage.step(work, self.meter)
+    def _step(self, jobs: Sequence[_Step]) -> list[StepResult]:
+        self.meter.batch(sum(len(job.read.rows) for job in jobs))
+        for job in jobs:
+            job.begins()
+        return self.stage.step([(job.read, job.state) for job in jobs], self.meter)
 
     async def read(self, batch: RecordBatch) -> AnyRead:
         """Return the batch as columns."""
         return await self._reads.ask(batch)
 
-    async def step(self, read: AnyRead, state: Any) -> StepResult:
+    async def step(self, read: AnyRead, state: Any, begins: Callable[[], None]) -> StepResult:
         """Fold the rows into the state and return what is to be written.
 
-        Who is cancelled meanwhile cannot know whether the state has moved.
+        begins  called right before the state moves: until then it is as it was
         """
-        return await self._steps.ask((read, state))
+        return await self._steps.ask(_Step(read, state, begins))

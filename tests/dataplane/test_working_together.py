@@ -7,9 +7,9 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from stream_infer.dataplane.batch import Partition, RecordBatch
+from stream_infer.dataplane.batch import ALONE_ROWS, Partition, RecordBatch
 from stream_infer.dataplane.stage import Emitted, Part, StepResult
-from stream_infer.dataplane.together import ALONE_ROWS, StageWork, Together
+from stream_infer.dataplane.together import StageWork, Together
 from stream_infer.observability.meter import StageMeter
 from support.dataplane import PIPELINE, SOURCE, customer_stage, feature_stages, record
 
@@ -165,7 +165,7 @@ async def test_tasks_that_step_at_the_same_time_emit_once() -> None:
 
     async def one(partition: int) -> StepResult:
         read = await work.read(batch(partition, 0))
-        return await work.step(read, stage.open_state(None))
+        return await work.step(read, stage.open_state(None), lambda: None)
 
     results = await asyncio.gather(*(one(partition) for partition in range(4)))
     assert emitted == [4]

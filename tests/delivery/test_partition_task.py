@@ -157,6 +157,27 @@ async def test_what_is_queued_when_a_task_ends_is_given_back_and_not_complete() 
         assert work.task.settled() is None
 
 
+async def test_whenever_a_task_is_cancelled_its_settled_state_is_the_fold_to_its_offset() -> None:
+    """Above all while a batch that was read waits for its turn to be folded."""
+    seen: set[tuple[bool, bool, int | None]] = set()
+    for turns in range(20):
+        async with running() as work:
+            work.put(3)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            opened = work.task.state is not None
+            await work.end()
+            await work.task.close()
+            settled = work.task.settled()
+            if settled is not None:
+                assert settled[0] == settled[1].entries
+            seen.add((opened, work.task._reading is not None, settled and settled[0]))
+    assert (True, True, 0) in seen, "what was read and not folded leaves the state as it was"
+    assert (True, False, 3) in seen
+    # Cancelled after the fold, before its result was taken: this state is ahead of its offset.
+    assert sum(opened and offset is None for opened, _, offset in seen) <= 1
+
+
 async def test_a_task_held_in_the_middle_of_a_batch_has_no_settled_state() -> None:
     """Half of the batch is done; the rest waits for another partition of the group."""
     other = Partition(SOURCE.topic, 1)

@@ -212,3 +212,25 @@ async def test_a_sender_that_is_abandoned_waits_for_no_answer() -> None:
     waiting.cancel()
     await sender.abandon()
     assert kafka.running == 0
+
+
+async def test_stopping_does_not_wait_for_what_nobody_answers() -> None:
+    """A tick is under way while Kafka is away: the worker must still come to its end."""
+
+    class Silent(fake_kafka.FakeProducer):
+        async def send_batch(self, *_args: object, **_options: object) -> asyncio.Future[None]:
+            return asyncio.get_running_loop().create_future()
+
+        async def stop(self) -> None:
+            await asyncio.Event().wait()
+
+    kafka = FakeKafka()
+    sender = StageSender("customer", lambda: Silent(kafka))
+    ticking = asyncio.create_task(sender.deliver(outputs_of({SHORT: [b"tick"]})))
+    await until(lambda: kafka.running == 1)
+    await asyncio.wait_for(sender.stop(), timeout=30)
+    with pytest.raises(BrokerError) as stopped:
+        await ticking
+    assert stopped.value.code == sending.SENDER_STOPPED
+    with pytest.raises(BrokerError):
+        await sender.deliver(outputs_of({SHORT: [b"later"]}))
