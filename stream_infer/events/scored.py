@@ -74,7 +74,6 @@ def scored_type(
             "Give the event type's field another name; a field mapping keeps the JSON as it is.",
             field=taken[0],
         )
-    features = features_type(feature_names) if publish_features else None
     return msgspec.defstruct(
         "Scored" + pipeline.events.type.__name__,
         [
@@ -84,13 +83,7 @@ def scored_type(
             ("score", float | None),
             ("decision", str | None),
             ("rule", str | None),
-            ("model", str | None),
-            ("version", str | None),
-            ("features_version", str),
-            ("late", bool),
-            ("duplicate_of", str | None),
-            *([("features", features)] if features else []),
-            ("extra", dict[str, Any] | msgspec.UnsetType, msgspec.UNSET),
+            *tail_types(features_type(feature_names) if publish_features else None),
         ],
         gc=False,
     )
@@ -146,23 +139,62 @@ class ScoredEncoder:
             repeat(None) if scores is None else shortest_floats(scores),
             repeat(None) if decisions is None else decisions,
             repeat(None) if rules is None else rules,
-            repeat(model),
-            repeat(version),
-            repeat(fingerprint),
-            columns.late.tolist(),
-            duplicates(columns),
+            *tail_values(columns, model, version, fingerprint, self._features_type, features),
         ]
-        if self._features_type is not None:
-            if features is None:
-                raise ConfigError(
-                    "features_not_given",
-                    "The pipeline publishes its features, and none were given to the encoder.",
-                    "Pass the feature matrix, or do not publish features.",
-                )
-            fields.append(starmap(self._features_type, features.tolist()))
-        if columns.extra is not None:
-            fields.append(map(raw_extra, columns.extra))
         return list(map(self._encode, map(self._type, *fields)))
+
+
+def tail_types(
+    features: type[msgspec.Struct] | None,
+) -> list[tuple[str, Any] | tuple[str, Any, Any]]:
+    """Return the fields that every scored event ends with, as `msgspec.defstruct` takes them.
+
+    features  type of the published features; None where none are published
+    """
+    return [
+        ("model", str | None),
+        ("version", str | None),
+        ("features_version", str),
+        ("late", bool),
+        ("duplicate_of", str | None),
+        *([] if features is None else [("features", features)]),
+        ("extra", dict[str, Any] | msgspec.UnsetType, msgspec.UNSET),
+    ]
+
+
+def tail_values(
+    columns: EventColumns,
+    model: str | None,
+    version: str | None,
+    fingerprint: str,
+    features_type: type[msgspec.Struct] | None,
+    features: NDArray[np.float64] | None,
+) -> list[Any]:
+    """Return the values of `tail_types`, one iterable over the rows for each field.
+
+    columns        n events
+    features_type  as given to `tail_types`
+    features       (n, F) float64, needed when features are published
+    Raises         ConfigError when they are published and not given
+    """
+    values: list[Any] = [
+        repeat(model),
+        repeat(version),
+        repeat(fingerprint),
+        columns.late.tolist(),
+        _duplicates(columns),
+    ]
+    if features_type is not None:
+        if features is None:
+            raise ConfigError(
+                "features_not_given",
+                "The pipeline publishes its features, and none were given to the encoder.",
+                "Pass the feature matrix, or do not publish features.",
+            )
+        values.append(starmap(features_type, features.tolist()))
+    if columns.extra is not None:
+        values.append(map(_raw_extra, columns.extra))
+    return values
 
 
 def event_ids(topic: str, partitions: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[str]:
@@ -214,7 +246,7 @@ def features_type(feature_names: Sequence[str]) -> type[msgspec.Struct]:
     )
 
 
-def duplicates(columns: EventColumns) -> Any:
+def _duplicates(columns: EventColumns) -> Any:
     """Return the event id of each row's first record, None where the row is that one."""
     if not (columns.duplicate_of != NO_POSITION).any():
         return repeat(None)
@@ -225,6 +257,6 @@ def duplicates(columns: EventColumns) -> Any:
     ]
 
 
-def raw_extra(extra: bytes | None) -> msgspec.Raw | msgspec.UnsetType:
+def _raw_extra(extra: bytes | None) -> msgspec.Raw | msgspec.UnsetType:
     """Return kept fields as they are written: left out where there are none."""
     return msgspec.UNSET if extra is None else msgspec.Raw(extra)

@@ -11,7 +11,7 @@ Measures are in the contract's units, whatever the sensor sent, and null where i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import repeat, starmap
+from itertools import repeat
 from typing import Any, Literal
 
 import msgspec
@@ -22,12 +22,12 @@ from stream_infer.errors import ConfigError
 from stream_infer.events.columns import EventColumns
 from stream_infer.events.measures import NO_VALUE
 from stream_infer.events.scored import (
-    duplicates,
     event_ids,
     features_type,
     id_fields,
-    raw_extra,
     shortest_floats,
+    tail_types,
+    tail_values,
 )
 from stream_infer.pipeline import Conditions, Pipeline
 
@@ -49,7 +49,6 @@ def scored_reading_type(
 ) -> type[msgspec.Struct]:
     """Return the msgspec type of the scored readings of a pipeline with `conditions`."""
     conditions = _conditions(pipeline)
-    features = features_type(feature_names) if publish_features else None
     return msgspec.defstruct(
         "Scored" + pipeline.events.type.__name__,
         [
@@ -60,13 +59,7 @@ def scored_reading_type(
             ("anomaly", float | None),
             ("level_of_service", Literal[LEVELS] | None),
             ("forecasts", _forecasts_type(conditions) | None),
-            ("model", str | None),
-            ("version", str | None),
-            ("features_version", str),
-            ("late", bool),
-            ("duplicate_of", str | None),
-            *([("features", features)] if features else []),
-            ("extra", dict[str, Any] | msgspec.UnsetType, msgspec.UNSET),
+            *tail_types(features_type(feature_names) if publish_features else None),
         ],
         gc=False,
     )
@@ -131,22 +124,8 @@ class ScoredReadingEncoder:
             shortest_floats(anomaly),
             _WORDS[levels].tolist(),
             repeat(None) if forecasts is None else self._forecasts(forecasts),
-            repeat(model),
-            repeat(version),
-            repeat(fingerprint),
-            columns.late.tolist(),
-            duplicates(columns),
+            *tail_values(columns, model, version, fingerprint, self._features_type, features),
         ]
-        if self._features_type is not None:
-            if features is None:
-                raise ConfigError(
-                    "features_not_given",
-                    "The pipeline publishes its features, and none were given to the encoder.",
-                    "Pass the feature matrix, or do not publish features.",
-                )
-            fields.append(starmap(self._features_type, features.tolist()))
-        if columns.extra is not None:
-            fields.append(map(raw_extra, columns.extra))
         return list(map(self._encode, map(self._type, *fields)))
 
     def _forecasts(self, forecasts: NDArray[np.float64]) -> Iterable[Any]:
