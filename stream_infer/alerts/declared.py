@@ -248,13 +248,15 @@ def check_names(
         for name in kind.facts:
             _known(where, name, [*events.entities, *events.decimals, *columns], "fact")
         for name in kind.tells:
-            _known(where, name, features, "feature")
+            _known(where, name, columns, "feature")
     for limit in alerts.limits:
         _known(f"limit {limit.name!r}", limit.of, [*events.decimals, *features], "value or feature")
     for feature, usual in alerts.usual.items():
+        where = f"usual value of {feature!r}"
+        _known(where, feature, columns, "feature")
         parts = [getattr(usual, part, None) for part in ("of", "mean", "count", "value")]
-        for name in (feature, *(part for part in parts if isinstance(part, str))):
-            _known(f"usual value of {feature!r}", name, features, "feature")
+        for name in (part for part in parts if isinstance(part, str)):
+            _known(where, name, features, "feature")
 
 
 def _check_template(where: str, text: str, names: Collection[str]) -> None:

@@ -1,11 +1,14 @@
 """The alerts that the built-in pipelines declare; a pipeline of a user's own writes its own.
 
-One level of the traffic kinds is a feature of the reading: ``anomaly``, 0 to 1. Three are
+One level of the traffic kinds is a feature of the reading: ``anomaly``, 0 to 1. The others are
 computed by the corridor stage, larger is worse:
 
     congestion           1 less the share of free-flow speed that is left
     forecast_congestion  1 less the share of free-flow speed that is forecast, at its worst
     silent               how long a sensor said nothing, in its usual intervals between readings
+
+That stage also knows of the worst forecast, for the texts: ``forecast_share`` of the free-flow
+speed, ``forecast_speed`` and ``forecast_minutes``, how far ahead it is.
 """
 
 from __future__ import annotations
@@ -147,8 +150,11 @@ traffic_alerts = Alerts(
             quiet="1h",
             update_every="5m",
             storm=_road_storm(20),
-            text="Slow traffic is expected at sensor {entity}",
-            tells=("now",),
+            text="Slow traffic is expected at sensor {entity}, {forecast_speed:.0f} km/h in "
+            "{forecast_minutes:.0f} minutes",
+            facts=("forecast_speed", "forecast_minutes"),
+            # Not the present share: it is as usual, and says the opposite of the alert.
+            tells=("forecast_share",),
         ),
         AlertKind(
             name="anomaly",
@@ -182,11 +188,15 @@ traffic_alerts = Alerts(
             text="Sensor {entity} says nothing",
         ),
     ),
-    usual={"now": UsualOf(of="usual")},
+    usual={"now": UsualOf(of="usual"), "forecast_share": UsualOf(of="usual")},
     reasons=(
         Reason(
             feature="now",
             phrase="{value:.0%} of the free-flow speed, usually {usual:.0%} at this hour",
+        ),
+        Reason(
+            feature="forecast_share",
+            phrase="{value:.0%} of the free-flow speed, while {usual:.0%} is usual at this hour",
         ),
     ),
 )

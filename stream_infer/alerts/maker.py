@@ -172,9 +172,15 @@ class CandidateMaker:
             version=scored.version,
             event_id=event_id,
             other=None if spec.other is None else columns.entities[spec.other][row],
-            reasons=reasons if from_model else self._reasons.tell(scored.matrix[row], spec.tells),
+            reasons=reasons if from_model else self._told(scored, row, spec.tells),
             facts=self._facts(scored, row, spec.facts),
         )
+
+    def _told(
+        self, scored: ScoredRows, row: int, names: Sequence[str]
+    ) -> tuple[FeatureReason, ...]:
+        levels = {name: float(scored.levels[name][row]) for name in names if name in scored.levels}
+        return self._reasons.tell(scored.matrix[row], names, levels)
 
     def _group(self, columns: EventColumns, spec: AlertKind, row: int) -> str:
         if spec.group is None:

@@ -52,7 +52,14 @@ class ReasonMaker:
         reference: Mapping[str, float] | None = None,
     ) -> None:
         self._columns = {name: column for column, name in enumerate(features)}
-        self._usual = {self._columns[name]: usual for name, usual in alerts.usual.items()}
+        self._usual = {
+            self._columns[name]: usual
+            for name, usual in alerts.usual.items()
+            if name in self._columns
+        }
+        self._usual_level = {
+            name: usual for name, usual in alerts.usual.items() if name not in self._columns
+        }
         known = reference or {}
         self._reference = np.array([known.get(name, np.nan) for name in features], np.float64)
         explained = alerts.reasons or tuple(
@@ -63,6 +70,8 @@ class ReasonMaker:
                 self._columns[reason.feature], tuple(self._columns[name] for name in reason.along)
             )
             for reason in explained
+            # What the stage computes is no input of the model's, and can only be told.
+            if reason.feature in self._columns
         ]
         self._told = [features[reason.column] for reason in self._explained]
         self._put_back = np.zeros((len(self._explained), len(features)), np.bool_)
@@ -98,14 +107,27 @@ class ReasonMaker:
             reasons += self._explain(matrix[rows], scores[rows], score)
         return reasons
 
-    def tell(self, row: NDArray[np.float64], names: Sequence[str]) -> tuple[FeatureReason, ...]:
-        """Return features of one row, (features,) float64, with what is usual; no model is run."""
+    def tell(
+        self, row: NDArray[np.float64], names: Sequence[str], levels: Mapping[str, float]
+    ) -> tuple[FeatureReason, ...]:
+        """Return what is named of one row, with what is usual; no model is run.
+
+        row     (features,) float64
+        names   features, or levels that the stage computes
+        levels  this row's levels by name
+        """
         usual = self.usual(row[None])[0]
-        columns = [self._columns[name] for name in names]
-        return tuple(
-            FeatureReason(name, _finite(row[column]), _finite(usual[column]), None)
-            for name, column in zip(names, columns, strict=True)
-        )
+        told = []
+        for name in names:
+            column = self._columns.get(name)
+            if column is not None:
+                value, as_usual = row[column], usual[column]
+            else:
+                declared = self._usual_level.get(name)
+                value = levels[name]
+                as_usual = np.nan if declared is None else self._usual_of(declared, row[None])[0]
+            told.append(FeatureReason(name, _finite(value), _finite(as_usual), None))
+        return tuple(told)
 
     def _explain(
         self, matrix: NDArray[np.float64], scores: NDArray[np.float32], score: Score

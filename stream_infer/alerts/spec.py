@@ -65,9 +65,11 @@ class AlertKind:
     storm         when single alerts become one for the group; None never
     text          the sentence that opens the alert's text: names in braces are of `facts`, or
                   ``entity``, ``level``, ``count``, ``members``
-    facts         fields, values or features of the event that the alert carries for its text
-    tells         where the level is not the model's: features that the alert tells as reasons,
-                  with their value and what is usual, and without a contribution
+    facts         fields, values or features of the event, or columns that the stage computes,
+                  that the alert carries for its text
+    tells         where the level is not the model's: features, or columns that the stage
+                  computes, that the alert tells as reasons, with their value and what is usual,
+                  and without a contribution
     """
 
     name: str
@@ -189,7 +191,7 @@ class Alerts:
     kinds        kinds of alerts
     limits       bounds that decide beside the model, the first that applies is named
     lists        allow and block lists
-    usual        feature -> what is usual for the entity
+    usual        feature, or column that the stage computes -> what is usual for the entity
     reasons      what may explain a score; empty: each feature of `usual` for itself
     reasons_max  so many reasons an alert tells
     """

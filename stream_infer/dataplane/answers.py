@@ -22,13 +22,8 @@ from stream_infer.events.scored import ScoredEncoder
 from stream_infer.events.scored_readings import ScoredReadingEncoder
 from stream_infer.features.plan import Plan
 from stream_infer.observability.meter import EMIT, SCORE, StageMeter
-from stream_infer.scoring.conditions import ConditionScorer
+from stream_infer.scoring.conditions import ROAD_LEVELS, ConditionScorer
 from stream_infer.scoring.session import Scorer
-
-CONGESTION = "congestion"
-"""Level of traffic alerts: 1 less the share of the free flow that is left."""
-FORECAST_CONGESTION = "forecast_congestion"
-"""Level of traffic alerts: 1 less the share of the free flow that is forecast, at its worst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +130,7 @@ class RoadConditions:
     publish_features  whether scored readings carry their features
     """
 
-    levels: Sequence[str] = (CONGESTION, FORECAST_CONGESTION)
+    levels: Sequence[str] = ROAD_LEVELS
 
     def __init__(self, plan: Plan, scorer: ConditionScorer, *, publish_features: bool) -> None:
         self._scorer = scorer
@@ -171,8 +166,5 @@ class RoadConditions:
             Decided(None, {}, {}, frozenset()),
             model=self._scorer.name,
             version=self._scorer.version,
-            levels={
-                CONGESTION: judged.congestion,
-                FORECAST_CONGESTION: judged.forecast_congestion,
-            },
+            levels=judged.alert_levels(),
         )

@@ -33,7 +33,12 @@ from stream_infer.features.silence import Silences
 from stream_infer.models.alert_run import Raised, raise_alerts, verdicts
 from stream_infer.models.traffic import reading_columns
 from stream_infer.pipelines.traffic import traffic_pipeline
-from stream_infer.scoring.conditions import ConditionScorer
+from stream_infer.scoring.conditions import (
+    CONGESTION,
+    FORECAST_CONGESTION,
+    ROAD_LEVELS,
+    ConditionScorer,
+)
 from stream_infer.scoring.model import Model
 from stream_infer.simulators.disturbances import SILENT, Fault, Incident
 from stream_infer.simulators.roads import build_network
@@ -41,10 +46,8 @@ from stream_infer.simulators.traffic import Readings, Roads, generate, sensor_ta
 from stream_infer.traffic.sensors import sensor_table as checked_table
 
 SLOW = 0.6
-CONGESTION = "congestion"
-FORECAST = "forecast_congestion"
 SILENT_ALERT = "sensor_silent"
-KINDS = (CONGESTION, FORECAST, "anomaly", SILENT_ALERT)
+KINDS = (CONGESTION, FORECAST_CONGESTION, "anomaly", SILENT_ALERT)
 _MINUTE_MS = 60_000
 _UPSTREAM = 3
 _ROWS = 16_384
@@ -75,7 +78,7 @@ def run_roads(model: Model | None, roads: Roads) -> RoadRun:
     plan, readings = compile_plan(pipeline), generate(roads)
     alert_plan = compile_alerts(pipeline.alerts, pipeline.name)
     maker = CandidateMaker(
-        alert_plan, pipeline.events, plan.feature_names, levels=(CONGESTION, FORECAST, "silent")
+        alert_plan, pipeline.events, plan.feature_names, levels=(*ROAD_LEVELS, "silent")
     )
     scorer, fold = ConditionScorer(plan, model), StageFold(plan.stages[0])
     columns = reading_columns(plan, readings)
@@ -98,10 +101,7 @@ def run_roads(model: Model | None, roads: Roads) -> RoadRun:
                     offsets,
                     matrix,
                     Decided(None, {}, {}, frozenset()),
-                    levels={
-                        CONGESTION: judged.congestion,
-                        FORECAST: judged.forecast_congestion,
-                    },
+                    levels=judged.alert_levels(),
                 )
             )
             found = list(zip(made.rows, made.values, strict=True))
@@ -169,7 +169,7 @@ def measure_roads(run: RoadRun, first_ms: int, until_ms: int) -> dict[str, Any]:
         mine = [each for each in opened if each.alert.kind == kind]
         right = [each for each in mine if _is_right(run, each)]
         kinds[kind] = verdicts(len(right), len(mine) - len(right))
-        if kind == FORECAST:
+        if kind == FORECAST_CONGESTION:
             kinds[kind]["ahead"] = sum(not _slow(run, each, -5, 0) for each in right)
     return {
         "sensor_hours": len(run.sensors) * (until_ms - first_ms) // 3_600_000,
@@ -193,7 +193,7 @@ def _is_right(run: RoadRun, each: Raised) -> bool:
     kind = each.alert.kind
     if kind == CONGESTION:
         return _slow(run, each, -5, 15)
-    if kind == FORECAST:
+    if kind == FORECAST_CONGESTION:
         return _slow(run, each, 0, 75)
     members = set(_members(run, each))
     faulty = any(

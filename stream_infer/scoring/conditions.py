@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.durations import parse_duration
 from stream_infer.errors import ConfigError, ConflictError
 from stream_infer.events.scored_readings import NO_LEVEL
 from stream_infer.features.plan import Plan
@@ -20,6 +21,13 @@ from stream_infer.pipeline import Conditions
 from stream_infer.scoring.model import Model, load_model
 from stream_infer.scoring.session import check_fit
 
+CONGESTION = "congestion"
+FORECAST_CONGESTION = "forecast_congestion"
+FORECAST_SHARE = "forecast_share"
+FORECAST_SPEED = "forecast_speed"
+FORECAST_MINUTES = "forecast_minutes"
+ROAD_LEVELS = (CONGESTION, FORECAST_CONGESTION, FORECAST_SHARE, FORECAST_SPEED, FORECAST_MINUTES)
+"""What alerts on readings may be declared on, and tell: see `Judged.alert_levels`."""
 _DECIMALS = 2
 """Of forecasts: a hundredth of a km/h is far below what any of them knows."""
 
@@ -34,6 +42,7 @@ class Judged:
     forecasts  (n, 3 * horizons) float64, value, low and high of each horizon in the measure's
                unit; NaN where there is none. None without a model
     scale      (n,) float64, what shares are of
+    ahead      (horizons,) float64, minutes from a reading to each horizon
     """
 
     anomaly: NDArray[np.float32]
@@ -41,19 +50,33 @@ class Judged:
     shares: NDArray[np.float64]
     forecasts: NDArray[np.float64] | None
     scale: NDArray[np.float64]
+    ahead: NDArray[np.float64]
 
-    @property
-    def congestion(self) -> NDArray[np.float64]:
-        """How much of the scale is missing, (n,) float64; NaN where nothing can be told."""
-        return 1.0 - self.shares
+    def alert_levels(self) -> dict[str, NDArray[np.float64]]:
+        """Return `ROAD_LEVELS` by name, (n,) float64 each; NaN where nothing can be told.
 
-    @property
-    def forecast_congestion(self) -> NDArray[np.float64]:
-        """How much of the scale will be missing at the worst horizon; NaN without a forecast."""
+        congestion           how much of the scale is missing now
+        forecast_congestion  how much of it will be missing at the worst horizon
+        forecast_share       how much of it will be left then
+        forecast_speed       what is forecast for then, in the measure's unit
+        forecast_minutes     how far ahead the worst horizon is
+        """
         if self.forecasts is None:
-            return np.full(len(self.shares), np.nan)
-        worst: NDArray[np.float64] = self.forecasts[:, ::3].min(axis=1)
-        return 1.0 - worst / self.scale
+            worst = np.full(len(self.shares), np.nan)
+            minutes = worst
+        else:
+            values = self.forecasts[:, ::3]
+            at = values.argmin(axis=1)
+            worst = values[np.arange(len(values)), at]
+            minutes = np.where(np.isnan(worst), np.nan, self.ahead[at])
+        share = worst / self.scale
+        return {
+            CONGESTION: 1.0 - self.shares,
+            FORECAST_CONGESTION: 1.0 - share,
+            FORECAST_SHARE: share,
+            FORECAST_SPEED: worst,
+            FORECAST_MINUTES: minutes,
+        }
 
 
 class ConditionScorer:
@@ -81,6 +104,9 @@ class ConditionScorer:
             for name in (conditions.anomaly, conditions.level, conditions.base, conditions.scale)
         }
         self._conditions = conditions
+        self._ahead = np.array(
+            [parse_duration(horizon) / 60_000 for horizon in conditions.horizons]
+        )
         self.model = model if isinstance(model, Model | None) else load_model(model)
         if self.model is not None:
             check_fit(self.model.manifest, names, plan.meaning)
@@ -118,6 +144,7 @@ class ConditionScorer:
             shares=shares,
             forecasts=None if self.model is None else self._forecasts(matrix, shares, scale),
             scale=scale,
+            ahead=self._ahead,
         )
 
     def _forecasts(

@@ -22,6 +22,7 @@ from stream_infer.errors import ConfigError
 from stream_infer.features.plan import compile_plan
 from stream_infer.pipelines.fraud import pipeline as fraud
 from stream_infer.pipelines.loading import load_pipeline
+from stream_infer.scoring.conditions import ROAD_LEVELS
 from support.alerts import kind
 
 
@@ -113,7 +114,7 @@ def test_the_built_in_alerts_fit_the_built_in_pipelines() -> None:
             alerts,
             pipeline.events,
             compile_plan(pipeline).feature_names,
-            ("congestion", "forecast_congestion", "silent"),
+            (*ROAD_LEVELS, "silent"),
         )
 
 

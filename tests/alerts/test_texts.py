@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
+import orjson
 import pytest
 
-from stream_infer.alerts.candidate import FeatureReason, tick
+from stream_infer.alerts.candidate import CandidateDecoder, FeatureReason, tick
+from stream_infer.alerts.decisions import Decided
 from stream_infer.alerts.declared import compile_alerts
 from stream_infer.alerts.defaults import fraud_alerts, traffic_alerts
+from stream_infer.alerts.maker import CandidateMaker, ScoredRows
 from stream_infer.alerts.spec import Alerts, Storm
 from stream_infer.alerts.texts import AlertTexts
 from stream_infer.alerts.wire import Alert
 from stream_infer.errors import ConfigError
-from support.alerts import HOUR, START, Log, folded, kind, plan_of
+from stream_infer.events.decode import EventDecoder
+from stream_infer.features.plan import compile_plan
+from stream_infer.pipelines.loading import load_pipeline
+from stream_infer.scoring.conditions import ROAD_LEVELS
+from support.alerts import HOUR, MINUTE, START, Log, folded, kind, plan_of
 
 FRAUD = compile_alerts(fraud_alerts, "fraud")
 REASONS = (
@@ -135,6 +143,48 @@ def test_a_road_s_alert_says_how_slow_it_is_and_how_it_usually_is() -> None:
     assert AlertTexts(plan).text(change.alert) == (
         "Slow traffic at sensor A10-17, 31 km/h: "
         "31% of the free-flow speed, usually 94% at this hour. 2 events so far."
+    )
+
+
+def test_an_expected_jam_is_told_by_the_forecast_and_when_and_not_by_the_present() -> None:
+    traffic = load_pipeline("traffic")
+    plan, names = compile_alerts(traffic_alerts, "traffic"), compile_plan(traffic).feature_names
+    maker = CandidateMaker(plan, traffic.events, names, levels=(*ROAD_LEVELS, "silent"))
+    readings = (
+        EventDecoder(traffic.events)
+        .decode(
+            [
+                orjson.dumps({"sensor_id": "c3s07", "event_time": START + at * MINUTE, "speed": 98})
+                for at in range(2)
+            ]
+        )
+        .columns
+    )
+    readings.source_partition, readings.source_offset = np.zeros(2, np.int64), np.arange(2)
+    matrix = np.full((2, len(names)), np.nan)
+    matrix[:, names.index("now")], matrix[:, names.index("usual")] = 0.98, 0.97
+    told = {
+        "congestion": 0.02,
+        "forecast_congestion": 0.58,
+        "forecast_share": 0.42,
+        "forecast_speed": 42.4,
+        "forecast_minutes": 30.0,
+    }
+    made = maker.make(
+        ScoredRows(
+            readings,
+            "sensor-readings",
+            np.zeros(2, np.int64),
+            np.arange(2),
+            matrix,
+            Decided(None, {}, {}, frozenset()),
+            levels={name: np.full(2, value) for name, value in told.items()},
+        )
+    )
+    [change] = folded(plan, CandidateDecoder(plan.kinds).decode(made.values)[1])
+    assert AlertTexts(plan).text(change.alert) == (
+        "Slow traffic is expected at sensor c3s07, 42 km/h in 30 minutes: "
+        "42% of the free-flow speed, while 97% is usual at this hour. 2 events so far."
     )
 
 

@@ -26,7 +26,7 @@ from stream_infer.models.writing import describe_model, write_model
 from stream_infer.pipelines.fraud import pipeline as fraud
 from stream_infer.pipelines.traffic import pipeline as built_in
 from stream_infer.pipelines.traffic import traffic_pipeline
-from stream_infer.scoring.conditions import ConditionScorer, output_names
+from stream_infer.scoring.conditions import ROAD_LEVELS, ConditionScorer, Judged, output_names
 from stream_infer.scoring.manifest import Thresholds, Training
 from stream_infer.scoring.model import load_model
 from stream_infer.scoring.session import Scorer
@@ -252,8 +252,30 @@ def test_congestion_is_what_is_missing_of_the_free_flow_speed() -> None:
     matrix[:, compiled.feature_names.index("speed_now")] = (0.25, np.nan)
     judged = scorer.judge(matrix)
     assert judged.forecasts is not None
-    assert judged.congestion[0] == 0.75
-    assert math.isnan(judged.congestion[1])
-    worst = judged.forecasts[0, ::3].min()
-    assert judged.forecast_congestion[0] == pytest.approx(1 - worst / 100)
-    assert replace(judged, forecasts=None).forecast_congestion.tolist() != [0.0, 0.0]
+    congestion = judged.alert_levels()["congestion"]
+    assert congestion[0] == 0.75
+    assert math.isnan(congestion[1])
+
+
+def test_the_worst_forecast_is_told_with_how_far_ahead_it_is() -> None:
+    no = math.nan
+    judged = Judged(
+        anomaly=np.zeros(3, np.float32),
+        levels=np.zeros(3, np.int8),
+        shares=np.array([0.98, 0.5, no]),
+        forecasts=np.array(
+            [[90.0, 0, 0, 42.0, 0, 0, 60.0, 0, 0], [50.0, 0, 0, 55.0, 0, 0, 60.0, 0, 0], [no] * 9]
+        ),
+        scale=np.array([100.0, 120.0, no]),
+        ahead=np.array([15.0, 30.0, 60.0]),
+    )
+    levels = judged.alert_levels()
+    assert set(levels) == set(ROAD_LEVELS)
+    np.testing.assert_allclose(levels["forecast_congestion"], [0.58, 1 - 50 / 120, no])
+    np.testing.assert_allclose(levels["forecast_share"], [0.42, 50 / 120, no])
+    np.testing.assert_array_equal(levels["forecast_speed"], [42.0, 50.0, no])
+    np.testing.assert_array_equal(levels["forecast_minutes"], [30.0, 15.0, no])
+    without = replace(judged, forecasts=None).alert_levels()
+    assert np.isnan(without["forecast_congestion"]).all()
+    assert np.isnan(without["forecast_minutes"]).all()
+    np.testing.assert_array_equal(without["congestion"], levels["congestion"])
