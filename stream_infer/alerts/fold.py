@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from stream_infer.alerts.candidate import Candidate
 from stream_infer.alerts.declared import AlertPlan, KindPlan
-from stream_infer.alerts.lifecycle import Action, Status, decide, expire, follow
+from stream_infer.alerts.lifecycle import Action, Status, decide, decide_whole, expire, follow
 from stream_infer.alerts.state import (
     ENTITY,
     GROUP,
@@ -241,14 +241,10 @@ class AlertFold:
             self._store.drop(living)
         place = Key(kind.index, GROUP, candidate.group)
         whole = self._store.living(place)
-        action = decide(
+        action = decide_whole(
             Status.NONE if whole is None else whole.status,
-            opens=True,
             late=kind.is_late(candidate.event_time, clock),
-            storming=False,
         )
-        if action is None:  # pragma: no cover - a group has no state in which nothing happens
-            return
         self._apply(action, place, candidate, kind, clock, earlier, candidate.entity)
         if action is not Action.AMEND:  # else the group's alert is over, and so is belonging to it
             self._store.bind(key, place)

@@ -7,9 +7,9 @@ For each kind an entity is in one of four states:
     CLEARED  its alert was cleared a short time ago, and would be opened again
     JOINED   it is a member of its group's open alert: a storm
 
-`TRANSITIONS` is the whole truth about what may follow what; `decide` and `expire` choose,
-`follow` looks up and refuses what is not in the table. A group's alert lives by the same
-table; it is never JOINED.
+`TRANSITIONS` is the whole truth about what may follow what; `decide`, for a group's alert
+`decide_whole`, and `expire` choose, `follow` looks up and refuses what is not in the table. A
+group's alert lives by the same table; it is never JOINED.
 
               ┌──────────── forget ────────────┐
               ▼                                │
@@ -98,6 +98,20 @@ def decide(status: Status, *, opens: bool, late: bool, storming: bool) -> Action
     if status is Status.CLEARED and opens:
         return Action.JOIN if storming else Action.REOPEN
     return None  # a member's candidate counts for its group; one that opens nothing is nothing
+
+
+def decide_whole(status: Status, *, late: bool) -> Action:
+    """Return what one more member does to its group's alert: opens it, or goes on with it.
+
+    late  as in `decide`
+    """
+    match status:
+        case Status.NONE:
+            return Action.OPEN
+        case Status.CLEARED:
+            return Action.AMEND if late else Action.REOPEN
+        case Status.OPEN | Status.JOINED:  # a group is never joined: `follow` refuses it
+            return Action.UPDATE
 
 
 def expire(status: Status) -> Action | None:

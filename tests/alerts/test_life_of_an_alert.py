@@ -8,7 +8,15 @@ import pytest
 
 from stream_infer.alerts.candidate import tick
 from stream_infer.alerts.fold import AlertFold
-from stream_infer.alerts.lifecycle import TRANSITIONS, Action, Status, decide, expire, follow
+from stream_infer.alerts.lifecycle import (
+    TRANSITIONS,
+    Action,
+    Status,
+    decide,
+    decide_whole,
+    expire,
+    follow,
+)
 from stream_infer.errors import ConflictError
 from support.alerts import HOUR, MINUTE, START, Log, folded, kind, minutes, plan_of, told
 
@@ -32,6 +40,29 @@ def test_whatever_is_decided_stands_in_the_table(
     assert action is None or (status, action) in TRANSITIONS
     end = expire(status)
     assert end is None or (status, end) in TRANSITIONS
+
+
+@pytest.mark.parametrize(
+    ("status", "late", "action"),
+    [
+        (Status.NONE, False, Action.OPEN),
+        (Status.NONE, True, Action.OPEN),
+        (Status.OPEN, False, Action.UPDATE),
+        (Status.OPEN, True, Action.UPDATE),
+        (Status.CLEARED, False, Action.REOPEN),
+        (Status.CLEARED, True, Action.AMEND),
+    ],
+)
+def test_one_more_member_opens_its_group_s_alert_or_goes_on_with_it(
+    status: Status, *, late: bool, action: Action
+) -> None:
+    assert decide_whole(status, late=late) is action
+    assert (status, action) in TRANSITIONS
+
+
+def test_a_group_s_alert_that_is_a_member_itself_is_refused() -> None:
+    with pytest.raises(ConflictError, match="that is joined cannot update"):
+        follow(Status.JOINED, decide_whole(Status.JOINED, late=False))
 
 
 def test_every_state_can_be_reached_and_left() -> None:
