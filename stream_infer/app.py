@@ -23,6 +23,7 @@ from stream_infer.dataplane.made_anew import refuse_inputs_made_anew
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.replay import replay_log
 from stream_infer.dataplane.sender import BATCH_BYTES_MAX, StageSender
+from stream_infer.dataplane.senders import Assigned, AtLeastOnceSenders, Senders
 from stream_infer.dataplane.transport import BatchConsumer, BatchTransport, RecordBatchSchema
 from stream_infer.dataplane.watch import watch_broker
 from stream_infer.errors import ConfigError
@@ -176,7 +177,7 @@ class StreamApp(faust.App):
         await refuse_inputs_made_anew(self.connection, self.conf.id, stages, partitions)
         self.plane.open_stages(stages)
         self.plane.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
-        self.plane.highwater = self._highwater
+        self.plane.read_to = cast("BatchConsumer", self.consumer).read_to
         self.add_future(self.plane.commit_forever())
         self.add_future(self.plane.tick_forever())
         self.add_future(watch_broker(self.connection, tell=self._note_broker))
@@ -185,7 +186,7 @@ class StreamApp(faust.App):
         return DataPlane(
             settings,
             replay=self._replay,
-            make_sender=lambda stage: StageSender(stage, self._make_producer),
+            make_senders=self._make_senders,
             on_failure=self.crash,
         )
 
@@ -201,9 +202,13 @@ class StreamApp(faust.App):
             **self.connection.client_options(),
             enable_auto_commit=False,
             auto_offset_reset="none",
+            isolation_level="read_committed",
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
         await replay_log(source, start, end, on_batch, make_consumer)
+
+    def _make_senders(self, assigned: Assigned) -> Senders:
+        return AtLeastOnceSenders(assigned, lambda name: StageSender(name, self._make_producer))
 
     def _make_producer(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
@@ -220,9 +225,6 @@ class StreamApp(faust.App):
     def consumer_loop(self) -> asyncio.AbstractEventLoop | None:
         """Return the event loop of the consumer's thread, None before it has started."""
         return cast("BatchConsumer", self.consumer).thread_loop()
-
-    def _highwater(self, partition: Partition) -> int | None:
-        return cast("BatchConsumer", self.consumer).end_of_log(partition)
 
 
 def _name_of(scorer: Scorer | ConditionScorer | None) -> tuple[str, str] | None:

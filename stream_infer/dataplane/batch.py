@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.dataplane.ranges import Range
+from stream_infer.dataplane.ranges import PartitionRanges
 
 BATCH_ROWS_MAX = 4096
 """Rows in one record batch: enough to spread per-batch costs, few enough for a short step."""
@@ -47,13 +47,13 @@ class RecordBatch:
     values   their values, None for a tombstone
     has_headers  whether any record has headers: most streams have none, and are quicker for it
     bytes    size of the values, and a flat share for what else a record holds
-    ranges   what `complete` finishes, empty in a replay
+    ranges   of the assignment that it was handed out in, None in a replay
     """
 
     __slots__ = ("bytes", "has_headers", "ranges", "records", "source", "values")
 
     def __init__(
-        self, source: Partition, records: Sequence[Any], ranges: Sequence[Range] = ()
+        self, source: Partition, records: Sequence[Any], ranges: PartitionRanges | None = None
     ) -> None:
         self.source = source
         self.records = records
@@ -81,16 +81,10 @@ class RecordBatch:
             return np.arange(self.first, self.last + 1, dtype=np.int64)
         return np.array([record.offset for record in self.records], np.int64)
 
-    def complete(self) -> None:
-        """Say that every output of these records is safe."""
-        for opened in self.ranges:
-            opened.complete()
-
 
 def merge(batches: Sequence[RecordBatch]) -> RecordBatch:
     """Return consecutive batches of one partition as one: per-batch costs are paid once."""
     if len(batches) == 1:
         return batches[0]
     records = [record for batch in batches for record in batch.records]
-    ranges = [opened for batch in batches for opened in batch.ranges]
-    return RecordBatch(batches[0].source, records, ranges)
+    return RecordBatch(batches[0].source, records, batches[0].ranges)

@@ -63,7 +63,7 @@ class PlaneObserver:
             partition=task.source.partition,
             phase=task.phase.value,
             position=task.position,
-            log_end=self._plane.highwater(task.source),
+            log_end=self._plane.log_end(task.source),
             unmoved_s=unmoved_s,
             held=task.held,
             entries=0 if state is None else state.entries,

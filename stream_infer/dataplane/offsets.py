@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from stream_infer.dataplane.batch import Partition
 from stream_infer.errors import ConflictError
@@ -34,6 +34,16 @@ class LogBounds:
 
     start: int
     end: int
+
+
+class ReadTo(NamedTuple):
+    """How far the client has read a log, and where it ends; None where that is not known."""
+
+    position: int | None
+    end: int | None
+
+
+NOTHING_READ = ReadTo(None, None)
 
 
 @dataclass(frozen=True, slots=True)

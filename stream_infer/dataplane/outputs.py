@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from stream_infer.dataplane.batch import Partition
@@ -106,3 +106,10 @@ class Outputs:
 
     def __iter__(self) -> Iterator[Partition]:
         return iter(self.by_destination)
+
+
+Refused = tuple[Partition, Writes, str]
+"""Where records should have gone, the records, and the broker's answer."""
+
+Replace = Callable[[Sequence[Refused]], Outputs]
+"""Returns what is written in place of what was refused. Raises when nothing can be."""

@@ -4,10 +4,11 @@
 two sides: the consumer (`decide_starts`, `assign`, `open`, `positions`, `revoke`)
 and the stages' agents (`accept`). Everything runs on the app's event loop.
 
-Delivery at least once: a range is complete when every output of it is acknowledged,
-and the offsets of complete ranges are committed every `commit_interval_ms`. A crash
+Delivery at least once: an input is complete when every output of it is acknowledged,
+and the offsets of what is complete are committed every `commit_interval_ms`. A crash
 in between repeats outputs; state is never doubled, because it is folded again from
 the log, and because a stage ignores internal records that it has folded before.
+Exactly once: outputs and offsets are of one transaction (`dataplane/transactions`).
 """
 
 from __future__ import annotations
@@ -25,15 +26,17 @@ from stream_infer.dataplane.alignment import AlignmentGroup
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
 from stream_infer.dataplane.budget import InFlightBudget
 from stream_infer.dataplane.offsets import (
+    NOTHING_READ,
     Committed,
     LogBounds,
+    ReadTo,
     Start,
     StartPoint,
     commit_metadata,
     decide_start,
 )
 from stream_infer.dataplane.ranges import PartitionRanges
-from stream_infer.dataplane.senders import AssignmentSenders, MakeSender
+from stream_infer.dataplane.senders import Assigned, Senders
 from stream_infer.dataplane.stage import Stage, State
 from stream_infer.dataplane.surroundings import Replayer, Surroundings
 from stream_infer.dataplane.task import PartitionTask, Phase
@@ -58,7 +61,7 @@ class DataPlane:
 
     settings     how to run the stages
     replay       reads a log for the restore
-    make_sender  makes a sender, named by its stage or its partition
+    make_senders  makes the senders of an assignment
     on_failure   called with what must stop the worker
     """
 
@@ -67,29 +70,30 @@ class DataPlane:
         settings: WorkerSettings,
         *,
         replay: Replayer,
-        make_sender: MakeSender,
+        make_senders: Callable[[Assigned], Senders],
         on_failure: Callable[[BaseException], Awaitable[None]],
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stages: dict[str, Stage] = {}
         self.topics: frozenset[str] = frozenset()
         self._work: dict[str, StageWork] = {}
-        self._senders = AssignmentSenders((), {}, make_sender)
+        self._senders: Senders | None = None
         self.settings = settings
         self.tasks: dict[Partition, PartitionTask] = {}
         self.budget = InFlightBudget(settings.in_flight_bytes_max)
-        self.highwater: Callable[[Partition], int | None] = lambda _partition: None
+        self.read_to: Callable[[Partition], ReadTo] = lambda _partition: NOTHING_READ
         self.commit_positions: CommitPositions | None = None
         self.totals = StageTotals(since_ms=int(time.time() * 1000))
         self.joined = False
         self.polled_s: float | None = None
         self.broker_away_since_s: float | None = None
         self._replay = replay
-        self._make_sender = make_sender
+        self._make_senders = make_senders
         self._on_failure = on_failure
         self._seconds = seconds
         self._ranges: dict[Partition, PartitionRanges] = {}
         self._declared: dict[Partition, int] = {}
+        self._ends: dict[Partition, int] = {}
         self._kept: dict[Partition, tuple[int, State]] = {}
         self._runners: dict[Partition, asyncio.Task[None]] = {}
         self._groups: dict[str, AlignmentGroup] = {}
@@ -143,11 +147,11 @@ class DataPlane:
         self._ranges = {p: PartitionRanges(start.position) for p, start in ours.items()}
         self._declared = {p: start.declared for p, start in ours.items()}
         self._groups = self._group_partitions(ours)
-        names = {topic: stage.name for topic, stage in self.stages.items()}
-        self._senders = AssignmentSenders(ours, names, self._make_sender)
+        self._ends = {p: start.end for p, start in ours.items()}
+        senders = self._senders = self._make_senders(self._assigned(ours))
         kept, self._kept = self._kept, {}
         for partition, start in ours.items():
-            task = self._open_task(partition, start, kept.get(partition))
+            task = self._open_task(partition, start, kept.get(partition), senders)
             self.tasks[partition] = task
             self.totals.opened(task.stage.name, task.counters)
             self._runners[partition] = asyncio.create_task(
@@ -178,8 +182,21 @@ class DataPlane:
         skew_ms = self.settings.align_skew_ms
         return skew_ms if bound is None else min(skew_ms, bound)
 
+    def _assigned(self, starts: Mapping[Partition, StartPoint]) -> Assigned:
+        return Assigned(
+            positions={partition: start.position for partition, start in starts.items()},
+            names={topic: stage.name for topic, stage in self.stages.items()},
+            metadata=lambda partition: commit_metadata(self._declared[partition]),
+            done=self._done,
+            committed=self._committed,
+        )
+
     def _open_task(
-        self, partition: Partition, start: StartPoint, kept: tuple[int, State] | None
+        self,
+        partition: Partition,
+        start: StartPoint,
+        kept: tuple[int, State] | None,
+        senders: Senders,
     ) -> PartitionTask:
         stage = self.stages[partition.topic]
         state = None
@@ -193,15 +210,14 @@ class DataPlane:
             partition,
             start,
             state,
-            self._senders.of(partition),
+            senders.of(partition),
             self._groups.get(stage.feeds) if stage.feeds else None,
             Surroundings(
                 replay=self._replay,
-                on_release=self._release,
                 on_progress=self._progress.set,
                 wait_progress=self._wait_progress,
                 seconds=self._seconds,
-                highwater=self.highwater,
+                has_unread=self.has_unread,
                 is_restoring=self._is_restoring,
                 state_bytes_max=self.settings.state_bytes_max,
                 align_wait_max_s=None if patience is None else patience / 1000,
@@ -236,7 +252,9 @@ class DataPlane:
             await closing[unfinished].abandon()
         for finished in done:
             finished.result()
-        await self._senders.end({closing[each].source for each in late})
+        senders, self._senders = self._senders, None
+        if senders is not None:
+            await senders.end({closing[each].source for each in late})
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.commit()
@@ -246,6 +264,7 @@ class DataPlane:
                 self._kept[partition] = settled
             task.drop_queued()
             self.totals.closed(task.counters)
+        self.budget = InFlightBudget(self.settings.in_flight_bytes_max)
 
     # -- delivery -----------------------------------------------------------------------
 
@@ -271,8 +290,8 @@ class DataPlane:
             if part[0].offset < ranges.position:
                 part = [record for record in part if record.offset >= ranges.position]
             if part:
-                opened = ranges.open(part[0].offset, part[-1].offset)
-                batch = RecordBatch(source, part, [opened])
+                batch = RecordBatch(source, part, ranges)
+                ranges.open(batch.first, batch.last, batch.bytes)
                 self.budget.take(source, batch.bytes)
                 yield batch
 
@@ -284,11 +303,11 @@ class DataPlane:
         """
         for batch in batches:
             task = self.tasks.get(batch.source)
-            current = all(self._is_current(batch.source, opened.owner) for opened in batch.ranges)
+            current = self._is_current(batch.source, batch.ranges)
             if task is not None and current and task.phase is not Phase.CLOSED:
                 task.put(batch)
 
-    def _is_current(self, source: Partition, ranges: PartitionRanges) -> bool:
+    def _is_current(self, source: Partition, ranges: PartitionRanges | None) -> bool:
         return source in self.tasks and self._ranges.get(source) is ranges
 
     def positions(self) -> dict[Partition, int]:
@@ -299,9 +318,37 @@ class DataPlane:
         """Return the committed offset and the next offset to deliver of each partition."""
         return {p: (ranges.committed, ranges.position) for p, ranges in self._ranges.items()}
 
-    def _release(self, partition: Partition, size: int) -> None:
-        self.budget.release(partition, size)
-        self._room.set()
+    def has_unread(self, source: Partition, position: int) -> bool:
+        """Say whether a log is known to have more, at or behind an offset.
+
+        Markers of transactions and compacted records stand in a log and are never handed out, so
+        it is read to its end when the client has come there.
+        """
+        if self._ranges[source].position > position:
+            return True  # Handed out, and on its way to the task.
+        read = self.read_to(source)
+        end = max(self._ends[source], read.end or 0)
+        return max(position, read.position or 0) < end
+
+    def log_end(self, source: Partition) -> int | None:
+        """Return the end of a log as the last fetch told it, None if not known.
+
+        Where nothing but markers is left to read: the offset up to which it was worked on.
+        """
+        task, read = self.tasks[source], self.read_to(source)
+        return read.end if self.has_unread(source, task.position) else task.position
+
+    def _done(self, partition: Partition, offset: int) -> None:
+        """Note up to where a partition's outputs are safe, and make room for more input."""
+        freed = self._ranges[partition].complete_to(offset)
+        if freed:
+            self.budget.release(partition, freed)
+            self._room.set()
+
+    def _committed(self, offsets: Mapping[Partition, int]) -> None:
+        for partition, offset in offsets.items():
+            self._done(partition, offset)
+            self._ranges[partition].note_committed(offset)
 
     # -- commit ---------------------------------------------------------------------------
 
@@ -334,7 +381,8 @@ class DataPlane:
         """Let time pass in logs of ours that nobody writes to, until cancelled."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            await write_ticks(self.tasks, self._senders)
+            if self._senders is not None:
+                await write_ticks(self.tasks, self._senders)
 
     # -- alignment ---------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 
 from stream_infer.dataplane.batch import Partition
-from stream_infer.dataplane.outputs import Outputs, Writes
+from stream_infer.dataplane.outputs import Outputs, Refused, Writes
 from stream_infer.errors import BrokerError
 
 log = structlog.get_logger("stream_infer.sender")
@@ -57,10 +57,6 @@ FORBIDDEN = (
     kafka_errors.TopicAuthorizationFailedError,
     kafka_errors.ClusterAuthorizationFailedError,
 )
-
-
-Refused = tuple[Partition, Writes, str]
-"""Where records should have gone, the records, and the broker's answer."""
 
 
 @dataclass(slots=True, eq=False)

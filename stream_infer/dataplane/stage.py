@@ -66,7 +66,7 @@ class ReadBatch(Generic[Rows]):
     bad: list[BadRow] = field(default_factory=list)
 
     def slice(self, start: int, end: int) -> ReadBatch[Rows]:
-        """Return good rows ``start..end-1``; the bad ones go with the first slice."""
+        """Return good rows ``start..end-1`` and the bad ones before the next good row."""
         if start == 0 and end == len(self.rows):
             return self
         return ReadBatch(
@@ -75,8 +75,17 @@ class ReadBatch(Generic[Rows]):
             self.offsets[start:end],
             self.columns.slice(start, end),
             self.progress[start:end],
-            self.bad if start == 0 else [],
+            self._bad_between(start, end) if self.bad else [],
         )
+
+    def _bad_between(self, start: int, end: int) -> list[BadRow]:
+        first = 0 if start == 0 else int(self.rows[start])
+        after = int(self.rows[end]) if end < len(self.rows) else len(self.batch)
+        return [each for each in self.bad if first <= each.row < after]
+
+    def offset_after(self, end: int) -> int:
+        """Return the offset up to which good rows ``..end-1`` and the bad before `end` go."""
+        return int(self.offsets[end]) if end < len(self.offsets) else self.batch.last + 1
 
     def headers(self) -> list[Headers]:
         """Return the trace header of each good row."""

@@ -27,20 +27,18 @@ class Surroundings:
     """What a task needs from outside.
 
     replay         reads the log for the restore
-    on_release     called with the size of each batch that is finished or dropped
     on_progress    called whenever the partition's head may have moved
     wait_progress  waits until any partition's head may have moved, or a moment has passed
     seconds        a clock that never goes back, in seconds
-    highwater      the end of a partition's log as far as it is known
+    has_unread     whether a partition's log is known to have more, at or behind an offset
     is_restoring   whether any partition's state is still being restored
     """
 
     replay: Replayer
-    on_release: Callable[[Partition, int], None]
     on_progress: Callable[[], None]
     wait_progress: Callable[[], Awaitable[None]]
     seconds: Callable[[], float]
-    highwater: Callable[[Partition], int | None]
+    has_unread: Callable[[Partition, int], bool]
     is_restoring: Callable[[], bool]
     state_bytes_max: int | None = None
     align_wait_max_s: float | None = 5.0

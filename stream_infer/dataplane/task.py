@@ -3,8 +3,8 @@
 `PartitionTask` owns the partition's state and the order of its work:
 
 1. restore: fold the log silently from the declared start to the committed offset;
-2. run: read a batch, fold as many rows as the alignment permits, write their outputs,
-   and only when every output is acknowledged or settled complete the batch's range;
+2. run: read a batch, fold as many rows as the alignment permits, and hand their outputs to
+   the sender with the offset that they go up to;
 3. close: let the writes that are under way finish, take nothing new.
 
 While the outputs of one step are on their way the next step is computed, but never
@@ -24,14 +24,12 @@ from stream_infer.dataplane.counters import Counters
 from stream_infer.dataplane.hold import Hold
 from stream_infer.dataplane.offsets import StartPoint
 from stream_infer.dataplane.outputs import Outputs
-from stream_infer.dataplane.senders import PartitionSender
+from stream_infer.dataplane.refusals import Refusals
+from stream_infer.dataplane.senders import Sending
 from stream_infer.dataplane.stage import AnyRead, State, StepResult
 from stream_infer.dataplane.surroundings import Surroundings
 from stream_infer.dataplane.together import StageWork
-from stream_infer.errors import BrokerError
 from stream_infer.observability.meter import SEND
-
-OUTPUT_REFUSED = "output_refused"
 
 LIVE_WITHIN_MS = 3_600_000
 """A record written more than this after its event is no news: its log is a replay of old data."""
@@ -63,7 +61,7 @@ class PartitionTask:
         source: Partition,
         start: StartPoint,
         state: State | None,
-        sender: PartitionSender,
+        sender: Sending,
         group: AlignmentGroup | None,
         surroundings: Surroundings,
     ) -> None:
@@ -147,12 +145,10 @@ class PartitionTask:
     def settled(self) -> tuple[int, State] | None:
         """Return ``(offset, state)`` if the state is exactly the fold up to that offset.
 
-        Not so after a step whose outputs were not acknowledged, or in the middle of a
-        batch: what is committed is then less than what was folded.
+        Not so after a step whose outputs were not acknowledged: what is committed is then less
+        than what was folded.
         """
-        # Cancelled before the first row of what was read: the position is still before it.
-        between = self._reading is None or self._next_row == 0
-        whole = between and self._steps_folded == self._steps_acknowledged
+        whole = self._steps_folded == self._steps_acknowledged
         if self.state is None or not whole or not self._restored:
             return None
         return self._position, self.state
@@ -166,13 +162,9 @@ class PartitionTask:
         self.state = None
 
     def drop_queued(self) -> None:
-        """Give back the room of batches that were delivered and not worked on."""
-        while self._queue:
-            batch = self._queue.popleft()
-            self._around.on_release(self.source, batch.bytes)
-        if self._taken is not None:
-            self._around.on_release(self.source, self._taken.bytes)
-            self._taken = self._reading = None
+        """Let go of batches that were delivered and not worked on."""
+        self._queue.clear()
+        self._taken = self._reading = None
 
     async def _restore(self) -> None:
         self.phase = Phase.RESTORING
@@ -225,13 +217,12 @@ class PartitionTask:
                 self._work_together.note_ages(part.columns)
             head = int(part.progress[0]) if len(part.progress) else None
             await self._finish_sending()
-            last = end >= rows
             self._next_row = end
-            if last:
+            self._position = read.offset_after(end)
+            if end >= rows:
                 self._taken = self._reading = None
-                self._position = batch.last + 1
-            self._begin_sending(result, batch, part.bad, head, last=last)
-            if last:
+            self._begin_sending(result, batch, part.bad, head)
+            if end >= rows:
                 return
             # The rest of the batch waits for others; let this step's acknowledgement
             # move the head first.
@@ -246,15 +237,14 @@ class PartitionTask:
         batch: RecordBatch,
         bad: list[BadRow],
         head: int | None,
-        *,
-        last: bool,
     ) -> None:
-        if not result.outputs:
-            self._acknowledged(batch, last=last)
+        if not result.outputs and self._sender.skip(self._position):
+            self._acknowledged()
             return
         self._sending_head = head
+        refusals = Refusals(self._work_together, batch, bad, self.counters)
         self._sending = asyncio.create_task(
-            self._send(result.outputs, batch, bad, last=last), name=f"send-{self.source}"
+            self._send(result.outputs, self._position, refusals), name=f"send-{self.source}"
         )
         self._sending.add_done_callback(self._note_failure)
 
@@ -264,42 +254,15 @@ class PartitionTask:
             self._failure = sending.exception()
             self._arrived.set()
 
-    async def _send(
-        self, outputs: Outputs, batch: RecordBatch, bad: list[BadRow], *, last: bool
-    ) -> None:
+    async def _send(self, outputs: Outputs, until: int, refusals: Refusals) -> None:
         began = perf_counter()
-        await self._deliver(outputs, batch, bad)
+        await self._sender.deliver(outputs, until, refusals.replace)
         self._work_together.meter.lap(SEND, began)
         self._sending_head = None
-        self._acknowledged(batch, last=last)
+        self._acknowledged()
 
-    async def _deliver(self, outputs: Outputs, batch: RecordBatch, bad: list[BadRow]) -> None:
-        """Write outputs; what is refused for good goes to a side topic, at last as a stub."""
-        causes = {row.row: row for row in bad}
-        stubs: set[tuple[str, int]] = set()
-        side, stage = self.stage.side, self.stage.name
-        while refused := await self._sender.deliver(outputs):
-            outputs = Outputs()
-            for destination, writes, answer in refused:
-                for row in writes.rows:
-                    if (destination.topic, row) in stubs:
-                        # Nothing is ever dropped unseen: without a place for it the worker stops.
-                        raise _stub_refused(self.source, destination, answer)
-                    if side.owns(destination.topic):
-                        side.stub(outputs, batch, causes.get(row), row, destination.topic, stage)
-                        stubs.add((destination.topic, row))
-                        continue
-                    message = f"Topic {destination.topic} refused the output: {answer}."
-                    causes[row] = BadRow(row, OUTPUT_REFUSED, message)
-                    side.dead_letter(outputs, batch, causes[row], stage)
-                    self.counters.dead_letters += 1
-                    self._work_together.meter.dead_letter(OUTPUT_REFUSED)
-
-    def _acknowledged(self, batch: RecordBatch, *, last: bool) -> None:
+    def _acknowledged(self) -> None:
         self._steps_acknowledged += 1
-        if last:
-            batch.complete()
-            self._around.on_release(self.source, batch.bytes)
         self.refresh_head()
 
     async def _finish_sending(self) -> None:
@@ -338,17 +301,4 @@ class PartitionTask:
         return group.set_read_to_end(self.source)
 
     def _has_unread(self) -> bool:
-        if self._queue or self._position < self.start.end:
-            return True
-        highwater = self._around.highwater(self.source)
-        return highwater is not None and self._position < highwater
-
-
-def _stub_refused(source: Partition, destination: Partition, answer: str) -> BrokerError:
-    return BrokerError(
-        "stub_refused",
-        f"Topic {destination.topic} refuses even the stub of a record of {source}: {answer}.",
-        f"Raise max.message.bytes of {destination.topic} to twice that of the input topic.",
-        topic=destination.topic,
-        partition=source.partition,
-    )
+        return bool(self._queue) or self._around.has_unread(self.source, self._position)

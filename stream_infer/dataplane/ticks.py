@@ -9,14 +9,14 @@ behind old data: after a replay of last year the wall's time says nothing about 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from stream_infer.dataplane.batch import Partition
-from stream_infer.dataplane.outputs import NO_HEADERS, Outputs
+from stream_infer.dataplane.outputs import NO_HEADERS, Outputs, Refused
 from stream_infer.dataplane.sender import SENDER_STOPPED
-from stream_infer.dataplane.senders import AssignmentSenders, PartitionSender
+from stream_infer.dataplane.senders import Senders, Sending
 from stream_infer.dataplane.task import PartitionTask
 from stream_infer.errors import BrokerError
 
@@ -26,7 +26,7 @@ TICK_SECONDS = 1.0
 """How often ticks are written at most, and how long a log must be idle before the first."""
 
 
-async def write_ticks(tasks: Mapping[Partition, PartitionTask], senders: AssignmentSenders) -> None:
+async def write_ticks(tasks: Mapping[Partition, PartitionTask], senders: Senders) -> None:
     """Write the ticks that are due; raise BrokerError when writing is forbidden."""
     due = [(partition, value) for partition, task in tasks.items() if (value := tick_of(task))]
     await asyncio.gather(*(_write(senders.of(p), p, value) for p, value in due))
@@ -41,14 +41,18 @@ def tick_of(task: PartitionTask) -> bytes | None:
     return task.stage.tick(task.state, clock_ms + round(idle_s * 1000))
 
 
-async def _write(sender: PartitionSender, partition: Partition, value: bytes) -> None:
+async def _write(sender: Sending, partition: Partition, value: bytes) -> None:
     outputs = Outputs()
     outputs.add(partition, None, value, NO_HEADERS, 0)
     try:
-        refused = await sender.deliver(outputs)
+        await sender.deliver(outputs, None, _give_up)
     except BrokerError as error:
+        # Given up with its partition, whose next owner writes the ticks.
         if error.code != SENDER_STOPPED:
             raise
-        return  # Given up with its partition, whose next owner writes the ticks.
-    for _, _, answer in refused:
-        log.warning("tick_refused", topic=partition.topic, cause=answer)
+
+
+def _give_up(refused: Sequence[Refused]) -> Outputs:
+    for destination, _, answer in refused:
+        log.warning("tick_refused", topic=destination.topic, cause=answer)
+    return Outputs()

@@ -33,7 +33,7 @@ from stream_infer.dataplane.fetching import (
     FETCH_PARTITION_BYTES,
     pace_fetches,
 )
-from stream_infer.dataplane.offsets import Committed, LogBounds
+from stream_infer.dataplane.offsets import NOTHING_READ, Committed, LogBounds, ReadTo
 from stream_infer.dataplane.plane import GROUP_MOVED_ON, DataPlane
 
 log = structlog.get_logger("stream_infer.dataplane")
@@ -44,6 +44,10 @@ class HasPlane(Protocol):
 
     plane: DataPlane
 
+
+MARKERS_SECONDS = 0.1
+"""How long a wait for records may last: one that only passed transaction markers brings none, and
+that the log was read to its end is known when it is over."""
 
 LEAVE_SECONDS_MAX = 10.0
 """How long a stopping worker tries to leave its group. After that the session expires."""
@@ -71,6 +75,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         # attributes that aiokafka reads when it starts its fetcher.
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         consumer._max_partition_fetch_bytes = FETCH_PARTITION_BYTES
+        # What a transaction that was aborted has written is nobody's event.
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def on_start(self) -> None:
@@ -141,6 +147,7 @@ class BatchConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._opening = asyncio.Lock()
+        self._taken_to: dict[TopicPartition, int | None] = {}
         super().__init__(*args, **options)
 
     @property
@@ -164,7 +171,7 @@ class BatchConsumer(driver.Consumer):
             await self.plane.wait_for_room()
             return
         generation = self.app.consumer_generation_id
-        fetched = await self._getmany(fetchable, timeout)
+        fetched = await self._getmany(fetchable, min(timeout, MARKERS_SECONDS))
         opened: dict[str, list[RecordBatch]] = {}
         for tp, records in fetched.items():
             if self.should_stop or not self._is_current(generation):
@@ -182,6 +189,7 @@ class BatchConsumer(driver.Consumer):
         for batches in opened.values():
             if batches:
                 yield self._batches_message(batches, generation)
+        self._note_taken(fetchable)
 
     def _is_current(self, generation: int) -> bool:
         return bool(self.flow_active and self.app.consumer_generation_id == generation)
@@ -242,14 +250,26 @@ class BatchConsumer(driver.Consumer):
         thread = self._thread
         return thread.thread_loop if thread._consumer is not None else None
 
-    def end_of_log(self, partition: Partition) -> int | None:
-        """Return the end of a partition's log as the last fetch told it, None if not known."""
+    def read_to(self, partition: Partition) -> ReadTo:
+        """Return how far the records that were handed out go, and where the log ends."""
         consumer = self._thread._consumer
         tp = TopicPartition(*partition)
         if consumer is None or tp not in consumer.assignment():
-            return None
-        end: int | None = consumer.highwater(tp)
-        return end
+            return NOTHING_READ
+        return ReadTo(self._taken_to.get(tp), consumer.last_stable_offset(tp))
+
+    def _note_taken(self, partitions: Iterable[TP]) -> None:
+        """Note how far the client has read, now that what it read is handed out.
+
+        Asked for later, it may have read more, which is then on its way from its thread.
+        """
+        consumer = self._thread._consumer
+        subscription = None if consumer is None else consumer._subscription.subscription
+        if subscription is None or subscription.assignment is None:
+            return
+        for tp in partitions:
+            if tp in subscription.assignment.tps:
+                self._taken_to[tp] = subscription.assignment.state_value(tp)._position
 
     # -- the life of an assignment ----------------------------------------------------
 
@@ -279,6 +299,7 @@ class BatchConsumer(driver.Consumer):
         thread = self._thread
         committed = await thread.call_thread(thread.commit_points, readable)
         bounds = await thread.call_thread(thread.log_bounds, readable)
+        self._taken_to.clear()
         starts = self.plane.decide_starts(committed, bounds)
         first_commits = {
             partition: (start.position, self.plane.metadata(partition, start))

@@ -1,39 +1,41 @@
-"""Only what is complete, without a hole before it, may be committed."""
+"""Only what is complete, up to an offset, may be committed."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stream_infer.dataplane.ranges import PartitionRanges
 
 
-def test_nothing_is_committable_before_a_range_is_complete() -> None:
+def test_nothing_is_committable_before_anything_is_complete() -> None:
     ranges = PartitionRanges(100)
     ranges.open(100, 104)
     assert ranges.committable() is None
 
 
-def test_a_hole_holds_back_every_later_range() -> None:
+def test_a_part_of_a_batch_may_be_complete_and_holds_its_bytes_until_all_of_it_is() -> None:
     ranges = PartitionRanges(0)
-    first, second = ranges.open(0, 0), ranges.open(1, 9)
-    second.complete()
-    assert ranges.committable() is None
-    first.complete()
+    ranges.open(0, 4, size=50)
+    ranges.open(5, 9, size=60)
+    assert ranges.complete_to(3) == 0
+    assert ranges.committable() == 3
+    assert ranges.complete_to(5) == 50
+    assert ranges.complete_to(10) == 60
     assert ranges.committable() == 10
 
 
-def test_offsets_that_were_never_delivered_are_covered_by_the_next_range() -> None:
+def test_one_offset_may_complete_several_batches_and_what_is_between_them() -> None:
     ranges = PartitionRanges(0)
-    ranges.open(0, 9).complete()
-    ranges.open(11, 20).complete()  # offset 10 was a transaction marker
+    ranges.open(0, 9, size=1)
+    ranges.open(11, 20, size=2)  # offset 10 was a transaction marker
+    assert ranges.complete_to(21) == 3
     assert ranges.committable() == 21
 
 
 def test_an_offset_is_offered_again_until_it_is_known_to_be_committed() -> None:
     ranges = PartitionRanges(0)
-    ranges.open(0, 4).complete()
+    ranges.open(0, 4)
+    ranges.complete_to(5)
     assert ranges.committable() == 5
     assert ranges.committable() == 5
     ranges.note_committed(5)
@@ -47,20 +49,10 @@ def test_delivering_an_offset_twice_is_refused() -> None:
         ranges.open(9, 12)
 
 
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=20), st.data())
-def test_committable_is_always_the_end_of_the_longest_complete_prefix(
-    sizes: list[int], data: st.DataObject
-) -> None:
+@pytest.mark.parametrize("offset", [2, 6], ids=["it went further before", "it was not handed out"])
+def test_an_offset_that_cannot_be_complete_is_refused(offset: int) -> None:
     ranges = PartitionRanges(0)
-    opened, position = [], 0
-    for size in sizes:
-        opened.append(ranges.open(position, position + size - 1))
-        position += size
-    done = [False] * len(opened)
-    for index in data.draw(st.permutations(range(len(opened)))):
-        opened[index].complete()
-        done[index] = True
-        prefix = done.index(False) if False in done else len(done)
-        expected = sum(sizes[:prefix])
-        assert (ranges.committable() or 0) == expected
-        assert ranges.in_flight == len(opened) - sum(done)
+    ranges.open(0, 4)
+    ranges.complete_to(3)
+    with pytest.raises(ValueError, match=r"not within 3\.\.5"):
+        ranges.complete_to(offset)

@@ -139,13 +139,21 @@ def test_slices_of_a_batch_hold_each_row_once_and_its_bad_rows_once() -> None:
     assert parts[1].columns.source_offset.tolist() == [102, 103]
 
 
-def test_merged_batches_are_one_batch_that_completes_all_their_ranges() -> None:
+def test_a_slice_takes_the_bad_records_before_the_next_good_one() -> None:
+    """What a slice writes, and the offset up to which it goes, are the same records."""
+    good = transaction()
+    [read] = reader().read([batch(b"w", good, b"x", good, good, b"y", b"z")])
+    parts = [read.slice(start, end) for start, end in ((0, 1), (1, 2), (2, 3))]
+    assert [[bad.row for bad in part.bad] for part in parts] == [[0, 2], [], [5, 6]]
+    assert [read.offset_after(end) for end in (1, 2, 3)] == [103, 104, 107]
+
+
+def test_merged_batches_are_one_batch_of_their_assignment() -> None:
     ranges = PartitionRanges(100)
-    first = RecordBatch(SOURCE, [Fetched(100, b"a")], [ranges.open(100, 100)])
-    second = RecordBatch(SOURCE, [Fetched(101, None), Fetched(105, b"b")], [ranges.open(101, 105)])
+    first = RecordBatch(SOURCE, [Fetched(100, b"a")], ranges)
+    second = RecordBatch(SOURCE, [Fetched(101, None), Fetched(105, b"b")], ranges)
     merged = merge([first, second])
     assert merged.values == [b"a", None, b"b"]
     assert np.array_equal(merged.offsets(), [100, 101, 105])
     assert merged.bytes == first.bytes + second.bytes
-    merged.complete()
-    assert ranges.committable() == 106
+    assert merged.ranges is ranges

@@ -11,9 +11,9 @@ import structlog
 from stream_infer.dataplane import ticks
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.sender import SENDER_STOPPED
-from stream_infer.dataplane.senders import AssignmentSenders
 from stream_infer.dataplane.ticks import write_ticks
 from stream_infer.errors import BrokerError
+from support.dataplane import assigned, senders_on
 from support.fake_kafka import FakeSender
 
 LOGS = [Partition("alert-candidates", 0), Partition("alert-candidates", 1)]
@@ -25,10 +25,9 @@ def write(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeSender], Any]:
     monkeypatch.setattr(ticks, "tick_of", lambda task: task)
 
     def run(sender: FakeSender) -> Any:
-        make: Any = lambda _name: sender  # noqa: E731 - stands in for one kind of sender
-        senders = AssignmentSenders(LOGS, {LOGS[0].topic: "alerts"}, make)
+        about = assigned(dict.fromkeys(LOGS, 7), lambda *_done: pytest.fail("no input is done"))
         due: Any = {LOGS[0]: None, LOGS[1]: b"tick"}
-        return write_ticks(due, senders)
+        return write_ticks(due, senders_on(about, sender))
 
     return run
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages
 from stream_infer.dataplane.plane import DataPlane
+from stream_infer.dataplane.senders import Assigned, AtLeastOnceSenders
 from stream_infer.dataplane.stage import FeatureStage, Stage
 from stream_infer.dataplane.surroundings import Surroundings
 from stream_infer.features.plan import compile_plan
@@ -76,20 +77,37 @@ class FakeLog:
 
 
 class Around:
-    """What a task needs from outside, with the sizes that it gave back."""
+    """What a task needs from outside."""
 
     def __init__(self, log: FakeLog | None = None) -> None:
         self.log = log or FakeLog(0)
-        self.released: list[int] = []
         self.surroundings = Surroundings(
             replay=self.log.replay,
-            on_release=lambda _source, size: self.released.append(size),
             on_progress=lambda: None,
             wait_progress=lambda: asyncio.sleep(0),
             seconds=lambda: 0.0,
-            highwater=lambda _source: None,
+            has_unread=lambda _source, _position: False,
             is_restoring=lambda: False,
         )
+
+
+def assigned(
+    positions: Mapping[Partition, int], done: Callable[[Partition, int], None]
+) -> Assigned:
+    """Return what senders need to know of partitions that start at these positions."""
+    return Assigned(
+        positions=positions,
+        names=dict.fromkeys((partition.topic for partition in positions), "stage"),
+        metadata=lambda _partition: "",
+        done=done,
+        committed=lambda _offsets: None,
+    )
+
+
+def senders_on(about: Assigned, sender: FakeSender) -> AtLeastOnceSenders:
+    """Return senders that all write by one."""
+    make: Any = lambda _name: sender  # noqa: E731 - stands in for a sender of another class
+    return AtLeastOnceSenders(about, make)
 
 
 class PlaneOnFakes:
@@ -104,7 +122,7 @@ class PlaneOnFakes:
         self.plane = DataPlane(
             SETTINGS,
             replay=log.replay,
-            make_sender=lambda _stage: self.sender,  # type: ignore[arg-type,return-value]
+            make_senders=lambda assigned: senders_on(assigned, self.sender),
             on_failure=self._failed,
         )
         self.plane.open_stages([customer_stage()])
