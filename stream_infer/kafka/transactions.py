@@ -1,0 +1,308 @@
+"""A transactional producer whose commits the consumer group can refuse (KIP-447).
+
+aiokafka fences a producer by its transactional id alone: it speaks TxnOffsetCommit v0, which does
+not say which member of which generation commits. With one producer for many input partitions that
+is not enough, since the partitions move and the producer stays. `GroupTransactionalProducer` sends
+TxnOffsetCommit v3, so that the group's coordinator refuses what comes from a generation that is
+over, and keeps the transaction such that it can be aborted then.
+
+Three more things differ from aiokafka:
+
+- a refused offset commit leaves the transaction open for `abort_transaction`. aiokafka ends the
+  producer for good instead; and after its own "abortable" errors its abort forgets what is in the
+  transaction and tells Kafka nothing, so that the next commit would publish the aborted records;
+- what follows a commit at once is repeated after 3 ms while Kafka still writes the markers of that
+  commit, not after 20 or 100;
+- `drop` closes without waiting for answers that may never come.
+
+Private names of aiokafka 0.14 (the version is pinned) that this module relies on:
+
+    AIOKafkaProducer   ._sender ._txn_manager ._message_accumulator ._request_timeout_ms
+    Sender             ._txn_manager ._find_coordinator ._coordinator_dead
+                       ._do_add_partitions_to_txn ._do_add_offsets_to_txn ._do_txn_offset_commit
+    handlers of it     ._sender ._default_backoff ._offsets ._group_id, create_request,
+                       handle_response, handle_error
+    TransactionManager ._pending_txn_offsets (group, offsets, future), offset_committed
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka import errors as kafka_errors
+from aiokafka.client import CoordinationType
+from aiokafka.producer import sender as client
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from stream_infer.errors import BrokerError
+from stream_infer.kafka.transaction_requests import TxnOffsetCommit
+
+MARKERS_BACKOFF_S = 0.003
+"""Between a commit and the next transaction, while Kafka writes the markers of the first."""
+
+DROP_SECONDS_MAX = 1.0
+"""For each of the two steps of dropping a producer; nothing depends on how they end."""
+
+NONE = 0
+CONCURRENT_TRANSACTIONS = 51
+
+_GROUP_MOVED_ON = {
+    22: "ILLEGAL_GENERATION",
+    25: "UNKNOWN_MEMBER_ID",
+    27: "REBALANCE_IN_PROGRESS",
+    82: "FENCED_INSTANCE_ID",
+}
+_COORDINATOR_MOVED = {7, 15, 16}  # timed out, coordinator not available, not the coordinator
+_AGAIN = {3, 14, CONCURRENT_TRANSACTIONS}  # topic not known (yet), group is loading, still ending
+_FENCED = {47, 90}  # INVALID_PRODUCER_EPOCH, PRODUCER_FENCED
+
+
+class GroupMember(NamedTuple):
+    """Who commits: a member of a generation of a consumer group.
+
+    group_id       of the consumer group
+    generation_id  of its current assignment; below 0 where it has none
+    member_id      that the coordinator gave it; empty where it gave none
+    instance_id    of a static member, None of others
+    """
+
+    group_id: str
+    generation_id: int
+    member_id: str
+    instance_id: str | None = None
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether it belongs to a generation at all."""
+        return self.generation_id >= 0 and bool(self.member_id)
+
+
+class GroupMovedOnError(BrokerError):
+    """The group takes no more commits of this member's generation. The transaction can be aborted.
+
+    details  group, generation, member and Kafka's answer
+    """
+
+    def __init__(self, member: GroupMember, answer: str) -> None:
+        super().__init__(
+            "group_moved_on",
+            f"Group {member.group_id!r} refuses a commit of generation {member.generation_id}:"
+            f" {answer}.",
+            "Nothing is lost: whoever owns the partitions now goes on from the last commit.",
+            group=member.group_id,
+            generation=member.generation_id,
+            member=member.member_id,
+            answer=answer,
+        )
+
+
+class GroupTransactionalProducer(AIOKafkaProducer):  # type: ignore[misc] # aiokafka has no types
+    """A transactional producer that commits offsets as a member of a group.
+
+    Takes what `AIOKafkaProducer` takes; `transactional_id` is required. Needs Kafka 2.5 or later.
+    """
+
+    def __init__(self, *, transactional_id: str, **options: Any) -> None:
+        super().__init__(transactional_id=transactional_id, **options)
+        self.transactional_id = transactional_id
+        self._must_abort = False
+        self._sender: _GroupSender = _GroupSender(
+            self.client,
+            acks=-1,
+            txn_manager=self._txn_manager,
+            message_accumulator=self._message_accumulator,
+            retry_backoff_ms=options.get("retry_backoff_ms", 100),
+            request_timeout_ms=self._request_timeout_ms,
+        )
+
+    async def send_offsets(
+        self, offsets: Mapping[TopicPartition, tuple[int, str]], member: GroupMember
+    ) -> None:
+        """Put offsets, each with its metadata, into the open transaction.
+
+        A coordinator that has moved, loads or is busy is asked again, without an end: bound it.
+        Raises GroupMovedOnError when the member's generation is over, another KafkaError when
+        Kafka refuses otherwise; either way the transaction can only be aborted. ProducerFenced
+        and its like, after which this producer is of no use.
+        """
+        if not member.is_joined:
+            # Kafka lets a commit without a generation pass, as one of a client that knows none.
+            self._must_abort = True
+            raise GroupMovedOnError(member, "this process is no member of it now")
+        self._sender.member = member
+        try:
+            await self.send_offsets_to_transaction(
+                {TopicPartition(*tp): OffsetAndMetadata(*found) for tp, found in offsets.items()},
+                member.group_id,
+            )
+        except BaseException:
+            self._must_abort = True
+            raise
+
+    async def begin_transaction(self) -> None:
+        """Begin a transaction; Kafka hears of it with the first record or offset."""
+        self._must_abort = False
+        await super().begin_transaction()
+
+    async def commit_transaction(self) -> None:
+        """Commit. Look at every answer to what was sent before: the client does not.
+
+        After any error but IllegalOperation it is not known whether it was committed.
+        """
+        if self._must_abort:
+            raise kafka_errors.IllegalOperation("The offsets are not in: abort the transaction.")
+        await super().commit_transaction()
+
+    async def drop(self) -> None:
+        """Close without ending the transaction, waiting for no answer. Safe to repeat.
+
+        What is open is aborted by the start of the next producer of the same id, or by Kafka
+        when the transaction time-out is over.
+        """
+        with suppress(kafka_errors.KafkaError, TimeoutError):
+            # An idempotent producer repeats a batch for as long as it lives, and `stop` waits for
+            # that, so what sends is closed first.
+            await asyncio.wait_for(self._sender.close(), DROP_SECONDS_MAX)
+        # `stop` leaves a task behind that waits for the answers.
+        self._message_accumulator.fail_all(kafka_errors.ProducerClosed())
+        with suppress(kafka_errors.KafkaError, TimeoutError):
+            await asyncio.wait_for(self.stop(), DROP_SECONDS_MAX)
+        waiter = self._txn_manager.wait_for_transaction_end()
+        if waiter is not None and waiter.done() and not waiter.cancelled():
+            waiter.exception()  # else the loop complains that nobody looked at it
+
+
+class _GroupSender(client.Sender):  # type: ignore[misc] # as above
+    """The part of the producer that talks to coordinators.
+
+    member  in whose name offsets are committed, set before they are
+    """
+
+    member: GroupMember
+
+    async def _do_add_partitions_to_txn(self, tps: Any) -> Any:
+        node = await self._find_coordinator(
+            CoordinationType.TRANSACTION, self._txn_manager.transactional_id
+        )
+        return await _AddPartitions(self, tps).do(node)
+
+    async def _do_add_offsets_to_txn(self, group_id: str) -> Any:
+        node = await self._find_coordinator(
+            CoordinationType.TRANSACTION, self._txn_manager.transactional_id
+        )
+        return await _AddOffsets(self, group_id).do(node)
+
+    async def _do_txn_offset_commit(self, offsets: Any, group_id: str) -> None:
+        if not offsets:
+            return
+        try:
+            node = await self._find_coordinator(CoordinationType.GROUP, group_id)
+        except kafka_errors.GroupAuthorizationFailedError as error:
+            _refuse_offsets(self._txn_manager, error)
+            return
+        await _CommitOffsets(self, offsets, group_id).do(node)
+
+
+class _AddPartitions(client.AddPartitionsToTxnHandler):  # type: ignore[misc] # as above
+    def handle_response(self, response: Any) -> float | None:
+        backoff_s: float | None = super().handle_response(response)
+        return MARKERS_BACKOFF_S if backoff_s == client.BACKOFF_OVERRIDE else backoff_s
+
+
+class _AddOffsets(client.AddOffsetsToTxnHandler):  # type: ignore[misc] # as above
+    def handle_response(self, response: Any) -> float | None:
+        if response.error_code == CONCURRENT_TRANSACTIONS:
+            return MARKERS_BACKOFF_S
+        if kafka_errors.for_code(response.error_code) is kafka_errors.GroupAuthorizationFailedError:
+            _refuse_offsets(
+                self._sender._txn_manager,
+                kafka_errors.GroupAuthorizationFailedError(self._group_id),
+            )
+            return None
+        backoff_s: float | None = super().handle_response(response)
+        return backoff_s
+
+
+class _CommitOffsets(client.TxnOffsetCommitHandler):  # type: ignore[misc] # as above
+    def create_request(self) -> TxnOffsetCommit:
+        manager = self._sender._txn_manager
+        by_topic: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        for tp, found in sorted(self._offsets.items()):
+            by_topic[tp.topic].append((tp.partition, found.offset, -1, found.metadata, {}))
+        member = self._sender.member
+        return TxnOffsetCommit(
+            transactional_id=manager.transactional_id,
+            group_id=self._group_id,
+            producer_id=manager.producer_id,
+            producer_epoch=manager.producer_epoch,
+            generation_id=member.generation_id,
+            member_id=member.member_id,
+            group_instance_id=member.instance_id,
+            topics=[(topic, partitions, {}) for topic, partitions in by_topic.items()],
+            tags={},
+        )
+
+    def handle_response(self, response: Any) -> float | None:
+        manager = self._sender._txn_manager
+        answers = {
+            TopicPartition(topic, partition): code
+            for topic, partitions, _ in response.errors
+            for partition, code, _ in partitions
+        }
+        reaction = _reaction(set(answers.values()), self._sender.member)
+        if reaction.fatal is not None:
+            raise reaction.fatal
+        if reaction.refusal is not None:
+            _refuse_offsets(manager, reaction.refusal)
+            return None
+        if reaction.is_coordinator_dead:
+            self._sender._coordinator_dead(CoordinationType.GROUP)
+        for tp, code in answers.items():
+            if code == NONE:
+                manager.offset_committed(tp, self._offsets[tp].offset, self._group_id)
+        backoff_s: float = self._default_backoff
+        return backoff_s if reaction.again else None
+
+
+@dataclass(frozen=True)
+class _Reaction:
+    """What follows from the answers to an offset commit.
+
+    fatal    ends the producer
+    refusal  the transaction is to be aborted
+    again    what was not taken is sent again
+    """
+
+    fatal: Exception | None = None
+    refusal: Exception | None = None
+    again: bool = False
+    is_coordinator_dead: bool = False
+
+
+def _reaction(codes: set[int], member: GroupMember) -> _Reaction:
+    """Return what to do when the partitions of an offset commit got these answers."""
+    if codes & _FENCED:
+        return _Reaction(fatal=kafka_errors.ProducerFenced())
+    refused = codes - {NONE} - _AGAIN - _COORDINATOR_MOVED
+    if moved := refused & _GROUP_MOVED_ON.keys():
+        return _Reaction(refusal=GroupMovedOnError(member, _GROUP_MOVED_ON[min(moved)]))
+    if refused:
+        code = min(refused)
+        return _Reaction(refusal=kafka_errors.for_code(code)(f"code {code}"))
+    return _Reaction(
+        again=bool(codes - {NONE}), is_coordinator_dead=bool(codes & _COORDINATOR_MOVED)
+    )
+
+
+def _refuse_offsets(manager: Any, error: Exception) -> None:
+    """Fail what waits for its offsets, and leave the transaction as it is for the abort."""
+    while manager._pending_txn_offsets:
+        _, _, waiting = manager._pending_txn_offsets.popleft()
+        if not waiting.done():
+            waiting.set_exception(error)
