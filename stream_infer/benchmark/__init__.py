@@ -3,10 +3,13 @@
 cores       which processes run where
 pipelines   what is measured
 models      models of the size that benchmarks name, made once
+alerting    how much of a load alerts
 load        events and labels, written before or while a worker reads
 subject     a process under measurement: a worker, or a baseline
+scenarios   a pipeline with its model
+ground      topics, files and processes of a run
 throughput  outputs a second, sampled from the ends of the output's log
 latency     from the append of an input record to the append of its output
 spread      repeated figures and their ratio to the baseline's
-session     joins these: one broker, one load, many runs
+session     joins these: prepared loads, runs, figures
 """

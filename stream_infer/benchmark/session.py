@@ -1,23 +1,23 @@
 """A session of measurements: one broker, prepared loads, runs of workers and baselines.
 
 In every repeat the worker and each baseline run one after the other over the same
-events, so that what else the machine does meets them alike. Each run is a consumer
-group and an output topic of its own, deleted afterwards.
+events, so that what else the machine does meets them alike.
 """
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from stream_infer.benchmark import pipelines
+from stream_infer.benchmark.alerting import alerting_model, alerting_percent
 from stream_infer.benchmark.cores import Cores, pinned
+from stream_infer.benchmark.ground import WORKER, Ground
 from stream_infer.benchmark.latency import (
     WARM_S,
     Latency,
@@ -32,91 +32,30 @@ from stream_infer.benchmark.latency import (
     wait_for_outputs,
 )
 from stream_infer.benchmark.load import Load, reading_load, single_load, two_stage_load
-from stream_infer.benchmark.models import ModelKind, bench_model
-from stream_infer.benchmark.spread import Figure, collect
-from stream_infer.benchmark.subject import (
-    BASELINES,
-    Subject,
-    Usage,
-    baseline_command,
-    help_command,
-    worker_command,
+from stream_infer.benchmark.models import ModelKind
+from stream_infer.benchmark.scenarios import (
+    Scenario,
+    alerting_scenario,
+    single_scenario,
+    traffic_scenario,
+    two_stage_scenario,
 )
+from stream_infer.benchmark.spread import Figure, collect
+from stream_infer.benchmark.subject import BASELINES, Subject, Usage, help_command
 from stream_infer.benchmark.throughput import Throughput, throughput, watch_outputs
 from stream_infer.kafka.connection import Connection
-from stream_infer.kafka.topics import administration, create_specs, pipeline_topics, read_topics
-from stream_infer.models.ready import ready_model_dir
 from stream_infer.pipeline import Pipeline
 
-PARTITIONS = 4
 HELP_RUNS = 10
 LATENCY_RATE = 2_000
 LATENCY_S = 20.0
 CITY_RATE = 5_000
-CITY_GATHER_MS = 10
-"""Sensors report each minute: a hundredth of a second more does not matter, processor time does."""
 MEMORY_EVENTS_MIN = 1_000_000
-OUTPUT_ROLES = {"internal", "scored", "alerts", "lists", "dead-letters", "late-events"}
-WORKER = "worker"
 LOOP = "aiokafka_loop"
 BASELINE_SECONDS_MAX = {LOOP: 60.0, "plain_faust": 12.0}
 """A baseline's measured time: the slow ones are stopped before they have read everything."""
 
 Show = Callable[[str, int, int | None], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    """What is run: which pipeline with which model, and what people call it.
-
-    maker  name of a function of `benchmark.pipelines`
-    model  folder of the worker's model
-    loop   folder of the baselines' model: one stage with 15 features
-    gather_ms  setting of the worker, None for its default
-    """
-
-    name: str
-    maker: str
-    model: Path
-    loop: Path
-    gather_ms: int | None = None
-
-    def pipeline(self, run: str, source: str) -> Pipeline:
-        """Return the pipeline of a run."""
-        made: Pipeline = getattr(pipelines, self.maker)(run, source)
-        return made
-
-
-def single_scenario(kind: ModelKind) -> Scenario:
-    """Return the one-stage scenario with one kind of model."""
-    model = bench_model(kind)
-    return Scenario(name=f"single stage, {kind}", maker="single_stage", model=model, loop=model)
-
-
-def two_stage_scenario() -> Scenario:
-    """Return the fraud pipeline with the model that ships."""
-    return Scenario(
-        name="two stages",
-        maker="two_stage",
-        model=ready_model_dir("fraud"),
-        loop=bench_model("trees"),
-    )
-
-
-def alerting_scenario() -> Scenario:
-    """Return the fraud pipeline with its alerts."""
-    return replace(two_stage_scenario(), name="two stages and alerts", maker="two_stage_alerts")
-
-
-def traffic_scenario(sensors: Literal["road", "city"]) -> Scenario:
-    """Return the traffic pipeline with the model that ships, for a road or a city."""
-    return Scenario(
-        name=f"traffic, {sensors}",
-        maker=f"traffic_{sensors}",
-        model=ready_model_dir("traffic"),
-        loop=bench_model("trees"),
-        gather_ms=CITY_GATHER_MS if sensors == "city" else None,
-    )
 
 
 class Session:
@@ -142,13 +81,10 @@ class Session:
     ) -> None:
         self._connection = connection
         self._cores = cores
-        self._folder = folder
         self._repeat = repeat
         self._baselines = [name for name in baselines if (BASELINES / f"{name}.py").exists()]
         self._show = show
-        self._runs = 0
-        # Groups and topics of two sessions on one broker must differ.
-        self._prefix = f"bench-{time.time_ns() // 1_000_000:x}"
+        self._ground = Ground(connection, cores, folder)
 
     # -- throughput and memory ------------------------------------------------------------
 
@@ -166,16 +102,31 @@ class Session:
         return await self._throughput(traffic_scenario("road"), load, baselines=False)
 
     async def alerts(self, events: int) -> list[Figure]:
-        """Measure the fraud pipeline with its alerts and, as its baseline, without them."""
+        """Measure the fraud pipeline with its alerts and, as its baseline, without them.
+
+        About one event in a thousand alerts; how many did is a figure of its own.
+        """
         load = two_stage_load(events)
-        scenarios = {WORKER: alerting_scenario(), "without": two_stage_scenario()}
+        self._show("thresholds of this load", 0, None)
+        ready = alerting_scenario()
+        model = await asyncio.to_thread(alerting_model, load, ready.model, self._ground.folder)
+        beside = replace(two_stage_scenario(), model=model)
+        scenarios = {WORKER: replace(ready, model=model), "without": beside}
         runs: dict[str, list[Throughput]] = {name: [] for name in scenarios}
-        async with self._source(scenarios[WORKER]) as source:
+        shares: list[float | None] = []
+        async with self._ground.source(ready) as source:
             await load.send(self._connection, source, self._written(load))
             for _ in range(self._repeat):
                 for name, done in runs.items():
-                    done.append(await self._run(WORKER, scenarios[name], source, load))
-        return _throughput_figures(scenarios[WORKER].name, runs, load.expected)
+                    scenario = scenarios[name]
+                    async with self._ground.subject(WORKER, scenario, source) as (subject, made):
+                        done.append(await self._watched(name, scenario, subject, made, load))
+                        if made.alerts is not None:
+                            shares.append(await alerting_percent(self._connection, made, load))
+        return [
+            *_throughput_figures(ready.name, runs, load.expected),
+            collect(f"{ready.name}, events that alert", "%", shares),
+        ]
 
     def _written(self, load: Load) -> Callable[[int], None]:
         return lambda done: self._show("events written", done, load.rows)
@@ -185,7 +136,7 @@ class Session:
     ) -> list[Figure]:
         beside = self._baselines if baselines else []
         runs: dict[str, list[Throughput]] = {name: [] for name in (WORKER, *beside)}
-        async with self._source(scenario) as source:
+        async with self._ground.source(scenario) as source:
             await load.send(self._connection, source, self._written(load))
             for _ in range(self._repeat):
                 for name, done in runs.items():
@@ -193,18 +144,25 @@ class Session:
         return _throughput_figures(scenario.name, runs, load.expected)
 
     async def _run(self, name: str, scenario: Scenario, source: str, load: Load) -> Throughput:
+        async with self._ground.subject(name, scenario, source) as (subject, pipeline):
+            return await self._watched(name, scenario, subject, pipeline, load)
+
+    async def _watched(
+        self, name: str, scenario: Scenario, subject: Subject, pipeline: Pipeline, load: Load
+    ) -> Throughput:
+        """Return the figures of a process that runs."""
         expected = load.expected
-        async with self._subject(name, scenario, source) as (subject, output):
-            samples = await watch_outputs(
-                self._connection,
-                output,
-                expected,
-                subject,
-                seconds_max=BASELINE_SECONDS_MAX.get(name, 120.0),
-                show=lambda done: self._show(f"{scenario.name}: {name}", done, expected),
-            )
+        samples = await watch_outputs(
+            self._connection,
+            pipeline.scored,
+            expected,
+            subject,
+            seconds_max=BASELINE_SECONDS_MAX.get(name, 120.0),
+            show=lambda done: self._show(f"{scenario.name}: {name}", done, expected),
+        )
         # A baseline of one stage needs no first half: it is warm as soon as it runs.
-        return throughput(samples, load.measured if name == WORKER else min(0.2, load.measured))
+        warm = min(0.2, load.measured) if name in BASELINE_SECONDS_MAX else load.measured
+        return throughput(samples, warm)
 
     # -- latency ----------------------------------------------------------------------------
 
@@ -262,24 +220,24 @@ class Session:
         """Return latencies, and the share of a core that the subject used, in percent."""
         self._show(f"{scenario.name}, {rate:,}/s: {name}", 0, None)
         async with (
-            self._source(scenario) as source,
-            self._subject(name, scenario, source) as (subject, output),
+            self._ground.source(scenario) as source,
+            self._ground.subject(name, scenario, source) as (subject, pipeline),
         ):
             begun: list[tuple[float, Usage | None]] = []
 
             async def ready() -> bool:
                 subject.check()
-                if await count_records(self._connection, output) == 0:
+                if await count_records(self._connection, pipeline.scored) == 0:
                     return False
                 begun.append((time.monotonic(), subject.usage()))
                 return True
 
             paced = await PacedProducer(self._connection, source).run(rows, rate, ready)
             share = _share(begun[-1], (time.monotonic(), subject.usage()))
-            await wait_for_outputs(self._connection, output, len(rows), subject)
+            await wait_for_outputs(self._connection, pipeline.scored, len(rows), subject)
             sent = await append_times(self._connection, source)
             order = await append_order(self._connection, source)
-            written = await append_times(self._connection, output)
+            written = await append_times(self._connection, pipeline.scored)
         warm = len(rows) - paced + int(min(WARM_S * rate, paced / 4))
         return latency(sent, written, set(order[warm:])), share
 
@@ -298,70 +256,6 @@ class Session:
                 times.append((time.perf_counter() - started) * 1000)
             medians.append(statistics.median(times))
         return [collect("--help", "ms", medians)]
-
-    # -- topics and processes ----------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _source(self, scenario: Scenario) -> AsyncIterator[str]:
-        """Make an input topic, and the labels' where the pipeline has them."""
-        self._runs += 1
-        source = f"{self._prefix}-input-{self._runs}"
-        names = await self._create(scenario.pipeline("unused", source), {"input", "labels"})
-        try:
-            yield source
-        finally:
-            await self._delete(names)
-
-    @asynccontextmanager
-    async def _subject(
-        self, name: str, scenario: Scenario, source: str
-    ) -> AsyncIterator[tuple[Subject, str]]:
-        """Make a run's topics and start its process; yields it and its output topic."""
-        self._runs += 1
-        run = f"{self._prefix}-{self._runs}"
-        pipeline = scenario.pipeline(run, source)
-        names = await self._create(pipeline, OUTPUT_ROLES)
-        bootstrap = self._connection.bootstrap
-        if name == WORKER:
-            file = pipelines.write_pipeline_file(self._folder, scenario.maker, run, source)
-            command = worker_command(file, scenario.model, bootstrap, self._config(scenario))
-        else:
-            command = baseline_command(
-                f"{name}.py", source, pipeline.scored, run, scenario.loop, bootstrap
-            )
-        try:
-            with Subject(
-                name, command, self._cores.subject, self._folder / f"{run}.log"
-            ) as subject:
-                yield subject, pipeline.scored
-        finally:
-            await self._delete([topic for topic in names if topic.startswith(run)])
-
-    def _config(self, scenario: Scenario) -> Path | None:
-        """Write the settings in which a scenario differs from the defaults."""
-        if scenario.gather_ms is None:
-            return None
-        path = self._folder / f"{scenario.maker}.toml"
-        path.write_text(f"[worker]\ngather_ms = {scenario.gather_ms}\n")
-        return path
-
-    async def _create(self, pipeline: Pipeline, roles: set[str]) -> list[str]:
-        """Create the pipeline's topics of these roles; their records carry append times."""
-        specs = [spec for spec in pipeline_topics(pipeline, PARTITIONS) if spec.role in roles]
-        existing = await read_topics(self._connection, [spec.name for spec in specs])
-        append_time = {"message.timestamp.type": "LogAppendTime"}
-        missing = [
-            replace(spec, config=spec.config | append_time)
-            for spec in specs
-            if spec.name not in existing
-        ]
-        await create_specs(self._connection, missing)
-        return [spec.name for spec in missing]
-
-    async def _delete(self, names: list[str]) -> None:
-        if names:
-            async with administration(self._connection) as client:
-                await client.delete_topics(names)
 
 
 def _share(begin: tuple[float, Usage | None], end: tuple[float, Usage | None]) -> float | None:

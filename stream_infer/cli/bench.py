@@ -116,11 +116,8 @@ async def _measure(
     session: Session, what: str, kinds: tuple[str, ...], events: int, seconds: float
 ) -> list[Figure]:
     from stream_infer.benchmark.models import MODEL_KINDS
-    from stream_infer.benchmark.session import (
-        MEMORY_EVENTS_MIN,
-        single_scenario,
-        two_stage_scenario,
-    )
+    from stream_infer.benchmark.scenarios import single_scenario, two_stage_scenario
+    from stream_infer.benchmark.session import MEMORY_EVENTS_MIN
 
     models = [kind for kind in MODEL_KINDS if kind in kinds]
     figures: list[Figure] = []

@@ -50,6 +50,21 @@ def test_a_short_latency_run_finds_an_output_for_every_event_of_both_stages(
         assert found[f"{name}, 2,000/s, no output in time"]["worker"]["values"] == [0]
 
 
+def test_the_alerts_bench_says_how_many_events_alert_beside_what_they_cost(
+    kafka: str, tmp_path: Path
+) -> None:
+    ran = run_command(
+        "bench", "alerts", "--events", 20_000, "--repeat", 1,
+        "--bootstrap", kafka, "--keep", tmp_path, "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err + ran.out
+    found = figures_of(ran.json)
+    assert list(found["two stages and alerts"]["baselines"]) == ["without"]
+    # 8 of the 8,000 that are measured; customers of different partitions meet at terminals.
+    [percent] = found["two stages and alerts, events that alert"]["worker"]["values"]
+    assert 0.05 <= percent <= 0.2
+
+
 def test_a_process_that_ends_is_named_with_what_it_said(tmp_path: Path) -> None:
     command = ["/bin/sh", "-c", "echo the reason; exit 3"]
     with Subject("baseline", command, None, tmp_path / "log") as subject:

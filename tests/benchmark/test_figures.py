@@ -1,13 +1,43 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from stream_infer.benchmark.alerting import alerting_model, alerting_threshold
 from stream_infer.benchmark.latency import latency
 from stream_infer.benchmark.load import LABEL_DELAY_MS, PRESSED_MS, single_load, two_stage_load
+from stream_infer.benchmark.pipelines import two_stage
 from stream_infer.benchmark.spread import collect, text_of
 from stream_infer.benchmark.subject import Usage
 from stream_infer.benchmark.throughput import Sample, throughput
+from stream_infer.features.plan import compile_plan
+from stream_infer.features.table import compute_features
+from stream_infer.models.ready import ready_model_dir
+from stream_infer.scoring.session import Scorer
+from stream_infer.simulators.records import label_columns, transaction_columns
+
+
+def test_a_thousandth_of_a_load_reaches_the_threshold_that_the_bench_sets(tmp_path: Path) -> None:
+    load = two_stage_load(20_000, customers=2_000)
+    model = alerting_model(load, ready_model_dir("fraud"), tmp_path)
+    plan = compile_plan(two_stage("run", "payments"))
+    scorer = Scorer(model, plan.feature_names, plan.fingerprint)
+    scores = scorer.score(
+        compute_features(plan, transaction_columns(load.transactions), label_columns(load.labels))
+    )
+    decisions = scorer.decisions(scores[12_000:])
+    assert decisions.count("decline") == 8
+    assert decisions.count("approve") == 8_000 - 8
+
+
+def test_an_alerting_threshold_has_six_digits_and_is_reached_by_some() -> None:
+    scores = np.linspace(0.1, 0.9876543, 2_000, dtype=np.float32)
+    at = alerting_threshold(scores)
+    assert at == float(f"{at:.6g}")
+    assert (scores >= np.float32(at)).sum() == 2
+    assert alerting_threshold(np.array([0.5, 0.25], np.float32)) == 0.5
 
 
 def steady(rate: int, seconds: int, busy: float) -> list[Sample]:

@@ -1,0 +1,102 @@
+"""The ground of a run: its topics, its files and its process, made and taken away.
+
+Each run is a consumer group and an output topic of its own over an input that several
+runs share, so none finds what another left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from stream_infer.benchmark import pipelines
+from stream_infer.benchmark.cores import Cores
+from stream_infer.benchmark.scenarios import Scenario
+from stream_infer.benchmark.subject import Subject, baseline_command, worker_command
+from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.topics import administration, create_specs, pipeline_topics, read_topics
+from stream_infer.pipeline import Pipeline
+
+PARTITIONS = 4
+OUTPUT_ROLES = {"internal", "scored", "alerts", "lists", "dead-letters", "late-events"}
+WORKER = "worker"
+
+
+class Ground:
+    """Makes inputs, topics and processes of one session on one Kafka.
+
+    connection  where Kafka is
+    cores       where the processes run
+    folder      for pipeline files and logs of the processes
+    """
+
+    def __init__(self, connection: Connection, cores: Cores, folder: Path) -> None:
+        self.connection = connection
+        self.folder = folder
+        self._cores = cores
+        self._runs = 0
+        # Groups and topics of two sessions on one broker must differ.
+        self._prefix = f"bench-{time.time_ns() // 1_000_000:x}"
+
+    @asynccontextmanager
+    async def source(self, scenario: Scenario) -> AsyncIterator[str]:
+        """Make an input topic, and the labels' where the pipeline has them."""
+        self._runs += 1
+        source = f"{self._prefix}-input-{self._runs}"
+        names = await self._create(scenario.pipeline("unused", source), {"input", "labels"})
+        try:
+            yield source
+        finally:
+            await self._delete(names)
+
+    @asynccontextmanager
+    async def subject(
+        self, name: str, scenario: Scenario, source: str
+    ) -> AsyncIterator[tuple[Subject, Pipeline]]:
+        """Make a run's topics and start its process; yields it and the run's pipeline."""
+        self._runs += 1
+        run = f"{self._prefix}-{self._runs}"
+        pipeline = scenario.pipeline(run, source)
+        names = await self._create(pipeline, OUTPUT_ROLES)
+        bootstrap = self.connection.bootstrap
+        if name == WORKER:
+            file = pipelines.write_pipeline_file(self.folder, scenario.maker, run, source)
+            command = worker_command(file, scenario.model, bootstrap, self._config(scenario))
+        else:
+            command = baseline_command(
+                f"{name}.py", source, pipeline.scored, run, scenario.loop, bootstrap
+            )
+        try:
+            with Subject(name, command, self._cores.subject, self.folder / f"{run}.log") as subject:
+                yield subject, pipeline
+        finally:
+            await self._delete([topic for topic in names if topic.startswith(run)])
+
+    def _config(self, scenario: Scenario) -> Path | None:
+        """Write the settings in which a scenario differs from the defaults."""
+        if scenario.gather_ms is None:
+            return None
+        path = self.folder / f"{scenario.maker}.toml"
+        path.write_text(f"[worker]\ngather_ms = {scenario.gather_ms}\n")
+        return path
+
+    async def _create(self, pipeline: Pipeline, roles: set[str]) -> list[str]:
+        """Create the pipeline's topics of these roles; their records carry append times."""
+        specs = [spec for spec in pipeline_topics(pipeline, PARTITIONS) if spec.role in roles]
+        existing = await read_topics(self.connection, [spec.name for spec in specs])
+        append_time = {"message.timestamp.type": "LogAppendTime"}
+        missing = [
+            replace(spec, config=spec.config | append_time)
+            for spec in specs
+            if spec.name not in existing
+        ]
+        await create_specs(self.connection, missing)
+        return [spec.name for spec in missing]
+
+    async def _delete(self, names: list[str]) -> None:
+        if names:
+            async with administration(self.connection) as client:
+                await client.delete_topics(names)
