@@ -15,6 +15,9 @@ from pathlib import Path
 from stream_infer.doctor.findings import Finding, failed, passed, skipped, warning
 
 PACKAGE = "stream-infer"
+_INSTALL_AGAIN = (
+    f"Install {PACKAGE} again, with its constraints: pip install -c constraints.txt {PACKAGE}."
+)
 PYTHON_MIN, PYTHON_MAX = (3, 11), (3, 13)
 GIB = 1 << 30
 MEMORY_BYTES_MIN = GIB
@@ -82,7 +85,9 @@ def examine_packages(
     if requirements is None:
         return skipped(name, f"{PACKAGE} is not installed: it runs from its sources.")
     if find_spec("packaging") is None:
-        return skipped(name, "The package 'packaging', which compares versions, is not there.")
+        return failed(
+            name, "The package 'packaging', which compares versions, is missing.", _INSTALL_AGAIN
+        )
     # Here and not above: the other checks are made even where this package is missing.
     from packaging.requirements import Requirement  # noqa: PLC0415
 
@@ -103,7 +108,7 @@ def examine_packages(
     return failed(
         name,
         f"Of {count} required packages: {'; '.join(wrong)}.",
-        f"Install {PACKAGE} again, with its constraints: pip install -c constraints.txt {PACKAGE}.",
+        _INSTALL_AGAIN,
     )
 
 

@@ -43,6 +43,12 @@ def test_packages_are_compared_with_what_is_required(
     assert bool(found.fix) is (status == "failed")
 
 
+def test_packages_that_cannot_be_compared_are_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "find_spec", lambda _name: None)
+    found = machine.examine_packages(["numpy>=2.0"], INSTALLED.get)
+    assert (found.status, "packaging" in found.detail, bool(found.fix)) == ("failed", True, True)
+
+
 def test_two_builds_of_onnx_runtime_fail_and_so_does_none() -> None:
     def status(*names: str) -> str:
         return machine.examine_onnxruntime(dict.fromkeys(names, "1.31").get).status
