@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,54 +18,38 @@ if TYPE_CHECKING:
     from stream_infer.pipeline import Pipeline
     from stream_infer.settings.loading import Settings
 
-list_argument = click.argument("name", metavar="LIST")
-
 
 @click.group(name="lists")
 def command() -> None:
     """Show and change allow and block lists: they decide beside the model."""
 
 
+def _change_options(change: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the arguments and options of one that changes a list."""
+    for option in (
+        json_option,
+        settings_options,
+        click.option("--reason", default="", help="Why, for people; never a card number."),
+        click.argument("entity"),
+        click.argument("name", metavar="LIST"),
+        pipeline_argument,
+    ):
+        change = option(change)
+    return change
+
+
 @command.command()
-@pipeline_argument
-@list_argument
-@click.argument("entity")
-@click.option("--reason", default="", help="Why, for people; never a card number.")
-@settings_options
-@json_option
-def add(
-    *,
-    pipeline: Pipeline,
-    name: str,
-    entity: str,
-    reason: str,
-    settings: Settings,
-    as_json: bool,
-) -> None:
+@_change_options
+def add(**given: Any) -> None:
     """Put ENTITY on a LIST of PIPELINE. It decides about what is paid from then on."""
-    _write(settings.connection(), pipeline, name, entity, reason, listed=True)
-    _tell(name, entity, listed=True, as_json=as_json)
+    _change(**given, listed=True)
 
 
 @command.command()
-@pipeline_argument
-@list_argument
-@click.argument("entity")
-@click.option("--reason", default="", help="Why, for people.")
-@settings_options
-@json_option
-def remove(
-    *,
-    pipeline: Pipeline,
-    name: str,
-    entity: str,
-    reason: str,
-    settings: Settings,
-    as_json: bool,
-) -> None:
+@_change_options
+def remove(**given: Any) -> None:
     """Take ENTITY off a LIST of PIPELINE; safe to repeat."""
-    _write(settings.connection(), pipeline, name, entity, reason, listed=False)
-    _tell(name, entity, listed=False, as_json=as_json)
+    _change(**given, listed=False)
 
 
 @command.command()
@@ -135,8 +120,15 @@ def _check(pipeline: Pipeline, name: str) -> str:
     return topic
 
 
-def _write(
-    connection: Connection, pipeline: Pipeline, name: str, entity: str, reason: str, *, listed: bool
+def _change(
+    *,
+    pipeline: Pipeline,
+    name: str,
+    entity: str,
+    reason: str,
+    settings: Settings,
+    as_json: bool,
+    listed: bool,
 ) -> None:
     import msgspec
 
@@ -161,7 +153,9 @@ def _write(
             error.message,
             "Give an entity of 1 to 256 characters and a reason of at most 500.",
         ) from error
-    run_client(_send(connection, topic, key.decode(), value))
+    run_client(_send(settings.connection(), topic, key.decode(), value))
+    if as_json:
+        print_json({"list": name, "entity": entity, "listed": listed})
 
 
 async def _send(connection: Connection, topic: str, key: str, value: bytes) -> None:
@@ -202,8 +196,3 @@ async def _read(connection: Connection, pipeline: Pipeline) -> tuple[list[ListRe
                         event_time=change.event_time,
                     )
     return [listed[key] for key in sorted(listed)], bad
-
-
-def _tell(name: str, entity: str, *, listed: bool, as_json: bool) -> None:
-    if as_json:
-        print_json({"list": name, "entity": entity, "listed": listed})
