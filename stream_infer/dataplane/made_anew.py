@@ -3,6 +3,11 @@
 Kafka removes a group's offsets together with a deleted topic. A stage behind it would
 take the new topic's first records for ones it has folded already, since their offsets
 are not above the highest it has seen, and would ignore them without a word.
+
+The topic of allow and block lists needs a look of its own. It is read from its beginning each
+time, and lists may be declared when a pipeline has run for months, so an offset that is not
+there says nothing by itself. But where the deciding stage's log holds a change of a list, a
+worker had read the lists, and had committed their offset before: then the topic is another one.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.stage import Stage
 from stream_infer.errors import ConflictError
+from stream_infer.events.internal import is_list_change
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.reading import log_reader
 from stream_infer.kafka.topics import committed_offsets
@@ -47,7 +53,22 @@ def inputs_made_anew(
 async def refuse_inputs_made_anew(
     connection: Connection, group: str, stages: Sequence[Stage], partitions: Mapping[str, int]
 ) -> None:
-    """Raise ConflictError ``input_made_anew`` when an input's offset is gone for good."""
+    """Look whether what the stages read is still what the stages behind them remember.
+
+    Raises  ConflictError ``input_made_anew`` when an input's offset is gone for good,
+            ``lists_made_anew`` for the lists' topic
+    Cost    a look at offsets; the deciding stage's log is read where lists are declared and were
+            never read
+    """
+    await _refuse_inputs(connection, group, stages, partitions)
+    for stage in stages:
+        if stage.feeds is not None and stage.reads_all:
+            await _refuse_lists(connection, group, stage.topic, stage.feeds)
+
+
+async def _refuse_inputs(
+    connection: Connection, group: str, stages: Sequence[Stage], partitions: Mapping[str, int]
+) -> None:
     feeds: dict[str, list[str]] = {}
     for stage in stages:
         # What is read from its beginning each time loses nothing with its offsets.
@@ -82,6 +103,31 @@ async def _written(connection: Connection, topics: Iterable[str]) -> set[str]:
     async with log_reader(connection) as reader:
         tps = [tp for topic in topics for tp in await reader.partitions(topic)]
         return {tp.topic for tp, log in (await reader.bounds(tps)).items() if log.end > 0}
+
+
+async def _refuse_lists(connection: Connection, group: str, lists: str, log: str) -> None:
+    async with log_reader(connection) as reader:
+        # In this order: whoever wrote below these ends had committed the lists' start before.
+        told = await reader.bounds(await reader.partitions(log))
+        offsets = await committed_offsets(connection, group)
+        kept = await reader.bounds(await reader.partitions(lists))
+        if all(tp in offsets and offsets[tp] <= stretch.end for tp, stretch in kept.items()):
+            return
+        async for _, records in reader.read(told):
+            if any(is_list_change(record.value) for record in records):
+                raise _lists_error(lists, log)
+
+
+def _lists_error(lists: str, log: str) -> ConflictError:
+    return ConflictError(
+        "lists_made_anew",
+        f"{log} holds changes of lists, and the group's offset in {lists} is gone: {lists} was "
+        "deleted and made anew. Its first records would be taken for older ones, and ignored.",
+        "Delete the pipeline's internal topics and run `stream-infer topics create`, or run the "
+        "pipeline under a new name; both begin with an empty state. Another time take entities "
+        "off with `stream-infer lists remove`.",
+        topic=lists,
+    )
 
 
 def _error(lost: Sequence[Partition]) -> ConflictError:

@@ -58,6 +58,14 @@ _FixedPoint = Annotated[int, msgspec.Meta(ge=-UNITS_MAX, le=UNITS_MAX)]
 _Feature = float | Literal["inf", "-inf"] | None
 
 
+_LIST_HEADS = tuple(f"[{version},{LIST},".encode() for version in SCHEMA_VERSIONS_READ)
+
+
+def is_list_change(value: bytes | None) -> bool:
+    """Whether a record between two stages is a change of a list; only its head is looked at."""
+    return value is not None and value.startswith(_LIST_HEADS)
+
+
 def internal_type(events: Events) -> type[msgspec.Struct]:
     """Return the msgspec type of the internal records of a pipeline with these `events`."""
     return msgspec.defstruct(

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition
+from msgspec.json import encode
 
+from stream_infer.alerts.lists import ListRecord, list_key
+from stream_infer.events.internal import is_list_change
+from stream_infer.events.topic_names import internal_topic, lists_topic
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.topics import create_specs, pipeline_topics
 from stream_infer.pipeline import Pipeline
 from stream_infer.records import KeyPartitioner
 from support.bad import payment
-from support.kafka import acreate_topics, aproduce
+from support.kafka import acreate_topics, aproduce, aread_all
 from support.load import START_MS, make_load, send_transactions
 from support.pipelines import own_pipeline, written
 from support.worker import (
     COMMAND,
     WorkerProcess,
     make_topics,
+    serving,
     settle,
     until,
     work_off,
@@ -39,6 +45,20 @@ async def end_of(file: Path, bootstrap: str, *options: str) -> tuple[int, str]:
         return await process.exit_code(patience_s=45), process.log
     finally:
         process.kill()
+
+
+async def delete_topic(kafka: str, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+
+        async def gone() -> bool:
+            return topic not in await admin.list_topics()
+
+        await until(gone)
+    finally:
+        await admin.close()
 
 
 def assert_one_cause_one_fix(said: str, cause: str, fix: str) -> None:
@@ -161,19 +181,65 @@ async def test_an_input_that_was_deleted_and_made_anew(kafka: str, tmp_path: Pat
     await make_topics(kafka, pipeline, 1)
     await send_transactions(kafka, pipeline, load.transactions)
     await work_off(kafka, pipeline)
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    try:
-        await admin.delete_topics([pipeline.events.topic])
-
-        async def gone() -> bool:
-            return pipeline.events.topic not in await admin.list_topics()
-
-        await until(gone)
-    finally:
-        await admin.close()
+    await delete_topic(kafka, pipeline.events.topic)
     await make_topics(kafka, pipeline, 1)
     await send_transactions(kafka, pipeline, load.transactions.take(slice(0, 50)))
     code, said = await end_of(written(pipeline, tmp_path), kafka)
     assert code == 4
     assert_one_cause_one_fix(said, "made anew", "under a new name")
+
+
+async def block(kafka: str, pipeline: Pipeline, *customers: str) -> None:
+    lists = "blocked-customers"
+    await aproduce(
+        kafka,
+        lists_topic(pipeline) or "",
+        [
+            (list_key(lists, each), encode(ListRecord(list=lists, entity=each)), None, ())
+            for each in customers
+        ],
+    )
+
+
+async def blocks(kafka: str, pipeline: Pipeline, count: int) -> None:
+    """Wait until so many changes of lists stand in the deciding stage's log."""
+    log = internal_topic(pipeline, "terminal_id")
+
+    async def told() -> bool:
+        records = await aread_all(kafka, log)
+        return sum(is_list_change(record.value) for record in records) >= count
+
+    await until(told)
+
+
+async def test_lists_that_were_deleted_and_made_anew(kafka: str, tmp_path: Path) -> None:
+    """Their first records would be taken for older than what the deciding stage was told."""
+    pipeline = own_pipeline()
+    await make_topics(kafka, pipeline, 1)
+    await block(kafka, pipeline, "c1", "c2")
+    async with serving(kafka, pipeline):
+        await blocks(kafka, pipeline, 2)
+    await delete_topic(kafka, lists_topic(pipeline) or "")
+    await make_topics(kafka, pipeline, 1)
+    await block(kafka, pipeline, "c2")
+    code, said = await end_of(written(pipeline, tmp_path), kafka)
+    assert code == 4
+    assert_one_cause_one_fix(said, "lists was deleted and made anew", "under a new name")
+
+
+async def test_lists_that_are_declared_when_the_pipeline_has_run_are_no_mistake(
+    kafka: str,
+) -> None:
+    pipeline = own_pipeline()
+    assert pipeline.alerts is not None
+    before = replace(pipeline, alerts=replace(pipeline.alerts, lists=()))
+    await make_topics(kafka, before, 1)
+    await send_transactions(kafka, before, make_load(days=2).transactions)
+    await work_off(kafka, before)
+    await make_topics(kafka, pipeline, 1)
+    await block(kafka, pipeline, "c1")
+    async with serving(kafka, pipeline):
+        await blocks(kafka, pipeline, 1)
+    # Nor is a second start, which finds the change that the first one told.
+    async with serving(kafka, pipeline):
+        await blocks(kafka, pipeline, 2)
