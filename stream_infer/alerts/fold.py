@@ -13,8 +13,10 @@ told, cleared or forgotten; it is counted for its entity, by the table of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from stream_infer.alerts.candidate import Candidate
 from stream_infer.alerts.declared import AlertPlan, KindPlan
@@ -26,7 +28,7 @@ from stream_infer.alerts.state import (
     Living,
     alert_id,
 )
-from stream_infer.alerts.store import AlertStore, Snapshot
+from stream_infer.alerts.store import SNAPSHOT_VERSION, AlertStore, Snapshot, check_fit
 from stream_infer.alerts.telling import alert_of
 from stream_infer.alerts.wire import Alert, Change
 from stream_infer.errors import ConflictError, StateBudgetError
@@ -127,6 +129,38 @@ class AlertFold:
         self._store = AlertStore.of(self.plan, snapshot)
         self.clock_ms = snapshot["clock"]
         self._seen = {name: (offset, sub) for name, (offset, sub) in snapshot["upstreams"].items()}
+        self._check_budget()
+
+    @property
+    def fingerprint(self) -> str:
+        """Which declarations the state belongs to."""
+        return self.plan.fingerprint
+
+    def capture(self) -> Iterator[Snapshot | None]:
+        """Return the state as it is now, in frames that are read between folds that go on.
+
+        None stands for a slice of work that brings no frame.
+        """
+        head = {
+            "part": "head",
+            "version": SNAPSHOT_VERSION,
+            "alerts_version": self.plan.fingerprint,
+            "clock": self.clock_ms,
+            "upstreams": {name: list(place) for name, place in sorted(self._seen.items())},
+        }
+        return chain([head], self._store.capture())
+
+    def restore_frame(self, frame: Mapping[str, Any]) -> None:
+        """Put one of a capture's frames, in their order, into this fold, which was empty.
+
+        Raises  as `restore`; the fold is worth nothing then
+        """
+        if frame["part"] == "head":
+            check_fit(frame, self.plan)
+            self._seen = {name: (offset, sub) for name, (offset, sub) in frame["upstreams"].items()}
+            self.clock_ms = frame["clock"]
+        else:
+            self._store.restore_frame(frame)
         self._check_budget()
 
     # One row.

@@ -6,15 +6,16 @@ snapshot of them is always one of one offset.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from stream_infer.alerts.listed import NOBODY, Listed, ListFold
 from stream_infer.alerts.spec import EntityList
-from stream_infer.errors import StateBudgetError
+from stream_infer.errors import InvalidDataError, StateBudgetError
 from stream_infer.events.columns import EventColumns
 from stream_infer.features.fold import Folded, StageFold
 from stream_infer.features.plan import StagePlan
+from stream_infer.windows.capture import Capture
 
 
 class FoldedRows(NamedTuple):
@@ -105,6 +106,42 @@ class StageState:
         if self._lists is not None:
             self._lists.restore(snapshot.get("lists", {}))
 
+    @property
+    def fingerprint(self) -> str:
+        """Which declarations the state belongs to."""
+        return self.windows.plan.features_version
+
+    def capture(self) -> Iterator[dict[str, Any] | None]:
+        """Return the state as it is now, in frames that are read between folds that go on.
+
+        None stands for a slice of work that brings no frame. See `stream_infer.windows.capture`.
+        """
+        head, keys = self.windows.capture()
+        frames = [{"part": "head", **head}]
+        if self._lists is not None:
+            frames.append({"part": "lists", **self._lists.snapshot()})
+        return _frames(frames, keys)
+
+    def restore_frame(self, frame: Mapping[str, Any]) -> None:
+        """Put one of a capture's frames, in their order, into this state, which was empty.
+
+        Raises  as `restore`; InvalidDataError when the frame is none of such a state. The state is
+                worth nothing then
+        """
+        part = frame["part"]
+        if part == "head":
+            self.windows.restore_head(frame)
+        elif part == "keys":
+            self.windows.restore_piece(frame)
+        elif part == "lists" and self._lists is not None:
+            self._lists.restore(dict(frame))
+        else:
+            raise InvalidDataError(
+                "state_malformed",
+                f"A part {part!r} of a saved state belongs to no such stage.",
+                "Rebuild the state from the log.",
+            )
+
     def _check_budget(self, lists: ListFold) -> None:
         # The windows' own part is held to the bound by themselves.
         if self._bytes_max is None or not lists.bytes or self.bytes <= self._bytes_max:
@@ -118,3 +155,9 @@ class StageState:
             bytes_held=self.bytes,
             bytes_max=self._bytes_max,
         )
+
+
+def _frames(first: list[dict[str, Any]], keys: Capture) -> Iterator[dict[str, Any] | None]:
+    yield from first
+    for piece in keys.pieces():
+        yield None if piece is None else {"part": "keys", **piece}

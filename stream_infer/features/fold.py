@@ -7,6 +7,7 @@ of clocks, not of memory (see `stream_infer.windows.kernels` for the rules).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,15 @@ from stream_infer.events.columns import EventColumns
 from stream_infer.features.custom import CustomSteps
 from stream_infer.features.plan import StagePlan
 from stream_infer.features.silence import Silences, SilenceWatch
+from stream_infer.windows.capture import Capture
 from stream_infer.windows.hashing import hash_ids
-from stream_infer.windows.snapshot import Snapshot, restore_snapshot, take_snapshot
+from stream_infer.windows.snapshot import (
+    Snapshot,
+    head_of,
+    restore_head,
+    restore_piece,
+    take_snapshot,
+)
 from stream_infer.windows.state import Results, Rows
 from stream_infer.windows.store import EntryStore
 
@@ -130,23 +138,42 @@ class StageFold:
         """
         return take_snapshot(self._store) | {"features_version": self.plan.features_version}
 
+    def capture(self) -> tuple[Snapshot, Capture]:
+        """Return what is said once of the state as it is now, and its keys, still to be read.
+
+        The keys are read piece by piece, between folds that go on meanwhile.
+        """
+        # The watch moves every key along with the clock, also those that no row names.
+        whole = () if self._watch is None else (len(self._store.records) - 1,)
+        capture = Capture(self._store, whole)
+        return head_of(capture) | {"features_version": self.plan.features_version}, capture
+
     def restore(self, snapshot: Snapshot) -> None:
         """Replace the state by a snapshot's.
 
         Raises  ConflictError when other declarations made it, StateBudgetError when it is too big
         """
-        if snapshot.get("features_version") != self.plan.features_version:
+        fresh = StageFold(self.plan, self._store.memory_bytes_max)
+        fresh.restore_head(snapshot)
+        fresh.restore_piece(snapshot)
+        self._customs, self._store, self._watch = fresh._customs, fresh._store, fresh._watch
+
+    def restore_head(self, head: Mapping[str, Any]) -> None:
+        """Put what is said once of a state into this empty fold; see `restore` for errors."""
+        if head.get("features_version") != self.plan.features_version:
             raise ConflictError(
                 "state_of_other_features",
                 f"The saved state of stage {self.plan.entity!r} belongs to other features.",
                 "Rebuild the state from the log.",
-                found=snapshot.get("features_version"),
+                found=head.get("features_version"),
                 expected=self.plan.features_version,
             )
-        fresh = StageFold(self.plan, self._store.memory_bytes_max)
-        restore_snapshot(fresh._store, snapshot)
-        fresh._customs.link(list(fresh._store.keys), np.array(list(fresh._store.keys.values())))
-        self._customs, self._store, self._watch = fresh._customs, fresh._store, fresh._watch
+        restore_head(self._store, head)
+
+    def restore_piece(self, piece: Mapping[str, Any]) -> None:
+        """Put some of a state's keys into this fold, which does not know them yet."""
+        slots = restore_piece(self._store, piece)
+        self._customs.link(piece["keys"], slots)
 
     def sweep(self) -> None:
         """Give back the memory of forgotten keys; happens by itself, and changes no result."""

@@ -6,8 +6,9 @@ Owns every array that the kernels write. They change in three ways only: `fold`,
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,9 @@ from stream_infer.windows.state import (
     Rules,
     State,
 )
+
+if TYPE_CHECKING:
+    from stream_infer.windows.capture import Capture
 
 _ROWS_FIRST = 256
 _SLOTS_FIRST = 64
@@ -122,6 +126,7 @@ class EntryStore:
         self._forget_after_ms_max = max(self.forget_after_ms, default=0)
         self._swept_clock = NONE
         self._rows_since_sweep = 0
+        self._capture: weakref.ref[Capture] | None = None
 
     @property
     def clock_ms(self) -> int | None:
@@ -167,14 +172,29 @@ class EntryStore:
         After that error the state holds part of the batch and must be restored.
         """
         n = len(rows.kind)
+        capture = self._captured_by()
+        if capture is not None:
+            capture.before(rows.slot)
         row = fold_rows(self.state, self.rules, rows, results, self._cuts, 0)
         while row < n:
             self.grow_arena(int(self.state.slots[rows.slot[row], CAPACITY]))
             row = fold_rows(self.state, self.rules, rows, results, self._cuts, row)
         self._rows_since_sweep += n
 
+    def hand_over_to(self, capture: Capture) -> None:
+        """Tell a capture of keys before they change, for as long as anybody holds it."""
+        self._capture = weakref.ref(capture)
+
+    def _captured_by(self) -> Capture | None:
+        return None if self._capture is None else self._capture()
+
     def sweep(self) -> None:
-        """Give back the memory of forgotten keys; no result changes. Not within a batch."""
+        """Give back the memory of forgotten keys; no result changes. Not within a batch.
+
+        Nothing is swept while a capture reads the store: it changes keys that no row names.
+        """
+        if self._captured_by() is not None:
+            return
         idle = np.empty(len(self.state.slots), np.int64)
         n = sweep(self.state, self.rules, self._forget_after_ms_max, idle)
         named = idle[:n][idle[:n] < len(self.keys.names)]
@@ -212,7 +232,7 @@ class EntryStore:
 
     def grow_arena(self, capacity: int) -> None:
         """Make room for a block of twice `capacity`; blocks of forgotten keys come first."""
-        if self._rows_since_sweep > 0:
+        if self._rows_since_sweep > 0 and self._captured_by() is None:
             # Slots stay: the batch that is being folded holds them.
             idle = np.empty(len(self.state.slots), np.int64)
             sweep(self.state, self.rules, self._forget_after_ms_max, idle)
