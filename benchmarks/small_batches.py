@@ -216,7 +216,7 @@ def _traffic(
     keys = [load.sensor_ids[at] for at in readings.sensor.tolist()]
     logs: dict[str, Log] = {"t.in": _log(keys, reading_records(readings, load.sensor_ids).values)}
     yield from measure(stages[:1], logs, {"t.in": 20_000}, sizes)
-    yield from measure(stages[1:2], logs, {stages[1].topic: events // 2}, sizes)
+    yield from measure(stages[1:2], logs, {stages[1].topic: events // 4}, sizes)
 
 
 def main() -> None:
@@ -225,7 +225,7 @@ def main() -> None:
     parser.add_argument("--pipeline", default="fraud,traffic")
     parser.add_argument("--rows", default="5,20,100,1000,4096")
     parser.add_argument("--events", type=int, default=240_000)
-    parser.add_argument("--sensors", type=int, default=SENSORS_ROAD)
+    parser.add_argument("--sensors", type=int, default=SENSORS_CITY)
     parser.add_argument("--digest", action="store_true")
     given = parser.parse_args()
     sizes = [int(size) for size in given.rows.split(",")]
