@@ -27,7 +27,7 @@ import msgspec
 import numpy as np
 
 from stream_infer.benchmark.load import reading_load, single_load
-from stream_infer.benchmark.pipelines import SENSORS_CITY, SENSORS_ROAD, traffic_city, traffic_road
+from stream_infer.benchmark.pipelines import SENSORS_CITY, traffic_city, traffic_road
 from stream_infer.dataplane.batch import ALONE_ROWS, Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages
 from stream_infer.dataplane.stage import Stage

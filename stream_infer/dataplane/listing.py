@@ -15,7 +15,7 @@ import numpy as np
 from stream_infer.alerts.lists import ListChange, ListRecord, list_key, read_list_change
 from stream_infer.dataplane.batch import BadRow, Partition, RecordBatch
 from stream_infer.dataplane.outputs import NO_HEADERS
-from stream_infer.dataplane.stage import Emitted, Part, ReadBatch, ReadEvents
+from stream_infer.dataplane.stage import Emitted, Part, Parts, ReadBatch, ReadEvents
 from stream_infer.errors import InvalidDataError
 from stream_infer.events.columns import LIST, NO_POSITION, EventColumns
 from stream_infer.events.internal import encode_internal
@@ -103,7 +103,7 @@ class BroadcastEmitter:
     partitions: int
     features_version: str
 
-    def emit(self, parts: Sequence[Part], meter: StageMeter) -> list[Emitted]:
+    def emit(self, parts: Parts, meter: StageMeter) -> list[Emitted]:
         """Add the records to the outputs of their part."""
         return [self._emit(part) for part in parts]
 

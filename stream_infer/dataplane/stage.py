@@ -14,7 +14,7 @@ the other kind; `Stage` is what both are to the data plane.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
@@ -28,8 +28,8 @@ from stream_infer.dataplane.batch import BadRow, RecordBatch
 from stream_infer.dataplane.outputs import Headers, Outputs
 from stream_infer.dataplane.side import SideOutputs
 from stream_infer.dataplane.state import StageState
-from stream_infer.events.columns import EventColumns
-from stream_infer.features.fold import Folded
+from stream_infer.events.columns import EventColumns, concat
+from stream_infer.features.fold import Folded, ReadyRows
 from stream_infer.features.plan import StagePlan
 from stream_infer.observability.meter import EMIT, FOLD, StageMeter
 
@@ -170,7 +170,7 @@ class Reader(Protocol):
 class Emitter(Protocol):
     """Turns folded rows into output records."""
 
-    def emit(self, parts: Sequence[Part], meter: StageMeter) -> list[Emitted]:
+    def emit(self, parts: Parts, meter: StageMeter) -> list[Emitted]:
         """Add the outputs of the rows that were accepted to the outputs of their part."""
 
 
@@ -186,6 +186,19 @@ class Part(NamedTuple):
     folded: Folded | None
     outputs: Outputs
     listed: Listed = NOBODY
+
+
+class Parts(list[Part]):
+    """What is emitted together, and what is said of it as one.
+
+    columns  rows of all parts, those of one part behind those of another
+    folded   what the folds say about them, but for silences; None in a stage without state
+    """
+
+    def __init__(self, parts: Iterable[Part], columns: EventColumns, folded: Folded | None) -> None:
+        super().__init__(parts)
+        self.columns = columns
+        self.folded = folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,21 +281,28 @@ class FeatureStage:
         for read, _ in work:
             for bad in read.bad:
                 meter.dead_letter(bad.code)
-        parts = [self._fold(read, state) for read, state in work]
+        parts = self._fold_all(work)
         began = meter.lap(FOLD, began)
         emitted = self.emitter.emit(parts, meter)
         results = [self._result(part, each) for part, each in zip(parts, emitted, strict=True)]
         meter.lap(EMIT, began)
         return results
 
-    def _fold(self, read: ReadEvents, state: StageState | None) -> Part:
-        outputs = Outputs()
-        for bad in read.bad:
-            self.side.dead_letter(outputs, read.batch, bad, self.name)
-        if state is None:
-            return Part(read, None, outputs)
-        folded, listed = state.fold(read.columns)
-        return Part(read, folded, outputs, listed)
+    def _fold_all(self, work: Sequence[tuple[ReadEvents, StageState | None]]) -> Parts:
+        columns = concat([read.columns for read, _ in work])
+        ready = None if self.plan is None else ReadyRows(self.plan, columns)
+        parts, start = [], 0
+        for read, state in work:
+            outputs = Outputs()
+            for bad in read.bad:
+                self.side.dead_letter(outputs, read.batch, bad, self.name)
+            if state is None:
+                parts.append(Part(read, None, outputs))
+            else:
+                folded, listed = state.fold(read.columns, ready, start)
+                parts.append(Part(read, folded, outputs, listed))
+            start += len(read.rows)
+        return Parts(parts, columns, None if ready is None else ready.folded())
 
     def _result(self, part: Part, emitted: Emitted) -> StepResult:
         read, folded, outputs = part.read, part.folded, part.outputs
@@ -290,7 +310,9 @@ class FeatureStage:
         if self.plan is not None and folded is not None:
             ignored = len(read.rows) - int(np.count_nonzero(folded.accepted))
             if self.plan.first:
-                late = self.side.copy_late(outputs, read.batch, read.rows[folded.late], self.name)
+                if np.count_nonzero(folded.late):
+                    rows = read.rows[folded.late]
+                    late = self.side.copy_late(outputs, read.batch, rows, self.name)
                 duplicates = int(np.count_nonzero(folded.duplicate_of >= 0))
         return StepResult(
             outputs, len(read.rows), emitted, late, duplicates, ignored, len(read.bad)

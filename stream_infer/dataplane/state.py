@@ -13,7 +13,7 @@ from stream_infer.alerts.listed import NOBODY, Listed, ListFold
 from stream_infer.alerts.spec import EntityList
 from stream_infer.errors import InvalidDataError, StateBudgetError
 from stream_infer.events.columns import EventColumns
-from stream_infer.features.fold import Folded, StageFold
+from stream_infer.features.fold import Folded, ReadyRows, StageFold
 from stream_infer.features.plan import StagePlan
 from stream_infer.windows.capture import Capture
 
@@ -66,9 +66,11 @@ class StageState:
         """About the memory that is held."""
         return self.windows.bytes + (0 if self._lists is None else self._lists.bytes)
 
-    def fold(self, columns: EventColumns) -> FoldedRows:
-        """Fold the rows in order and return what is said about them."""
-        folded = self.windows.fold(columns)
+    def fold(
+        self, columns: EventColumns, ready: ReadyRows | None = None, start: int = 0
+    ) -> FoldedRows:
+        """Fold the rows in order and return what is said about them; see `StageFold.fold`."""
+        folded = self.windows.fold(columns, ready, start)
         if self._lists is None:
             return FoldedRows(folded, NOBODY)
         listed = self._lists.fold(columns)

@@ -7,7 +7,7 @@ of clocks, not of memory (see `stream_infer.windows.kernels` for the rules).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,8 @@ class StageFold:
             [*self._customs.records, *watched],
             [*self._customs.forget_after_ms, *forget],
         )
+        self._upstream_names: list[str] = []
+        self._upstream_places = np.full(1, -1, np.int64)
 
     @property
     def clock_ms(self) -> int | None:
@@ -97,26 +99,25 @@ class StageFold:
         """Memory that is held."""
         return self._store.bytes
 
-    def fold(self, columns: EventColumns) -> Folded:
-        """Fold the rows in order and return what is said about them."""
-        n = len(columns)
-        rows = self._rows(columns)
-        results = Results(
-            accepted=np.empty(n, np.bool_),
-            late=np.empty(n, np.bool_),
-            duplicate_of=np.empty(n, np.int64),
-            features=np.empty((n, len(self.plan.window_at)), np.float64),
-            stepped=np.empty(n, np.int8),
-            clock=np.empty(n, np.int64),
-            before=np.empty(n, np.int64),
-        )
+    def fold(self, columns: EventColumns, ready: ReadyRows | None = None, start: int = 0) -> Folded:
+        """Fold the rows in order and return what is said about them.
+
+        ready  these rows among others, made ready together; None: they are made ready here
+        start  where they begin among those
+        """
+        if ready is None:
+            ready = ReadyRows(self.plan, columns)
+        names = columns.entities[self.plan.entity]
+        these = slice(start, start + len(columns))
+        upstream = self._upstream(columns.upstream, columns.upstreams, len(columns))
+        rows = ready.rows(these, self._store.slots_of(names), upstream)
+        results = ready.results(these)
         clock_before = self._store.clock_ms
         self._store.fold(rows, results)
-        features = results.features
+        features = ready.features[these]
         if self._customs:
-            features = np.full((n, len(self.plan.names)), np.nan)
-            features[:, self.plan.window_at] = results.features
-            names = columns.entities[self.plan.entity]
+            if len(self.plan.window_at):
+                features[:, self.plan.window_at] = results.features
             self._customs.fold(columns, names, rows, results, features)
         silences = None
         if self._watch is not None:
@@ -169,6 +170,7 @@ class StageFold:
                 expected=self.plan.features_version,
             )
         restore_head(self._store, head)
+        self._upstream_names = []
 
     def restore_piece(self, piece: Mapping[str, Any]) -> None:
         """Put some of a state's keys into this fold, which does not know them yet."""
@@ -179,38 +181,100 @@ class StageFold:
         """Give back the memory of forgotten keys; happens by itself, and changes no result."""
         self._store.sweep()
 
-    def _rows(self, columns: EventColumns) -> Rows:
-        """Return the columns as kernels take them."""
+    def _upstream(
+        self, upstream: NDArray[np.int64] | None, names: Sequence[str], n: int
+    ) -> NDArray[np.int64]:
+        """Return each row's place in `seen`, (n,) int64; -1 without an upstream.
+
+        upstream  (n,) int64, indices into `names`, or -1
+        """
+        if upstream is None:
+            return np.full(n, -1, np.int64)
+        if names != self._upstream_names:
+            # One more, so that index -1 (a record of our own, such as a tick) finds -1.
+            self._upstream_places = np.append(self._store.upstream_indices(names), -1)
+            self._upstream_names = list(names)
+        return self._upstream_places[upstream]
+
+
+class ReadyRows:
+    """``n`` rows in the form that kernels take, and room for what these say.
+
+    What does not depend on a partition's state is done once for rows of several partitions:
+    at a steady pace each has two or three, and making arrays ready takes as long for them as
+    for a hundred.
+
+    plan     what is folded
+    columns  rows of some partitions, those of one behind those of another
+    """
+
+    def __init__(self, plan: StagePlan, columns: EventColumns) -> None:
         n = len(columns)
-        values = np.empty((n, len(self.plan.layout.values)), np.int64)
-        for v, name in enumerate(self.plan.layout.values):
-            values[:, v] = columns.values[name]
-        upstream, upstream_offset = self._upstream(columns)
+        offsets = columns.source_offset
+        self._shared: tuple[NDArray[Any], ...] = (
+            _column(columns.kind, np.int8),
+            _column(columns.event_time, np.int64),
+            mix(columns.event_time) if plan.time_is_id else hash_ids(columns.ids),
+            _values(plan, columns),
+            _column((columns.source_partition << _OFFSET_BITS) | offsets, np.int64),
+            _column(columns.late, np.bool_),
+            _column(columns.duplicate_of, np.int64),
+            _column(columns.label, np.int8),
+            _column(columns.label_time, np.int64),
+            np.full(n, -1, np.int64)
+            if columns.upstream_offset is None
+            else _column(columns.upstream_offset, np.int64),
+        )
+        windows = np.empty((n, len(plan.window_at)), np.float64)
+        self._results = Results(
+            accepted=np.empty(n, np.bool_),
+            late=np.empty(n, np.bool_),
+            duplicate_of=np.empty(n, np.int64),
+            features=windows,
+            stepped=np.empty(n, np.int8),
+            clock=np.empty(n, np.int64),
+            before=np.empty(n, np.int64),
+        )
+        self.features = np.full((n, len(plan.names)), np.nan) if plan.customs else windows
+
+    def rows(self, these: slice, slots: NDArray[np.int64], upstream: NDArray[np.int64]) -> Rows:
+        """Return some of the rows, of one partition, with what its state knows of them."""
+        kind, time, ids, values, position, late, duplicate_of, label, label_time, offset = (
+            column[these] for column in self._shared
+        )
         return Rows(
-            kind=_column(columns.kind, np.int8),
-            time=_column(columns.event_time, np.int64),
-            slot=self._store.slots_of(columns.entities[self.plan.entity]),
-            ids=mix(columns.event_time) if self.plan.time_is_id else hash_ids(columns.ids),
+            kind=kind,
+            time=time,
+            slot=slots,
+            ids=ids,
             values=values,
-            position=_column(
-                (columns.source_partition << _OFFSET_BITS) | columns.source_offset, np.int64
-            ),
-            late=_column(columns.late, np.bool_),
-            duplicate_of=_column(columns.duplicate_of, np.int64),
-            label=_column(columns.label, np.int8),
-            label_time=_column(columns.label_time, np.int64),
+            position=position,
+            late=late,
+            duplicate_of=duplicate_of,
+            label=label,
+            label_time=label_time,
             upstream=upstream,
-            upstream_offset=_column(upstream_offset, np.int64),
+            upstream_offset=offset,
         )
 
-    def _upstream(self, columns: EventColumns) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return each row's place in `seen` (-1 without an upstream) and its offset there."""
-        if columns.upstream is None or columns.upstream_offset is None:
-            none = np.full(len(columns), -1, np.int64)
-            return none, none
-        # One more, so that index -1 (a record of our own, such as a tick) finds -1.
-        known = np.append(self._store.upstream_indices(columns.upstreams), -1)
-        return known[columns.upstream], columns.upstream_offset
+    def results(self, these: slice) -> Results:
+        """Return the room for what is said about some of the rows."""
+        columns: tuple[NDArray[Any], ...] = self._results
+        return Results(*[column[these] for column in columns])
+
+    def folded(self) -> Folded:
+        """Return what was said about all rows, but for silences."""
+        said = self._results
+        return Folded(said.accepted, said.late, said.duplicate_of, self.features)
+
+
+def _values(plan: StagePlan, columns: EventColumns) -> NDArray[np.int64]:
+    """Return the values that entries keep, (n, v) int64."""
+    names = plan.layout.values
+    values = np.empty((len(columns), len(names)), np.int64)
+    for v, name in enumerate(names):
+        values[:, v] = columns.values[name]
+    return values
 
 
 def mix(times: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 
 from stream_infer.dataplane.batch import ALONE_ROWS, Partition, RecordBatch
-from stream_infer.dataplane.stage import Emitted, Part, StepResult
+from stream_infer.dataplane.stage import Emitted, Parts, StepResult
 from stream_infer.dataplane.together import StageWork, Together
 from stream_infer.observability.meter import StageMeter
 from support.dataplane import PIPELINE, SOURCE, customer_stage, feature_stages, record
@@ -157,7 +157,7 @@ async def test_tasks_that_step_at_the_same_time_emit_once() -> None:
     emitted: list[int] = []
 
     class Counting:
-        def emit(self, parts: Sequence[Part], meter: StageMeter) -> list[Emitted]:
+        def emit(self, parts: Parts, meter: StageMeter) -> list[Emitted]:
             emitted.append(len(parts))
             return stage.emitter.emit(parts, meter)
 
