@@ -19,18 +19,22 @@ from numpy.typing import NDArray
 from stream_infer.durations import parse_duration
 from stream_infer.events.columns import EventColumns
 from stream_infer.events.measures import NO_VALUE
-from stream_infer.features.linked import Links, linked_runner
+from stream_infer.features.linked import CustomRows, Links
 from stream_infer.features.plan import StagePlan
 from stream_infer.features.spec import Custom
-from stream_infer.windows.compiled import host
+from stream_infer.windows.compiled import host, one_form
 from stream_infer.windows.state import NONE, Results, Rows
 
 _FOLD = 1
 
 
 @lru_cache(maxsize=64)
-def _runner(step: Callable[..., None]) -> Callable[..., None]:
-    """Return a kernel that runs one step over a batch; compiled once per process and step."""
+def _runner(step: Callable[..., None], _state: np.dtype[Any]) -> Callable[..., None]:
+    """Return a kernel that runs one step over a batch.
+
+    Compiled once per process, step and form of its records; `scratch` is a record to try on, and
+    one that is zero.
+    """
 
     def run(
         records: np.ndarray,
@@ -41,23 +45,38 @@ def _runner(step: Callable[..., None]) -> Callable[..., None]:
         stepped: NDArray[np.int8],
         clock: NDArray[np.int64],
         before: NDArray[np.int64],
-        zero: np.ndarray,
         forget_after: int,
         out: NDArray[np.float64],
+        start: int,
+        end: int,
     ) -> None:
-        for i in range(slots.shape[0]):
+        for i in range(start, end):
             if stepped[i] == 0:
                 continue
             s = slots[i]
             if before[i] == NONE or before[i] + forget_after < clock[i]:
-                records[s] = zero[0]
+                records[s] = scratch[1]
             if stepped[i] == _FOLD:
                 step(records[s], times[i], values[i], out[i])
             else:
                 scratch[0] = records[s]
                 step(scratch[0], times[i], values[i], out[i])
 
-    return host(run)
+    return one_form(host(run))
+
+
+def custom_rows(plan: StagePlan, custom: Custom, columns: EventColumns) -> CustomRows:
+    """Return what a step reads of rows, and room for what it writes."""
+    values = np.empty((len(columns), len(custom.of)), np.float64)
+    for v, name in enumerate(custom.of):
+        units = columns.values[name]
+        values[:, v] = units / 10.0 ** plan.decimals[name]
+        if name in plan.measures:
+            values[units == NO_VALUE, v] = np.nan
+    keys = None
+    if custom.linked and plan.known is not None:
+        keys = plan.known.indices(columns.entities[plan.entity])
+    return CustomRows(values, keys, np.full((len(columns), len(custom.names)), np.nan))
 
 
 class CustomSteps:
@@ -68,13 +87,13 @@ class CustomSteps:
     """
 
     def __init__(self, plan: StagePlan) -> None:
-        self._steps = plan.customs
-        self._decimals = plan.decimals
-        self._measures = plan.measures
-        is_linked = any(custom.linked for _, custom in self._steps)
+        self._steps = [custom for _, custom in plan.customs]
+        is_linked = any(custom.linked for custom in self._steps)
         self._links = Links(plan.known) if is_linked and plan.known is not None else None
-        self.forget_after_ms = [parse_duration(custom.forget_after) for _, custom in self._steps]
-        self.records: list[NDArray[Any]] = [np.zeros(0, c.state) for _, c in self._steps]
+        self.forget_after_ms = [parse_duration(custom.forget_after) for custom in self._steps]
+        self.records: list[NDArray[Any]] = [np.zeros(0, custom.state) for custom in self._steps]
+        # A record to try on, and one that stays zero.
+        self._scratch = [np.zeros(2, custom.state) for custom in self._steps]
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -85,61 +104,28 @@ class CustomSteps:
             self._links.place(names, slots)
 
     def fold(
-        self,
-        columns: EventColumns,
-        names: Sequence[str],
-        rows: Rows,
-        results: Results,
-        features: NDArray[np.float64],
+        self, ready: Sequence[CustomRows], rows: Rows, results: Results, start: int, end: int
     ) -> None:
-        """Run every step over the rows that the windows' kernel has judged; fill `features`.
-
-        names  n keys
-        """
-        keys = None if self._links is None else self._links.place(names, rows.slot)
-        for (at, custom), records, forget_after in zip(
-            self._steps, self.records, self.forget_after_ms, strict=True
+        """Run every step over rows ``start..end-1``, which the windows' kernel has judged."""
+        for custom, records, scratch, forget_after, own in zip(
+            self._steps, self.records, self._scratch, self.forget_after_ms, ready, strict=True
         ):
-            values = self._values(columns, custom)
-            out = np.full((len(columns), len(custom.names)), np.nan)
-            if custom.linked and self._links is not None:
-                linked_runner(custom.step)(
-                    records,
-                    np.zeros(2, custom.state),
-                    self._links.places,
-                    rows.slot,
-                    keys,
-                    rows.time,
-                    values,
-                    results.stepped,
-                    results.clock,
-                    results.before,
-                    forget_after,
-                    np.empty(self._links.places.links.shape[1], np.int64),
-                    out,
+            if own.keys is not None and self._links is not None:
+                self._links.run(
+                    custom, records, scratch, rows, results, own, forget_after, start, end
                 )
-            else:
-                _runner(custom.step)(
-                    records,
-                    np.zeros(1, custom.state),
-                    rows.slot,
-                    rows.time,
-                    values,
-                    results.stepped,
-                    results.clock,
-                    results.before,
-                    np.zeros(1, custom.state),
-                    forget_after,
-                    out,
-                )
-            features[:, at : at + len(custom.names)] = out
-
-    def _values(self, columns: EventColumns, custom: Custom) -> NDArray[np.float64]:
-        """Return the values that a step reads, (n, len(of)) float64; NaN where one is absent."""
-        values = np.empty((len(columns), len(custom.of)), np.float64)
-        for v, name in enumerate(custom.of):
-            units = columns.values[name]
-            values[:, v] = units / 10.0 ** self._decimals[name]
-            if name in self._measures:
-                values[units == NO_VALUE, v] = np.nan
-        return values
+                continue
+            _runner(custom.step, custom.state)(
+                records,
+                scratch,
+                rows.slot,
+                rows.time,
+                own.values,
+                results.stepped,
+                results.clock,
+                results.before,
+                forget_after,
+                own.out,
+                start,
+                end,
+            )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stream_infer.errors import ConflictError
 from stream_infer.events.columns import EventColumns
-from stream_infer.features.custom import CustomSteps
+from stream_infer.features.custom import CustomSteps, custom_rows
 from stream_infer.features.plan import StagePlan
 from stream_infer.features.silence import Silences, SilenceWatch
 from stream_infer.windows.capture import Capture
@@ -107,24 +107,28 @@ class StageFold:
         """
         if ready is None:
             ready = ReadyRows(self.plan, columns)
-        names = columns.entities[self.plan.entity]
-        these = slice(start, start + len(columns))
-        upstream = self._upstream(columns.upstream, columns.upstreams, len(columns))
-        rows = ready.rows(these, self._store.slots_of(names), upstream)
-        results = ready.results(these)
-        clock_before = self._store.clock_ms
-        self._store.fold(rows, results)
-        features = ready.features[these]
+        store, rows, results = self._store, ready.rows, ready.results
+        end = start + len(columns)
+        these = slice(start, end)
+        rows.slot[these] = store.slots_of(columns.entities[self.plan.entity])
+        if columns.upstream is not None:
+            rows.upstream[these] = self._upstream(columns.upstream, columns.upstreams)
+        clock_before = store.clock_ms
+        store.fold(rows, results, start, end)
         if self._customs:
-            if len(self.plan.window_at):
-                features[:, self.plan.window_at] = results.features
-            self._customs.fold(columns, names, rows, results, features)
+            self._customs.fold(ready.customs, rows, results, start, end)
         silences = None
         if self._watch is not None:
             silences = self._watch.fold(
-                rows, results, clock_before, self._store.keys.names, self._store.upstreams
+                rows, results, clock_before, store.keys.names, store.upstreams, start, end
             )
-        return Folded(results.accepted, results.late, results.duplicate_of, features, silences)
+        return Folded(
+            results.accepted[these],
+            results.late[these],
+            results.duplicate_of[these],
+            ready.features(these),
+            silences,
+        )
 
     def tells_silence(self, clock_ms: int) -> bool:
         """Say whether a tick at that time would find a key silent that is to be told."""
@@ -158,6 +162,7 @@ class StageFold:
         fresh.restore_head(snapshot)
         fresh.restore_piece(snapshot)
         self._customs, self._store, self._watch = fresh._customs, fresh._store, fresh._watch
+        self._upstream_names = []
 
     def restore_head(self, head: Mapping[str, Any]) -> None:
         """Put what is said once of a state into this empty fold; see `restore` for errors."""
@@ -181,15 +186,11 @@ class StageFold:
         """Give back the memory of forgotten keys; happens by itself, and changes no result."""
         self._store.sweep()
 
-    def _upstream(
-        self, upstream: NDArray[np.int64] | None, names: Sequence[str], n: int
-    ) -> NDArray[np.int64]:
+    def _upstream(self, upstream: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
         """Return each row's place in `seen`, (n,) int64; -1 without an upstream.
 
         upstream  (n,) int64, indices into `names`, or -1
         """
-        if upstream is None:
-            return np.full(n, -1, np.int64)
         if names != self._upstream_names:
             # One more, so that index -1 (a record of our own, such as a tick) finds -1.
             self._upstream_places = np.append(self._store.upstream_indices(names), -1)
@@ -206,66 +207,62 @@ class ReadyRows:
 
     plan     what is folded
     columns  rows of some partitions, those of one behind those of another
+    rows     the same; slots and upstreams are filled by the fold of each partition
+    results  what the kernels say
+    customs  what custom steps read and write
     """
 
     def __init__(self, plan: StagePlan, columns: EventColumns) -> None:
         n = len(columns)
         offsets = columns.source_offset
-        self._shared: tuple[NDArray[Any], ...] = (
-            _column(columns.kind, np.int8),
-            _column(columns.event_time, np.int64),
-            mix(columns.event_time) if plan.time_is_id else hash_ids(columns.ids),
-            _values(plan, columns),
-            _column((columns.source_partition << _OFFSET_BITS) | offsets, np.int64),
-            _column(columns.late, np.bool_),
-            _column(columns.duplicate_of, np.int64),
-            _column(columns.label, np.int8),
-            _column(columns.label_time, np.int64),
-            np.full(n, -1, np.int64)
+        # What no upstream wrote has no place among them.
+        nowhere = np.full(n, -1, np.int64)
+        self.rows = Rows(
+            kind=_column(columns.kind, np.int8),
+            time=_column(columns.event_time, np.int64),
+            slot=np.empty(n, np.int64),
+            ids=mix(columns.event_time) if plan.time_is_id else hash_ids(columns.ids),
+            values=_values(plan, columns),
+            position=_column((columns.source_partition << _OFFSET_BITS) | offsets, np.int64),
+            late=_column(columns.late, np.bool_),
+            duplicate_of=_column(columns.duplicate_of, np.int64),
+            label=_column(columns.label, np.int8),
+            label_time=_column(columns.label_time, np.int64),
+            upstream=nowhere,
+            upstream_offset=nowhere
             if columns.upstream_offset is None
             else _column(columns.upstream_offset, np.int64),
         )
-        windows = np.empty((n, len(plan.window_at)), np.float64)
-        self._results = Results(
+        self.results = Results(
             accepted=np.empty(n, np.bool_),
             late=np.empty(n, np.bool_),
             duplicate_of=np.empty(n, np.int64),
-            features=windows,
+            features=np.empty((n, len(plan.window_at)), np.float64),
             stepped=np.empty(n, np.int8),
             clock=np.empty(n, np.int64),
             before=np.empty(n, np.int64),
         )
-        self.features = np.full((n, len(plan.names)), np.nan) if plan.customs else windows
+        self.customs = [custom_rows(plan, custom, columns) for _, custom in plan.customs]
+        self._plan = plan
 
-    def rows(self, these: slice, slots: NDArray[np.int64], upstream: NDArray[np.int64]) -> Rows:
-        """Return some of the rows, of one partition, with what its state knows of them."""
-        kind, time, ids, values, position, late, duplicate_of, label, label_time, offset = (
-            column[these] for column in self._shared
-        )
-        return Rows(
-            kind=kind,
-            time=time,
-            slot=slots,
-            ids=ids,
-            values=values,
-            position=position,
-            late=late,
-            duplicate_of=duplicate_of,
-            label=label,
-            label_time=label_time,
-            upstream=upstream,
-            upstream_offset=offset,
-        )
-
-    def results(self, these: slice) -> Results:
-        """Return the room for what is said about some of the rows."""
-        columns: tuple[NDArray[Any], ...] = self._results
-        return Results(*[column[these] for column in columns])
+    def features(self, these: slice) -> NDArray[np.float64]:
+        """Return the features of some rows, (n, k) float64."""
+        plan, windows = self._plan, self.results.features[these]
+        if not plan.customs:
+            return windows
+        if len(plan.customs) == 1 and not len(plan.window_at):
+            return self.customs[0].out[these]
+        features = np.empty((len(windows), len(plan.names)), np.float64)
+        features[:, plan.window_at] = windows
+        for (at, custom), ready in zip(plan.customs, self.customs, strict=True):
+            features[:, at : at + len(custom.names)] = ready.out[these]
+        return features
 
     def folded(self) -> Folded:
         """Return what was said about all rows, but for silences."""
-        said = self._results
-        return Folded(said.accepted, said.late, said.duplicate_of, self.features)
+        said = self.results
+        features = self.features(slice(0, len(said.late)))
+        return Folded(said.accepted, said.late, said.duplicate_of, features)
 
 
 def _values(plan: StagePlan, columns: EventColumns) -> NDArray[np.int64]:

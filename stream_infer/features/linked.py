@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.events.known_keys import UNKNOWN, KnownKeys
-from stream_infer.windows.compiled import host
-from stream_infer.windows.state import NONE
+from stream_infer.features.spec import Custom
+from stream_infer.windows.compiled import host, one_form, part
+from stream_infer.windows.state import NONE, Results, Rows
 
 _FOLD = 1
 _GROWTH = 2
@@ -39,6 +40,20 @@ class Places(NamedTuple):
     facts: NDArray[Any]
 
 
+class CustomRows(NamedTuple):
+    """What one custom step reads and writes of ``n`` rows of some partitions.
+
+    values  (n, len(of)) float64, NaN where one is absent
+    keys    (n,) int64, index of each row's key among the known ones; None for a step that reads
+            no linked keys
+    out     (n, len(names)) float64, its features; NaN where the row is no event
+    """
+
+    values: NDArray[np.float64]
+    keys: NDArray[np.int64] | None
+    out: NDArray[np.float64]
+
+
 class Links:
     """Which slots the linked keys of one stage and partition have."""
 
@@ -50,24 +65,74 @@ class Links:
             links=np.ascontiguousarray(known.links, np.int64),
             facts=np.concatenate([known.facts, np.zeros(1, known.facts.dtype)]),
         )
+        self._linked = np.empty(self.places.links.shape[1], np.int64)
 
-    def place(self, names: Sequence[str], slots: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Note which slots these keys have; return their indices among the known keys."""
+    def place(self, names: Sequence[str], slots: NDArray[np.int64]) -> None:
+        """Note which slots these keys have."""
+        self._make_room(int(slots.max(initial=-1)) + 1)
         keys = self._known.indices(names)
-        highest = int(slots.max(initial=-1))
-        if highest >= len(self.places.key_of):
-            grown = np.full(max(highest + 1, _GROWTH * len(self.places.key_of)), UNKNOWN, np.int64)
-            grown[: len(self.places.key_of)] = self.places.key_of
-            self.places = self.places._replace(key_of=grown)
         self.places.key_of[slots] = keys
         known = keys != UNKNOWN
         self.places.slot_of[keys[known]] = slots[known]
-        return keys
+
+    def _make_room(self, slots: int) -> None:
+        held = self.places.key_of
+        if slots > len(held):
+            grown = np.full(max(slots, _GROWTH * len(held)), UNKNOWN, np.int64)
+            grown[: len(held)] = held
+            self.places = self.places._replace(key_of=grown)
+
+    def run(
+        self,
+        custom: Custom,
+        records: NDArray[Any],
+        scratch: NDArray[Any],
+        rows: Rows,
+        results: Results,
+        ready: CustomRows,
+        forget_after: int,
+        start: int,
+        end: int,
+    ) -> None:
+        """Run a linked step over rows ``start..end-1``, noting which slots their keys have."""
+        self._make_room(len(records))
+        _runner(custom.step, custom.state, self.places.facts.dtype)(
+            records,
+            scratch,
+            self.places,
+            rows.slot,
+            ready.keys,
+            rows.time,
+            ready.values,
+            results.stepped,
+            results.clock,
+            results.before,
+            forget_after,
+            self._linked,
+            ready.out,
+            start,
+            end,
+        )
+
+
+@part
+def _note_slots(places: Any, slots: Any, keys: Any, start: Any, end: Any) -> None:
+    """Note which slots the keys of some rows have."""
+    for i in range(start, end):
+        places.key_of[slots[i]] = keys[i]
+        if keys[i] >= 0:
+            places.slot_of[keys[i]] = slots[i]
 
 
 @lru_cache(maxsize=64)
-def linked_runner(step: Callable[..., None]) -> Callable[..., None]:
-    """Return a kernel that runs one linked step over a batch; compiled once per process."""
+def _runner(
+    step: Callable[..., None], _state: np.dtype[Any], _facts: np.dtype[Any]
+) -> Callable[..., None]:
+    """Return a kernel that runs one linked step over a batch.
+
+    Compiled once per process, step and form of its records; `scratch` is a record to try on, and
+    one that is zero.
+    """
 
     def run(
         records: np.ndarray,
@@ -83,8 +148,11 @@ def linked_runner(step: Callable[..., None]) -> Callable[..., None]:
         forget_after: int,
         linked: NDArray[np.int64],
         out: NDArray[np.float64],
+        start: int,
+        end: int,
     ) -> None:
-        for i in range(slots.shape[0]):
+        _note_slots(places, slots, keys, start, end)
+        for i in range(start, end):
             if stepped[i] == 0:
                 continue
             s, key = slots[i], keys[i]
@@ -106,4 +174,4 @@ def linked_runner(step: Callable[..., None]) -> Callable[..., None]:
                 scratch[0] = records[s]
                 step(scratch[0], records, linked, places.facts[key], times[i], values[i], out[i])
 
-    return host(run)
+    return one_form(host(run))

@@ -18,7 +18,7 @@ meanwhile nobody knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from stream_infer.durations import parse_duration
 from stream_infer.events.columns import EVENT, TICK
 from stream_infer.pipeline import Silence
-from stream_infer.windows.compiled import kernel, part
+from stream_infer.windows.compiled import kernel, one_form, part
 from stream_infer.windows.state import NONE, Results, Rows
 
 EVERY_MS = 30_000
@@ -152,9 +152,13 @@ def _watch(
     least: Any,
     found: Any,
     levels: Any,
+    start: Any,
     row: Any,
+    end: Any,
 ) -> Any:
-    """Watch rows from `row` on; return (the next row to watch, silences found).
+    """Watch rows ``row..end-1`` of a batch that begins at `start`.
+
+    Returns     (the next row to watch, silences found)
 
     records     (slots,) RECORD, written
     partitions  (upstreams + 1,) int64: one more than each upstream's number, and 0 at the end
@@ -163,9 +167,9 @@ def _watch(
     It stops early where a look at all keys might find more than there is room for.
     """
     n = 0
-    for i in range(row, kinds.shape[0]):
+    for i in range(row, end):
         now = clocks[i]
-        previous = clock_before if i == 0 else clocks[i - 1]
+        previous = clock_before if i == start else clocks[i - 1]
         looks = previous != NONE and now // EVERY_MS != previous // EVERY_MS
         if looks and n + records.shape[0] > levels.shape[0]:
             return i, n
@@ -185,7 +189,10 @@ def _watch(
                     levels[n] = level
                     records[s]["said"] = now - NONE
                     n += 1
-    return kinds.shape[0], n
+    return end, n
+
+
+_watch_rows = one_form(_watch)
 
 
 class SilenceWatch:
@@ -199,6 +206,20 @@ class SilenceWatch:
         self._least = silence.intervals
         self.forget_after_ms = parse_duration(silence.forget_after)
         self.records: NDArray[Any] = np.zeros(0, RECORD)
+        self._partitions = np.zeros(1, np.int64)
+        self._newest = np.zeros(1, np.int64)
+        self._found, self._levels = np.empty((0, 3), np.int64), np.empty(0, np.float64)
+
+    def _make_room(self, upstreams: Collection[str]) -> None:
+        """Note the numbers of the input's partitions, and make room for all keys being silent."""
+        if len(upstreams) + 1 != len(self._partitions):
+            numbers = [int(name.rpartition("-")[2]) + 1 for name in upstreams]
+            # One more, so that index -1 (a record without an upstream) finds 0.
+            self._partitions = np.array([*numbers, 0], np.int64)
+            self._newest = np.zeros(int(self._partitions.max()) + 1, np.int64)
+        room = len(self.records)
+        if room > len(self._levels):
+            self._found, self._levels = np.empty((room, 3), np.int64), np.empty(room, np.float64)
 
     def tells(self, clock_before: int, clock: int) -> bool:
         """Say whether a tick that moves the clock so would find anybody silent.
@@ -220,9 +241,13 @@ class SilenceWatch:
         results: Results,
         clock_before: int | None,
         names: list[str | None],
-        upstreams: Iterable[str],
+        upstreams: Collection[str],
+        start: int,
+        end: int,
     ) -> Silences:
-        """Watch a batch that the windows' kernel has judged; return who is silent.
+        """Watch rows ``start..end-1``, which the windows' kernel has judged; return who is silent.
+
+        Rows of what is returned count from `start`.
 
         clock_before  the partition's clock before the batch
         names         slot -> key
@@ -230,14 +255,11 @@ class SilenceWatch:
         """
         before = NONE if clock_before is None else np.int64(clock_before)
         told: list[tuple[int, str, float, int]] = []
-        n, row, room = len(rows.kind), 0, len(self.records)
-        numbers = [int(name.rpartition("-")[2]) + 1 for name in upstreams]
-        # One more, so that index -1 (a record without an upstream) finds 0.
-        partitions = np.array([*numbers, 0], np.int64)
-        newest = np.zeros(int(partitions.max()) + 1, np.int64)
-        while row < n:
-            found, levels = np.empty((room, 3), np.int64), np.empty(room, np.float64)
-            row, count = _watch(
+        row = start
+        self._make_room(upstreams)
+        found, levels = self._found, self._levels
+        while row < end:
+            row, count = _watch_rows(
                 self.records,
                 rows.kind,
                 rows.slot,
@@ -246,17 +268,19 @@ class SilenceWatch:
                 results.clock,
                 results.before,
                 rows.upstream,
-                partitions,
-                newest,
+                self._partitions,
+                self._newest,
                 before,
                 np.int64(self.forget_after_ms),
                 float(self._least),
                 found,
                 levels,
+                start,
                 row,
+                end,
             )
             told += [
-                (at, names[slot] or "", level, silent_ms)
+                (at - start, names[slot] or "", level, silent_ms)
                 for (at, slot, silent_ms), level in zip(
                     found[:count].tolist(), levels[:count].tolist(), strict=True
                 )

@@ -87,3 +87,32 @@ def host(function: FunctionT) -> FunctionT:
     """
     compiled: FunctionT = numba.njit(**_OPTIONS)(function)
     return compiled
+
+
+class OneForm:
+    """A compiled function that is always called with arguments of the same types.
+
+    numba's dispatcher looks at the types of all arguments at each call. For tuples of some forty
+    arrays that takes 7 of the 8 µs which a call with nothing to do takes, so it is asked the
+    first time only. An array of another dtype or number of dimensions later on is a TypeError;
+    one that does not lie in one piece, as the first one did, would be read wrongly.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self._code: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the machine code."""
+        if self._code is not None:
+            return self._code(*arguments)
+        answer = self.function(*arguments)
+        [form] = self.function.overloads.values()  # type: ignore[attr-defined]  # numba's
+        self._code = form.entry_point
+        return answer
+
+
+def one_form(function: FunctionT) -> FunctionT:
+    """Return a compiled function for callers whose arguments always have the same types."""
+    called: Any = OneForm(function)
+    return called  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.windows.compiled import kernel
+from stream_infer.windows.compiled import kernel, one_form
 
 _OFFSET = np.uint64(0xCBF29CE484222325)
 _PRIME = np.uint64(0x100000001B3)
@@ -36,6 +36,9 @@ def _hash_spans(
         out[i] = np.int64(h ^ (h >> _SHIFT))
 
 
+_hash = one_form(_hash_spans)
+
+
 def hash_ids(ids: Sequence[str]) -> NDArray[np.int64]:
     """Return the hash of each id's UTF-8 bytes, (n,) int64.
 
@@ -51,5 +54,5 @@ def hash_ids(ids: Sequence[str]) -> NDArray[np.int64]:
         data = b"".join(encoded)
     out = np.empty(len(ids), np.int64)
     # A bytearray, since the kernel is compiled for arrays that can be written.
-    _hash_spans(np.frombuffer(bytearray(data), np.uint8), lengths, out)
+    _hash(np.frombuffer(bytearray(data), np.uint8), lengths, out)
     return out

@@ -156,15 +156,21 @@ def _is_forgotten(state: State, rules: Rules, s: Int64, clock: Int64) -> bool:
 
 @kernel
 def fold_rows(
-    state: State, rules: Rules, rows: Rows, results: Results, cuts: np.ndarray, row: Int64
+    state: State,
+    rules: Rules,
+    rows: Rows,
+    results: Results,
+    cuts: np.ndarray,
+    row: Int64,
+    end: Int64,
 ) -> Int64:
-    """Fold rows from `row` on; return their number, or the row for which the arena must grow.
+    """Fold rows ``row..end-1``; return `end`, or the row for which the arena must grow.
 
     cuts     (boundaries,) int64, scratch
     A row that is returned has changed nothing yet but what memory holds it.
     Cost  O(log entries) a row in time order, no allocation
     """
-    for i in range(row, rows.kind.shape[0]):
+    for i in range(row, end):
         results.late[i], results.duplicate_of[i] = False, NO_POSITION
         results.stepped[i], results.before[i] = 0, NONE
         results.clock[i] = state.registers[CLOCK]
@@ -188,7 +194,7 @@ def fold_rows(
             _fold_event(state, rules, rows, results, i, cuts)
         elif rules.folds_labels and rows.kind[i] == LABEL:
             _fold_label(state, rules, rows, i)
-    return rows.kind.shape[0]
+    return end
 
 
 @kernel

@@ -32,7 +32,7 @@ def precompile() -> None:
         squares=np.zeros(0, np.int64),
     )
     store = EntryStore(layout)
-    store.fold(_no_rows(), _no_results())
+    store.fold(_no_rows(), _no_results(), 0, 0)
     store.sweep()
     restore_snapshot(EntryStore(layout), take_snapshot(store))
     hash_ids([])

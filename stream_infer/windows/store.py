@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stream_infer.errors import StateBudgetError
 from stream_infer.windows.arena import BLOCK_MIN
+from stream_infer.windows.compiled import one_form
 from stream_infer.windows.kernels import fold_rows, sweep
 from stream_infer.windows.layout import WindowLayout
 from stream_infer.windows.slots import SlotMap
@@ -44,6 +45,9 @@ _SLOTS_FIRST = 64
 _GROWTH = 1.125
 """Growing is cheap (pages are remapped, not copied), and what is not used yet is memory too."""
 _ALIGN = 64
+
+# Rows come from `stream_infer.features.fold` alone, whose arrays are always of one form.
+_fold_rows = one_form(fold_rows)
 
 
 def _rules(layout: WindowLayout) -> Rules:
@@ -166,20 +170,20 @@ class EntryStore:
         self._grow_slots(len(self.keys.names))
         return slots
 
-    def fold(self, rows: Rows, results: Results) -> None:
-        """Fold a batch and fill `results`; raise `StateBudgetError` when memory is spent.
+    def fold(self, rows: Rows, results: Results, start: int, end: int) -> None:
+        """Fold rows ``start..end-1`` and fill theirs of `results`.
 
-        After that error the state holds part of the batch and must be restored.
+        Raises `StateBudgetError` when memory is spent; the state then holds part of the batch
+        and must be restored.
         """
-        n = len(rows.kind)
         capture = self._captured_by()
         if capture is not None:
-            capture.before(rows.slot)
-        row = fold_rows(self.state, self.rules, rows, results, self._cuts, 0)
-        while row < n:
+            capture.before(rows.slot[start:end])
+        row = _fold_rows(self.state, self.rules, rows, results, self._cuts, start, end)
+        while row < end:
             self.grow_arena(int(self.state.slots[rows.slot[row], CAPACITY]))
-            row = fold_rows(self.state, self.rules, rows, results, self._cuts, row)
-        self._rows_since_sweep += n
+            row = _fold_rows(self.state, self.rules, rows, results, self._cuts, row, end)
+        self._rows_since_sweep += end - start
 
     def hand_over_to(self, capture: Capture) -> None:
         """Tell a capture of keys before they change, for as long as anybody holds it."""
