@@ -21,7 +21,7 @@ from stream_infer.kafka.topics import administration, create_specs, pipeline_top
 from stream_infer.pipeline import Pipeline
 
 PARTITIONS = 4
-OUTPUT_ROLES = {"internal", "scored", "alerts", "lists", "dead-letters", "late-events"}
+OUTPUT_ROLES = {"internal", "scored", "alerts", "lists", "dead-letters", "late-events", "skips"}
 WORKER = "worker"
 
 

@@ -1,10 +1,16 @@
-"""``stream-infer worker``: run a pipeline's stages until told to stop."""
+"""``stream-infer worker``: run a pipeline's stages until told to stop.
+
+With ``--processes`` this process only supervises: it starts itself again, with the same words
+and a hidden one that makes it a child (`stream_infer.supervisor.member`). So the pipeline is
+loaded by whoever runs it, and the supervisor stays small.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import signal
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,17 +20,21 @@ from stream_infer.cli.options import (
     label_fields_option,
     model_option,
     partitioning_option,
-    pipeline_argument,
     settings_options,
 )
 from stream_infer.cli.output import remark
 from stream_infer.cli.serving import model_to_serve
+from stream_infer.errors import StreamInferError
 
 if TYPE_CHECKING:
     from stream_infer.events.mapping import FieldMapping
-    from stream_infer.pipeline import Pipeline
     from stream_infer.settings.loading import Settings
+    from stream_infer.supervisor.member import Member as SupervisedMember
+    from stream_infer.supervisor.trial import Step
     from stream_infer.worker import Worker
+
+WORDS = "stream_infer.worker.words"
+"""Where a context keeps the command line as it was given, for the children."""
 
 
 class WebPort(click.ParamType):
@@ -46,8 +56,29 @@ class WebPort(click.ParamType):
         return port
 
 
-@click.command(name="worker")
-@pipeline_argument
+class MemberWord(click.ParamType):
+    """What a supervisor tells its child; nobody else writes it."""
+
+    name = "member"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> SupervisedMember:
+        from stream_infer.supervisor.member import Member
+
+        return value if isinstance(value, Member) else Member.from_word(value)
+
+
+class WorkerCommand(click.Command):
+    """Keeps the words that it was given, so that children can be given the same."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command(name="worker", cls=WorkerCommand)
+@click.argument("reference", metavar="PIPELINE")
 @model_option
 @fields_option
 @label_fields_option
@@ -79,10 +110,18 @@ class WebPort(click.ParamType):
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="The least that is logged. [default: info]",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 1_024),
+    help="Run so many workers as processes of their own, and start again what ends.",
+)
+@click.option("--member", type=MemberWord(), hidden=True)
 @settings_options
+@click.pass_context
 def command(
+    context: click.Context,
     *,
-    pipeline: Pipeline,
+    reference: str,
     fields: FieldMapping | None,
     label_fields: FieldMapping | None,
     publish_features: bool,
@@ -92,32 +131,78 @@ def command(
     web_port: int | str | None,
     log_format: str | None,
     log_level: str | None,
+    processes: int | None,
+    member: SupervisedMember | None,
     settings: Settings,
 ) -> None:
     """Run the stages of PIPELINE: a built-in name, or a Python file of yours."""
-    from stream_infer.logs import configure_logs
-    from stream_infer.worker import Worker
+    web = _with_flags(settings.web_settings(), host=web_host, port=web_port)
+    log_settings = _with_flags(settings.log_settings(), format=log_format, level=log_level)
+    if processes is not None and member is None:
+        from stream_infer.logs import configure_logs
+        from stream_infer.supervisor.ports import web_ports
+        from stream_infer.supervisor.processes import Processes
 
-    configure_logs(
-        _with_flags(settings.log_settings(), format=log_format, level=log_level),
-        facts={"pipeline": pipeline.name},
-    )
-    worker = Worker(
-        pipeline,
-        settings.connection(),
-        _with_flags(
-            settings.worker_settings(),
-            publish_features=publish_features or None,
-            start=start,
-            when_offset_lost=when_offset_lost,
-        ),
-        web=_with_flags(settings.web_settings(), host=web_host, port=web_port),
-        model=model_to_serve(pipeline, settings),
-        fields=fields or settings.field_mapping(),
-        label_fields=label_fields or settings.label_field_mapping(),
-    )
-    remark(f"{pipeline.name}: reading from {settings.connection().bootstrap}; Ctrl-C stops cleanly")
+        configure_logs(log_settings, facts={"pipeline": reference})
+        ports = web_ports(web, processes)
+        remark(f"{reference}: {processes} processes read from {settings.connection().bootstrap}")
+        words = context.meta[WORDS]
+        context.exit(Processes(words, ports, web_host=web.host).run())
+
+    def make() -> Worker:
+        from stream_infer.logs import configure_logs
+        from stream_infer.pipelines.loading import load_pipeline
+        from stream_infer.worker import Worker
+
+        pipeline = settings.applied_to(load_pipeline(reference))
+        process = {} if member is None else {"process": str(member.number)}
+        configure_logs(log_settings, facts={"pipeline": pipeline.name, **process})
+        return Worker(
+            pipeline,
+            settings.connection(),
+            _with_flags(
+                settings.worker_settings(),
+                publish_features=publish_features or None,
+                start=start,
+                when_offset_lost=when_offset_lost,
+            ),
+            web=web if member is None else dataclasses.replace(web, port=member.web_port),
+            model=model_to_serve(pipeline, settings),
+            fields=fields or settings.field_mapping(),
+            label_fields=label_fields or settings.label_field_mapping(),
+        )
+
+    if member is not None:
+        context.exit(_supervised(member, make))
+    worker = make()
+    bootstrap = settings.connection().bootstrap
+    remark(f"{worker.pipeline.name}: reading from {bootstrap}; Ctrl-C stops cleanly")
     asyncio.run(_until_signal(worker))
+
+
+def _supervised(member: SupervisedMember, make: Callable[[], Worker]) -> int:
+    """Run as a supervisor's child; its error is left to the supervisor. Return the exit code."""
+    member.begin()
+    try:
+        worker = make()
+        if member.step is None:
+            asyncio.run(_until_signal(worker))
+        else:
+            _do_step(worker, member.step)
+    except StreamInferError as error:
+        member.leave_error(error)
+        return error.exit_code
+    return 0
+
+
+def _do_step(worker: Worker, step: Step) -> None:
+    from stream_infer.supervisor.probe import probe
+    from stream_infer.supervisor.verdict import condemn
+
+    if step.task == "probe":
+        asyncio.run(probe(worker, step.span))
+    else:
+        asyncio.run(condemn(worker.connection, worker.pipeline, step.span, step.signal))
 
 
 def _with_flags(settings: Any, **flags: Any) -> Any:

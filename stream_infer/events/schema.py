@@ -13,11 +13,13 @@ from stream_infer.events.mapping import FieldMapping, wire_type
 from stream_infer.events.measures import NO_VALUE
 from stream_infer.events.scored import scored_type
 from stream_infer.events.scored_readings import scored_reading_type
+from stream_infer.events.skip import Skip
 from stream_infer.events.topic_names import (
     DEAD_LETTERS,
     LATE_EVENTS,
     internal_entities,
     internal_topic,
+    skips_topic,
 )
 from stream_infer.pipeline import Pipeline
 
@@ -90,6 +92,7 @@ def topic_schemas(
         "they came; the headers say where from, and si-error-code is late.",
         _SIDE_HEADERS,
     )
+    schemas[skips_topic(pipeline)] = _schema(Skip, "Key: topic-partition-offset.")
     return schemas
 
 

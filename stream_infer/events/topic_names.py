@@ -43,6 +43,16 @@ def lists_topic(pipeline: Pipeline) -> str | None:
     return f"{pipeline.name}-lists"
 
 
+def skips_topic(pipeline: Pipeline) -> str:
+    """Return the topic that names the records which every fold passes over.
+
+    >>> from stream_infer.pipelines.fraud import pipeline
+    >>> skips_topic(pipeline)
+    'fraud-skips'
+    """
+    return f"{pipeline.name}-skips"
+
+
 def internal_topic(pipeline: Pipeline, entity: str) -> str:
     """Return the name of the topic in front of the stage that is keyed by `entity`.
 

@@ -11,6 +11,7 @@ Everything here is decided from the pipeline's declaration and facts already rea
     lists         <pipeline>-lists            list, entity   1: their changes need one order
     dead-letters  dead-letters                as it came     asked for
     late-events   late-events                 as it came     asked for
+    skips         <pipeline>-skips            position       1
 
 An internal topic is a log that state is rebuilt from, so its retention covers all
 that a feature may look back on, and a week for the operator to notice.
@@ -32,6 +33,7 @@ from stream_infer.events.topic_names import (
     internal_entities,
     internal_topic,
     lists_topic,
+    skips_topic,
     stage_entities,
 )
 from stream_infer.features.plan import compile_plan
@@ -69,10 +71,13 @@ Role = Literal[
     "alerts",
     "dead-letters",
     "late-events",
+    "skips",
     "truth",
 ]
 Severity = Literal["error", "warning"]
 
+ONE_PARTITION_ROLES: frozenset[Role] = frozenset({"lists", "skips"})
+"""Small topics whose records need one order."""
 PARTITIONED_ROLES: frozenset[Role] = frozenset({"input", "internal", "lists"})
 """Topics whose number of partitions matters: that of those that hold state is the same."""
 
@@ -155,12 +160,13 @@ def pipeline_topics(
     topics += [
         (DEAD_LETTERS, "dead-letters", twice),
         (LATE_EVENTS, "late-events", twice),
+        (skips_topic(pipeline), "skips", {"cleanup.policy": "compact"}),
     ]
     return [
         TopicSpec(
             name=name,
             role=role,
-            partitions=1 if role == "lists" else partitions,
+            partitions=1 if role in ONE_PARTITION_ROLES else partitions,
             config=dict(config),
         )
         for name, role, config in topics
@@ -220,7 +226,8 @@ def message_bytes_max_of(source: TopicFacts | None) -> int:
 def _missing(pipeline: Pipeline, spec: TopicSpec) -> TopicFinding:
     return TopicFinding(
         topic=spec.name,
-        severity="error",
+        # Nothing is skipped yet where there is none, and whoever skips first makes it.
+        severity="warning" if spec.role == "skips" else "error",
         code="topic_missing",
         message=f"Topic {spec.name!r} ({spec.role} of pipeline {pipeline.name!r}) does not exist.",
         fix=f"Create it with: stream-infer topics create {pipeline.name}.",
@@ -284,15 +291,16 @@ def _judge_retention(pipeline: Pipeline, spec: TopicSpec, facts: TopicFacts) -> 
 
 def _judge_compaction(spec: TopicSpec, facts: TopicFacts) -> list[TopicFinding]:
     policy = facts.config.get("cleanup.policy", "delete")
-    if spec.role != "lists" or policy == "compact":
+    if spec.role not in ONE_PARTITION_ROLES or policy == "compact":
         return []
+    lost = "who is on a list" if spec.role == "lists" else "which records are passed over"
     return [
         TopicFinding(
             topic=spec.name,
             severity="error",
-            code="lists_would_expire",
+            code=f"{spec.role}_would_expire",
             message=(
-                f"Topic {spec.name!r} has cleanup.policy={policy}: who is on a list would be"
+                f"Topic {spec.name!r} has cleanup.policy={policy}: {lost} would be"
                 " forgotten with the record that says so."
             ),
             fix=f"Set cleanup.policy=compact on topic {spec.name!r}.",

@@ -115,4 +115,5 @@ def test_a_pipeline_without_labels_and_second_entity_has_fewer_topics() -> None:
         "scored-transactions",
         "dead-letters",
         "late-events",
+        "fraud-skips",
     ]

@@ -52,6 +52,7 @@ def test_the_fraud_pipeline_has_its_topics_in_the_order_of_the_data() -> None:
         ("alerts-fraud-current", "alerts"),
         ("dead-letters", "dead-letters"),
         ("late-events", "late-events"),
+        ("fraud-skips", "skips"),
     ]
 
 
@@ -67,6 +68,7 @@ def test_a_pipeline_with_one_entity_has_no_internal_topic() -> None:
         "scored",
         "dead-letters",
         "late-events",
+        "skips",
     ]
 
 

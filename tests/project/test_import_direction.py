@@ -40,6 +40,7 @@ INNER = PURE | {"audit", "files", "kafka", "observability", "scoring", "settings
 EDGE = (
     INNER
     | {"app", "dataplane", "logs", "models", "precompile", "scaffold", "simulators", "worker"}
+    | {"supervisor", "supervisor.probe", "supervisor.verdict"}
     | {
         "settings.log",
         "settings.web",
@@ -88,7 +89,7 @@ ALLOWED: dict[str, set[str]] = {
     "kafka": PURE | {"files"},
     # carries out what the pure rest of `audit` decides
     "audit.reconcile": PURE | {"audit", "kafka"},
-    "dataplane": INNER,
+    "dataplane": INNER | {"dataplane.at_work"},
     # reads every part's settings from file, environment and flags
     "settings": PURE | {"kafka", "scoring", "settings.log", "settings.web"},
     "settings.log": set(),
@@ -98,6 +99,14 @@ ALLOWED: dict[str, set[str]] = {
     "observability": {"errors", "settings.web"},
     # files of a new pipeline, written once
     "scaffold": {"errors"},
+    # what is in work, in a file that outlives the process; read by whoever supervises it
+    "dataplane.at_work": set(),
+    # starts processes and restarts them; small, so that it knows no Kafka and no pipeline
+    "supervisor": {"dataplane.at_work", "errors", "observability", "settings.web"},
+    # what its throw-away child does
+    "supervisor.probe": INNER
+    | {"app", "dataplane", "dataplane.at_work", "precompile", "supervisor", "worker"},
+    "supervisor.verdict": INNER | {"dataplane", "dataplane.at_work", "supervisor"},
     # the one place where parts are joined, and what runs it
     "app": INNER | {"dataplane", "models"},
     "worker": INNER
@@ -118,7 +127,8 @@ ALLOWED: dict[str, set[str]] = {
 EVERYWHERE = {"*"}
 # library -> the parts that may import it; pure parts know no Kafka, no Faust and no ONNX Runtime
 OWNERS: dict[str, set[str]] = {
-    "aiokafka": {"app", "audit.reconcile", "benchmark", "dataplane", "demo", "doctor", "kafka"},
+    "aiokafka": {"app", "audit.reconcile", "benchmark", "dataplane", "demo", "doctor", "kafka"}
+    | {"supervisor.probe", "supervisor.verdict"},
     "click": {"cli", "models.make_ready"},
     "cramjam": {"dataplane", "kafka", "records"},
     "faust": {"app", "benchmark", "dataplane", "worker"},
@@ -142,7 +152,8 @@ OWNERS: dict[str, set[str]] = {
     "rich": {"demo"},
     "skl2onnx": {"models"},
     "sklearn": {"models"},
-    "structlog": {"app", "cli", "dataplane", "logs", "observability", "worker"},
+    "structlog": {"app", "cli", "dataplane", "logs", "observability", "worker"}
+    | {"supervisor", "supervisor.probe", "supervisor.verdict"},
     "threadpoolctl": {"models"},
 }
 
