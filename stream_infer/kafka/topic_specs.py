@@ -226,8 +226,7 @@ def message_bytes_max_of(source: TopicFacts | None) -> int:
 def _missing(pipeline: Pipeline, spec: TopicSpec) -> TopicFinding:
     return TopicFinding(
         topic=spec.name,
-        # Nothing is skipped yet where there is none, and whoever skips first makes it.
-        severity="warning" if spec.role == "skips" else "error",
+        severity="error",
         code="topic_missing",
         message=f"Topic {spec.name!r} ({spec.role} of pipeline {pipeline.name!r}) does not exist.",
         fix=f"Create it with: stream-infer topics create {pipeline.name}.",

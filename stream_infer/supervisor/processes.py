@@ -44,7 +44,7 @@ from stream_infer.supervisor.trial import Trial
 
 log = structlog.get_logger("stream_infer.supervisor")
 
-PROGRAM = (sys.executable, "-c", "from stream_infer.cli import main; main()")
+PROGRAM: tuple[str, ...] = (sys.executable, "-c", "from stream_infer.cli import main; main()")
 STOP_S_MAX = 30.0
 """A worker gives itself 10 s to drain, 10 s to commit and 10 s to leave its group."""
 WAIT_S_MAX = 1.0

@@ -85,6 +85,7 @@ def test_schema_needs_no_kafka_and_covers_every_topic() -> None:
         "alerts-fraud-current",
         "dead-letters",
         "late-events",
+        "fraud-skips",
     }
     one = run_command("topics", "schema", "fraud", "--topic", "transactions")
     assert one.json == ran.json["transactions"]
