@@ -50,17 +50,7 @@ def _noting_step(self: StageWork, jobs: Sequence[Any]) -> list[Any]:
 def _passing_open(
     self: DataPlane, source: Partition, records: Sequence[Any]
 ) -> Iterable[RecordBatch]:
-    for batch in _open(self, source, records):
-        kept = without_skipped(batch.records, _skipped.get(source, frozenset()))
-        if kept is batch.records:
-            yield batch
-        elif kept:
-            cut = RecordBatch(source, kept, batch.ranges)
-            cut.bytes = batch.bytes  # what the budget has taken is what it must get back
-            yield cut
-        else:
-            batch.complete()
-            self._release(source, batch.bytes)
+    return _open(self, source, without_skipped(records, _skipped.get(source, frozenset())))
 
 
 async def _reading_open_assignment(self: BatchConsumer, assigned: Any) -> None:
