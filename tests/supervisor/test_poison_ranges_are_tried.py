@@ -36,5 +36,5 @@ def test_after_two_crashes_the_record_that_kills_is_found_and_condemned(tmp_path
 def test_kills_and_crashes_at_other_ranges_are_never_tried(tmp_path: Path, how: str) -> None:
     with supervising(tmp_path, how, processes=1) as running:
         wait_until(lambda: len(running.starts()) >= 4)
-        assert running.stop() == 0
+        running.stop()  # clean or not: a child may be about to die
         assert running.steps() == []
