@@ -80,7 +80,7 @@ class _Delivery:
 
 
 @dataclass(slots=True, eq=False)
-class _Batch:
+class Batch:
     """A record batch for one destination.
 
     shares  of each delivery in it, the number of its first records
@@ -239,7 +239,7 @@ class StageSender:
                 _settle(destination, batch)
                 continue
             broken = True
-            if _is_final(answer):
+            if is_final(answer):
                 await self._isolate(destination, _records(destination, batch), answer)
                 _settle(destination, batch)
             else:
@@ -248,20 +248,20 @@ class StageSender:
             await asyncio.sleep(RETRY_SECONDS)
             await self._replace_producer()
 
-    def _build(self, producer: AIOKafkaProducer) -> dict[Partition, _Batch]:
+    def _build(self, producer: AIOKafkaProducer) -> dict[Partition, Batch]:
         now_ms = int(time.time() * 1000)
-        batches: dict[Partition, _Batch] = {}
+        batches: dict[Partition, Batch] = {}
         for delivery in self._deliveries:
             for destination, writes in delivery.pending.items():
                 batch = batches.get(destination)
                 if batch is None:
-                    batch = batches[destination] = _Batch(producer.create_batch())
+                    batch = batches[destination] = Batch(producer.create_batch())
                 if not batch.full:
                     batch.fill(delivery, writes, now_ms)
         return batches
 
     async def _submit(
-        self, producer: AIOKafkaProducer, batch: _Batch, destination: Partition
+        self, producer: AIOKafkaProducer, batch: Batch, destination: Partition
     ) -> asyncio.Future[Any]:
         try:
             sent: asyncio.Future[Any] = await producer.send_batch(
@@ -315,7 +315,7 @@ class StageSender:
         while True:
             await self._replace_producer()
             producer = await self._started()
-            batch = _Batch(producer.create_batch())
+            batch = Batch(producer.create_batch())
             for delivery, writes in records:
                 batch.fill(delivery, writes, int(time.time() * 1000))
             sent = await self._submit(producer, batch, destination)
@@ -323,7 +323,7 @@ class StageSender:
             if not isinstance(answers[0], BaseException):
                 return None
             answer: BaseException = answers[0]
-            if _is_final(answer):
+            if is_final(answer):
                 return answer
             self._check_worth_repeating(destination, answer)
             await asyncio.sleep(RETRY_SECONDS)
@@ -340,17 +340,17 @@ class StageSender:
         await self.start()
 
 
-def _is_final(answer: BaseException) -> bool:
+def is_final(answer: BaseException) -> bool:
     """Say whether the broker will never take the same bytes."""
     return isinstance(answer, REFUSED)
 
 
-def _settle(destination: Partition, batch: _Batch) -> None:
+def _settle(destination: Partition, batch: Batch) -> None:
     for delivery, count in batch.shares:
         delivery.settle(destination, count)
 
 
-def _records(destination: Partition, batch: _Batch) -> list[tuple[_Delivery, Writes]]:
+def _records(destination: Partition, batch: Batch) -> list[tuple[_Delivery, Writes]]:
     """Return the records of a batch one by one, each with the delivery that it belongs to."""
     return [
         (delivery, delivery.pending[destination].slice(at, at + 1))

@@ -147,6 +147,7 @@ class GroupTransactionalProducer(AIOKafkaProducer):  # type: ignore[misc] # aiok
 
     async def begin_transaction(self) -> None:
         """Begin a transaction; Kafka hears of it with the first record or offset."""
+        self._check_alive()
         self._must_abort = False
         await super().begin_transaction()
 
@@ -157,7 +158,18 @@ class GroupTransactionalProducer(AIOKafkaProducer):  # type: ignore[misc] # aiok
         """
         if self._must_abort:
             raise kafka_errors.IllegalOperation("The offsets are not in: abort the transaction.")
+        self._check_alive()
         await super().commit_transaction()
+
+    async def abort_transaction(self) -> None:
+        """Abort, also after `send_offsets` was refused."""
+        self._check_alive()
+        await super().abort_transaction()
+
+    def _check_alive(self) -> None:
+        # aiokafka asserts where it could say so.
+        if self._txn_manager.is_fatal_error():
+            raise kafka_errors.IllegalOperation("This producer has ended: start another.")
 
     async def drop(self) -> None:
         """Close without ending the transaction, waiting for no answer. Safe to repeat.
