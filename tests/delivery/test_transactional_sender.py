@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 import pytest
 from aiokafka import errors as kafka_errors
 
-from stream_infer.dataplane import transaction_producer, transactions
+from stream_infer.dataplane import transaction_commit, transaction_gate, transaction_producer
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.outputs import NO_HEADERS, Outputs, Refused
+from stream_infer.dataplane.sender import SENDER_STOPPED
 from stream_infer.dataplane.transaction_rules import AssignmentMovedOnError
 from stream_infer.dataplane.transactions import TransactionSender
 from stream_infer.errors import BrokerError
@@ -44,7 +45,7 @@ AT_THE_END, EACH_TIME = 3600.0, 0.0
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transaction_producer, "RETRY_SECONDS", 0)
     monkeypatch.setattr(transaction_producer, "ABORT_SECONDS_MAX", 0.002)
-    monkeypatch.setattr(transactions, "COMMIT_SECONDS_MAX", 0.002)
+    monkeypatch.setattr(transaction_commit, "COMMIT_SECONDS_MAX", 0.002)
 
 
 @dataclass
@@ -192,8 +193,297 @@ async def test_a_fault_on_the_way_out_of_a_fault_neither_loses_nor_doubles_nor_r
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_many_faults_neither_lose_nor_double_nor_reorder(seed: int) -> None:
+async def test_many_faults_neither_lose_nor_double_nor_reorder(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draw = random.Random(seed)
+    # Every delivery counts as much, or none does: waves beside each other, and one after another.
+    monkeypatch.setattr(transaction_gate, "ALONE_ROWS", 2 if seed % 2 else 1000)
     for _ in range(40):
         faults = {at: draw.randrange(FAULTS_MOST) for at in range(200) if draw.random() < 0.15}
         await run_with(faults, draw.choice([EACH_TIME, AT_THE_END]))
+
+
+def rows_of(source: Partition, first: int, count: int) -> Outputs:
+    outputs = Outputs()
+    for row in range(count):
+        outputs.add(LONG, None, value_of(source, first + row), NO_HEADERS, row)
+    return outputs
+
+
+@dataclass
+class Few(Stage):
+    """As `Stage`, for tests that deliver by hand, and to LONG only."""
+
+    interval_s: float = AT_THE_END
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.kafka.on_settled = lambda: None
+
+    async def give(self, number: int, first: int, count: int) -> None:
+        source = SOURCES[number]
+        outputs = rows_of(source, FIRST + first, count)
+        await self.sender.deliver(outputs, (source, FIRST + first + count), self.replace)
+
+    def visible(self) -> list[bytes | None]:
+        return self.kafka.visible.get(LONG, [])
+
+    def committed(self) -> list[int]:
+        return [self.kafka.offsets[source][0] - FIRST for source in SOURCES]
+
+
+# -- refusals -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", range(8))
+async def test_only_the_refused_record_is_replaced_and_its_neighbours_are_visible_in_order(
+    row: int,
+) -> None:
+    bad = value_of(SOURCES[0], FIRST + row)
+    stage = Stage(FakeTransactionalKafka(refuses=lambda _, value: value == bad), AT_THE_END)
+    await stage.run()
+    stage.check_all()
+    expected = {b"by-terminal " + bad} | ({b"scored " + bad} if row % 2 == 0 else set())
+    assert set(stage.kafka.visible[DEAD]) == expected
+    await stage.sender.stop()
+
+
+async def test_a_topic_that_takes_fewer_at_a_time_gets_all_of_them_and_nothing_is_replaced() -> (
+    None
+):
+    stage = Stage(FakeTransactionalKafka(most={LONG: 1, SHORT: 2}), AT_THE_END)
+    await stage.run()
+    stage.check_all()
+    assert DEAD not in stage.kafka.visible
+    await stage.sender.stop()
+
+
+async def test_a_replacement_that_is_refused_is_replaced_too() -> None:
+    bad = value_of(SOURCES[0], FIRST + 1)
+    refused: list[tuple[Partition, bytes | None]] = []
+
+    def replace(found: Sequence[Refused]) -> Outputs:
+        refused.extend((destination, writes.values[0]) for destination, writes, _ in found)
+        outputs = Outputs()
+        outputs.add(DEAD, None, b"stub" if len(refused) > 1 else b"large", NO_HEADERS, 1)
+        return outputs
+
+    stage = Few(FakeTransactionalKafka(refuses=lambda _, value: value in (bad, b"large")))
+    await stage.sender.deliver(rows_of(SOURCES[0], FIRST, 3), (SOURCES[0], FIRST + 3), replace)
+    await stage.sender.commit()
+    assert refused == [(LONG, bad), (DEAD, b"large")]
+    assert stage.kafka.visible[DEAD] == [b"stub"]
+    assert stage.visible() == [value_of(SOURCES[0], FIRST + n) for n in (0, 2)]
+    await stage.sender.stop()
+
+
+async def test_what_cannot_be_replaced_ends_the_sender_and_nothing_of_it_is_visible() -> None:
+    def replace(_: Sequence[Refused]) -> Outputs:
+        raise BrokerError("stub_refused", "Not even the stub.")
+
+    stage = Few(FakeTransactionalKafka(refuses=lambda _, value: value == b"0:011"))
+    with pytest.raises(BrokerError, match="Not even the stub"):
+        await stage.sender.deliver(rows_of(SOURCES[0], FIRST, 3), (SOURCES[0], FIRST + 3), replace)
+    with pytest.raises(BrokerError, match="Not even the stub"):
+        await stage.give(1, 0, 1)
+    await stage.sender.stop()
+    assert stage.visible() == []
+    assert stage.committed() == [0, 0, 0]
+
+
+async def test_a_missing_right_ends_the_sender_with_a_named_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forbidden = kafka_errors.TopicAuthorizationFailedError
+    monkeypatch.setitem(fake_transactions._ERRORS, "refused", forbidden)
+    stage = Few(FakeTransactionalKafka(refuses=lambda _, value: value == b"0:011"))
+    with pytest.raises(BrokerError) as raised:
+        await stage.give(0, 0, 3)
+    assert raised.value.code == "write_forbidden"
+    await stage.sender.stop()
+    assert stage.visible() == []
+
+
+# -- what is in a transaction ------------------------------------------------------------------
+
+
+async def test_a_delivery_returns_before_the_commit_and_the_next_joins_its_transaction() -> None:
+    stage = Few(FakeTransactionalKafka())
+    await stage.give(0, 0, 2)
+    await stage.give(0, 2, 5)
+    assert stage.visible() == []
+    assert stage.sender.open_since_s is not None
+    await stage.sender.commit()
+    assert stage.visible() == [value_of(SOURCES[0], FIRST + n) for n in range(7)]
+    assert stage.committed() == [7, 0, 0]
+    assert stage.told == {SOURCES[0]: FIRST + 7}
+    assert (stage.sender.commits, stage.kafka.calls.count("begin")) == (1, 1)
+    await stage.sender.stop()
+
+
+async def test_what_was_delivered_is_committed_when_the_interval_is_over() -> None:
+    stage = Few(FakeTransactionalKafka(), interval_s=0.001)
+    await stage.give(0, 0, 2)
+    await until(lambda: stage.committed() == [2, 0, 0])
+    await stage.sender.stop()
+
+
+async def test_where_nothing_is_delivered_nothing_is_begun() -> None:
+    stage = Few(FakeTransactionalKafka())
+    await stage.sender.start()
+    await stage.sender.deliver(Outputs(), None, stage.replace)
+    await stage.sender.commit()
+    assert stage.kafka.calls == ["start"]
+    await stage.sender.stop()
+
+
+async def test_a_tick_alone_commits_the_known_position_so_that_a_zombies_is_refused() -> None:
+    stage = Few(FakeTransactionalKafka(generation=4))
+    stage.kafka.generation = 5
+    outputs = Outputs()
+    outputs.add(TICKS, None, b"tick", NO_HEADERS, 0)
+    await stage.sender.deliver(outputs, None, stage.replace)
+    with pytest.raises(AssignmentMovedOnError):
+        await stage.sender.commit()
+    assert TICKS not in stage.kafka.visible
+    await stage.sender.stop()
+
+
+async def test_offsets_that_go_back_are_refused() -> None:
+    stage = Few(FakeTransactionalKafka())
+    await stage.give(0, 0, 5)
+    with pytest.raises(ValueError, match="delivered up to 15"):
+        await stage.give(0, 2, 2)
+    await stage.sender.stop()
+
+
+async def test_a_caller_that_is_cancelled_takes_back_only_what_nothing_was_written_of() -> None:
+    stage = Few(FakeTransactionalKafka(faults=dict.fromkeys(range(1000), 0)))
+    waiting = asyncio.create_task(stage.give(1, 0, 2))
+    await until(lambda: bool(stage.kafka.happened))  # the producer does not start
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    stage.kafka.faults = {}
+    begun = asyncio.create_task(stage.give(0, 0, 2))
+    await until(lambda: stage.sender.open_since_s is not None)
+    begun.cancel()
+    await asyncio.wait([begun])
+    await stage.sender.commit()
+    assert stage.visible() == [value_of(SOURCES[0], FIRST + n) for n in range(2)]
+    assert stage.committed() == [2, 0, 0]
+    await stage.sender.stop()
+
+
+async def test_after_an_abort_nothing_newer_goes_with_what_is_sent_again() -> None:
+    stage = Few(FakeTransactionalKafka())
+    await stage.give(0, 0, 2)
+    await stage.give(1, 0, 2)
+    stage.kafka.fence()
+    await asyncio.gather(stage.give(2, 0, 2), stage.give(0, 2, 2))
+    assert stage.sender.aborts == 1
+    assert stage.kafka.calls.count("commit") == 1
+    # The repeat, of what was in the broken transaction or on its way into it, is committed first.
+    assert stage.committed()[:2] == [stage.kafka.offsets[SOURCES[0]][0] - FIRST, 2]
+    await stage.sender.commit()
+    assert stage.committed() == [4, 2, 2]
+    assert of(SOURCES[0], stage.visible()) == [value_of(SOURCES[0], FIRST + n) for n in range(4)]
+    await stage.sender.stop()
+
+
+# -- the group moves on ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("abort_fault", [None, 0, 1])
+async def test_when_the_group_has_moved_on_nothing_is_visible_and_every_delivery_says_so(
+    abort_fault: int | None,
+) -> None:
+    stage = Few(FakeTransactionalKafka())
+    await stage.give(0, 0, 2)
+    stage.kafka.generation += 1
+    if abort_fault is not None:
+        at = len(stage.kafka.calls) + stage.kafka.calls.count("abort")
+        stage.kafka.faults = {at: abort_fault}
+    with pytest.raises(AssignmentMovedOnError):
+        await stage.sender.commit()
+    with pytest.raises(AssignmentMovedOnError):
+        await stage.give(1, 0, 2)
+    await stage.sender.stop()
+    assert stage.visible() == []
+    assert stage.committed() == [0, 0, 0]
+    assert stage.sender.aborts == 1
+    assert "commit" not in stage.kafka.calls
+    assert (stage.kafka.open is None) is (abort_fault is None)
+
+
+async def test_a_member_that_joined_anew_does_not_commit_what_it_made_before() -> None:
+    """Its new generation would be taken by the group, but the partitions may be others'."""
+    stage = Few(FakeTransactionalKafka())
+    await stage.give(0, 0, 2)
+    stage.kafka.generation += 1
+    with pytest.raises(AssignmentMovedOnError, match="joined it anew"):
+        await stage.sender.commit()
+    assert stage.visible() == []
+    await stage.sender.stop()
+
+
+async def test_a_commit_without_an_answer_is_not_repeated_over_what_others_have_committed() -> None:
+    stage = Few(FakeTransactionalKafka())
+    await stage.give(0, 0, 2)
+    at = len(stage.kafka.calls)
+    stage.kafka.faults = {at + 1: FAULTS["commit"].index("lost")}
+
+    async def read(_: object) -> dict[Partition, int]:
+        return {SOURCES[0]: FIRST + 1}
+
+    stage.sender._commits._read = read
+    with pytest.raises(AssignmentMovedOnError):
+        await stage.sender.commit()
+    assert stage.visible() == []
+    await stage.sender.stop()
+
+
+# -- the end -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["stop", "abandon"])
+async def test_what_is_not_committed_at_the_end_is_aborted_and_what_comes_later_refused(
+    way: str,
+) -> None:
+    stage = Few(FakeTransactionalKafka())
+    await stage.give(0, 0, 2)
+    await getattr(stage.sender, way)()
+    assert stage.kafka.calls[-1] == "abort"
+    assert stage.kafka.open is None
+    assert stage.kafka.running == 0
+    with pytest.raises(BrokerError) as stopped:
+        await stage.give(0, 2, 2)
+    assert stopped.value.code == SENDER_STOPPED
+
+
+async def test_the_end_waits_for_no_answer() -> None:
+    stage = Few(FakeTransactionalKafka())
+    await stage.give(0, 0, 2)
+    stage.kafka.faults = dict.fromkeys(
+        range(len(stage.kafka.calls), len(stage.kafka.calls) + 9), FAULTS["abort"].index("silent")
+    )
+    await asyncio.wait_for(stage.sender.stop(), timeout=60)
+    assert stage.visible() == []
+    assert stage.kafka.running == 0
+
+
+async def test_a_commit_that_is_cut_off_is_not_aborted_behind_its_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transaction_commit, "COMMIT_SECONDS_MAX", 3600)
+    stage = Few(FakeTransactionalKafka())
+    await stage.give(0, 0, 2)
+    silent = FAULTS["commit"].index("not answered, silent")
+    stage.kafka.faults = {len(stage.kafka.calls) + 1: silent}
+    committing = asyncio.create_task(stage.sender.commit())
+    await until(lambda: stage.kafka.calls[-1] == "commit")
+    await stage.sender.abandon()
+    with pytest.raises(BrokerError):
+        await committing
+    assert "abort" not in stage.kafka.calls
+    assert stage.committed() == [2, 0, 0]

@@ -48,6 +48,10 @@ _ERRORS: dict[str, type[Exception]] = {
 }
 
 
+_FENCED: type[Exception] = kafka_errors.ProducerFenced
+_OUT_OF_ORDER: type[Exception] = kafka_errors.OutOfOrderSequenceNumber
+
+
 @dataclass(eq=False)
 class Transaction:
     """What one producer wrote between two ends.
@@ -185,9 +189,9 @@ class FakeTransactionalProducer:
         if fault == "fenced":
             kafka.fence()
         if self._epoch != kafka.epoch:
-            return kafka_errors.ProducerFenced()
+            return _FENCED()
         if destination in self._holes:
-            return kafka_errors.OutOfOrderSequenceNumber()
+            return _OUT_OF_ORDER()
         if any(kafka.refuses(destination, value) for value in values):
             fault = "refused"
         if len(values) > kafka.most.get(destination, len(values)):
