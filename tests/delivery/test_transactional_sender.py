@@ -358,7 +358,11 @@ async def test_offsets_that_go_back_are_refused() -> None:
     await stage.sender.stop()
 
 
-async def test_a_caller_that_is_cancelled_takes_back_only_what_nothing_was_written_of() -> None:
+async def test_a_caller_that_is_cancelled_takes_back_only_what_nothing_was_written_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("RETRY_SECONDS", "RETRY_SECONDS_MAX"):
+        monkeypatch.setattr(transaction_producer, name, 0.01)
     stage = Few(FakeTransactionalKafka(faults=dict.fromkeys(range(1000), 0)))
     waiting = asyncio.create_task(stage.give(1, 0, 2))
     await until(lambda: bool(stage.kafka.happened))  # the producer does not start

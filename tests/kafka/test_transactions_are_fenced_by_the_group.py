@@ -17,7 +17,8 @@ from stream_infer.kafka.transactions import (
     GroupMovedOnError,
     GroupTransactionalProducer,
 )
-from support.kafka import acreate_topics, aread_all, unique
+from support.kafka import acreate_topics, unique
+from support.transactions import aread_settled
 from support.worker import until
 
 pytestmark = pytest.mark.kafka
@@ -57,22 +58,7 @@ class Group:
         return producer
 
     async def visible(self) -> list[bytes | None]:
-        """Return what readers of committed records see, once no transaction is open there.
-
-        Kafka answers a commit before it has written the markers that make it visible.
-        """
-        ends = [await self._end(level) for level in ("read_committed", "read_uncommitted")]
-        while ends[0] < ends[1]:
-            await asyncio.sleep(0.01)
-            ends[0] = await self._end("read_committed")
-        return [record.value for record in await aread_all(self.bootstrap, self.out)]
-
-    async def _end(self, isolation: str) -> int:
-        tp = TopicPartition(self.out, 0)
-        async with AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap, isolation_level=isolation
-        ) as reader:
-            return int((await reader.end_offsets([tp]))[tp])
+        return [record.value for record in await aread_settled(self.bootstrap, self.out, 1)]
 
 
 def member_of(consumer: AIOKafkaConsumer) -> GroupMember:
