@@ -72,6 +72,7 @@ class FakeTransactionalKafka:
     refuses     tells whether a batch may not hold a value: (destination, value) -> bool
     most        records that a destination takes in one batch
     on_settled  called after each transaction that was committed
+    held        answers to batches that are kept back, None while none is
     """
 
     faults: dict[int, int] = field(default_factory=dict)
@@ -85,6 +86,7 @@ class FakeTransactionalKafka:
     happened: list[tuple[Kind, str]] = field(default_factory=list)
     epoch: int = 0
     open: Transaction | None = None
+    held: list[tuple[asyncio.Future[None], Exception | None]] | None = None
     running: int = 0
 
     def member(self) -> GroupMember:
@@ -100,6 +102,12 @@ class FakeTransactionalKafka:
             raise kafka_errors.KafkaConnectionError
         assert self.open is None or not self.open.offsets, "read while an offset is not stable"
         return {p: self.offsets[p][0] for p in partitions if p in self.offsets}
+
+    def release(self) -> None:
+        """Give the answers that were kept back, and keep back no more."""
+        held, self.held = self.held or [], None
+        for answer, error in held:
+            _answer(answer, error)
 
     def call(self, kind: Kind) -> str | None:
         """Count a call; return the fault that happens to it."""
@@ -137,7 +145,7 @@ class FakeTransactionalProducer:
         self._epoch = -1
         self._holes: set[Partition] = set()
         self._transaction: Transaction | None = None
-        self._unanswered: list[asyncio.Future[None]] = []
+        self._is_committing = False
 
     async def start(self) -> None:
         if self._kafka.call("start"):
@@ -170,12 +178,12 @@ class FakeTransactionalProducer:
         error = self._write(transaction, destination, batch.values, self._kafka.call("send"))
         if isinstance(error, kafka_errors.KafkaConnectionError) and error.args:
             raise error
-        loop = asyncio.get_running_loop()
-        if error is None:
-            loop.call_soon(_answer, answer, None)
-        else:
+        if error is not None:
             self._holes.add(destination)
-            loop.call_soon(_answer, answer, error)
+        if self._kafka.held is not None:
+            self._kafka.held.append((answer, error))
+        else:
+            asyncio.get_running_loop().call_soon(_answer, answer, error)
         return answer
 
     def _write(
@@ -216,14 +224,17 @@ class FakeTransactionalProducer:
 
     async def commit_transaction(self) -> None:
         transaction, self._transaction = self._open(), None
+        self._is_committing = True
         fault = self._kafka.call("commit")
         if fault is None or fault.startswith("not answered"):
             self._check_fenced()
             self._kafka.end(transaction, is_commit=True)
         transaction.commits_late = fault == "late"
         await self._meet(fault)
+        self._is_committing = False
 
     async def abort_transaction(self) -> None:
+        assert not self._is_committing
         transaction, self._transaction = self._open(), None
         fault = self._kafka.call("abort")
         if fault is None:

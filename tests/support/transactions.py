@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from support.kafka import Record, aread_all
+from support.worker import until
 
 
 async def aread_settled(bootstrap: str, topic: str, partitions: int) -> list[Record]:
@@ -16,8 +15,11 @@ async def aread_settled(bootstrap: str, topic: str, partitions: int) -> list[Rec
     """
     tps = [TopicPartition(topic, partition) for partition in range(partitions)]
     ends = await _ends(bootstrap, "read_uncommitted", tps)
-    while await _ends(bootstrap, "read_committed", tps) < ends:
-        await asyncio.sleep(0.01)
+
+    async def is_settled() -> bool:
+        return await _ends(bootstrap, "read_committed", tps) >= ends
+
+    await until(is_settled)
     return await aread_all(bootstrap, topic)
 
 
