@@ -154,7 +154,7 @@ async def test_topics_that_are_missing_are_named_and_not_made(kafka: str) -> Non
     store = TopicStore(Connection(bootstrap=kafka), unique("payments"))
     for ask in (store.found(), written(store, state_of(5), 5)):
         with pytest.raises(NotFoundError) as caught:
-            await ask  # type: ignore[misc]  # both are coroutines
+            await ask
         assert "topics create" in caught.value.fix or caught.value.code == "topic_missing"
     await store.close()
 
