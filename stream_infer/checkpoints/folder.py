@@ -108,6 +108,7 @@ class FolderStore:
             # The manifest first: one without chunks would be a damaged checkpoint.
             Path(base + ".json").unlink(missing_ok=True)
             Path(base + ".chunks").unlink(missing_ok=True)
+            Path(base + _PARTIAL).unlink(missing_ok=True)  # written, and never published
         for folder in {Path(self._file(manifest)).parent for manifest in manifests}:
             for path in [*folder.glob("*" + _PARTIAL), *folder.glob("*.chunks")]:
                 is_old = path.stat().st_mtime < time.time() - _LEFT_OVER_S

@@ -373,6 +373,15 @@ class Checkpointer:
             raise error
         await self._on_failure(error)
 
+    async def settle(self) -> None:
+        """Wait until nothing is being written or published."""
+        while tasks := self._running():
+            await asyncio.wait(tasks)
+
+    def _running(self) -> list[asyncio.Task[None]]:
+        writing = [held.writing for held in self._held.values() if held.writing is not None]
+        return [*writing, *self._publishing]
+
     # -- end ----------------------------------------------------------------------------------
 
     async def revoked(self, partition: Partition) -> None:
