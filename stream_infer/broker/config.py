@@ -9,8 +9,9 @@ may hold a comma.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from stream_infer.broker.listeners import Listener
 from stream_infer.errors import ConfigError
 
 KAFKA_VERSION = "4.3.1"
@@ -66,13 +67,17 @@ _SINGLE_NODE = {
 
 
 def server_properties(
-    port: int, controller_port: int, overrides: Mapping[str, str] | None = None
+    port: int,
+    controller_port: int,
+    overrides: Mapping[str, str] | None = None,
+    listeners: Sequence[tuple[Listener, int]] = (),
 ) -> str:
     """Return the text of ``server.properties``.
 
     port             TCP port for clients, on loopback
     controller_port  TCP port of the KRaft controller, on loopback, another than `port`
     overrides        broker settings by their Kafka names, they win over ours
+    listeners        further listeners with their ports, on loopback too
     Raises           ConfigError when an override is one of `RESERVED`
     Source           Apache Kafka 4.3 documentation, Broker Configs
     """
@@ -88,12 +93,30 @@ def server_properties(
         "process.roles": "broker,controller",
         "node.id": str(NODE_ID),
         "controller.quorum.voters": f"{NODE_ID}@{HOST}:{controller_port}",
-        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "listeners": ",".join(
+            [
+                f"PLAINTEXT://{HOST}:{port}",
+                f"CONTROLLER://{HOST}:{controller_port}",
+                *(f"{each.name}://{HOST}:{own}" for each, own in listeners),
+            ]
+        ),
+        "advertised.listeners": ",".join(
+            [
+                f"PLAINTEXT://{HOST}:{port}",
+                *(f"{each.name}://{each.host}:{own}" for each, own in listeners),
+            ]
+        ),
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "listener.security.protocol.map": ",".join(
+            [
+                "CONTROLLER:PLAINTEXT",
+                "PLAINTEXT:PLAINTEXT",
+                *(f"{each.name}:{each.protocol}" for each, _ in listeners),
+            ]
+        ),
         "log.dirs": DATA_FOLDER,
         **_SINGLE_NODE,
+        **{key: value for each, _ in listeners for key, value in each.properties().items()},
         **(overrides or {}),
     }
     return properties_text(settings)

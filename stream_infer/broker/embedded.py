@@ -9,18 +9,22 @@ daemon and no root, and it cannot be left behind: see `supervisor`.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from stream_infer.broker import layout, ports
-from stream_infer.broker.config import HOST, LOG_FILE
+from stream_infer.broker.config import HOST, LOG_FILE, server_properties
+from stream_infer.broker.formatting import format_checkpoint
 from stream_infer.broker.install import Installation, install
 from stream_infer.broker.jvm import HEAP_MB, java_command
 from stream_infer.broker.launch import exit_error, launch
+from stream_infer.broker.listeners import Listener
 from stream_infer.broker.process import BrokerProcess
 from stream_infer.broker.quickstart import quick_start_flags
 from stream_infer.errors import EmbeddedBrokerError
@@ -35,6 +39,8 @@ class EmbeddedBroker:
     data_dir         folder to keep; None: a temporary one, removed at `stop`
     port             client port; None: the folder's last one if free, else a free one
     config           broker settings by their Kafka names
+    listeners        further listeners, each on a free port of its own: see `listeners`
+    scram_users      user -> password for SASL by SCRAM, of a new data folder
     heap_mb          the JVM's largest heap, MiB
     start_timeout_s  how long `start` waits for the broker to serve
     progress         called with one line at each step; None: stderr if it is a terminal
@@ -47,6 +53,8 @@ class EmbeddedBroker:
         port: int | None = None,
         config: Mapping[str, str] | None = None,
         *,
+        listeners: Sequence[Listener] = (),
+        scram_users: Mapping[str, str] | None = None,
         heap_mb: int = HEAP_MB,
         start_timeout_s: float = START_TIMEOUT_S,
         progress: Callable[[str], None] | None = None,
@@ -54,6 +62,9 @@ class EmbeddedBroker:
         self._data_dir = None if data_dir is None else Path(data_dir).expanduser().absolute()
         self._port = port
         self._config = dict(config or {})
+        self._listeners = {each.name: each for each in listeners}
+        self._listener_ports: dict[str, int] = {}
+        self._scram_users = dict(scram_users or {})
         self._heap_mb = heap_mb
         self._start_timeout_s = start_timeout_s
         self._progress = progress or progress_on_terminal
@@ -82,6 +93,13 @@ class EmbeddedBroker:
     def bootstrap(self) -> str:
         """What clients take as bootstrap servers."""
         return f"{HOST}:{self.port}"
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Bootstrap servers of each further listener, by its name."""
+        self._started()
+        ports = self._listener_ports
+        return {name: f"{each.host}:{ports[name]}" for name, each in self._listeners.items()}
 
     @property
     def cluster_id(self) -> str:
@@ -180,7 +198,7 @@ class EmbeddedBroker:
         try:
             with layout.claimed(folder) as lock:
                 identity = self._choose_identity(layout.read_identity(folder))
-                layout.prepare(folder, identity, installation.bootstrap_checkpoint, self._config)
+                self._prepare(folder, identity, installation)
                 self._folder, self._identity = folder, identity
                 command = java_command(
                     installation.java, installation.jars, folder, self._heap_mb, aot
@@ -190,6 +208,30 @@ class EmbeddedBroker:
             if temporary:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+
+    def _prepare(self, folder: Path, identity: layout.Identity, installation: Installation) -> None:
+        taken = {identity.port, identity.controller_port}
+        self._listener_ports = {}
+        for name in self._listeners:
+            self._listener_ports[name] = ports.free_port(frozenset(taken))
+            taken.add(self._listener_ports[name])
+        listeners = [(each, self._listener_ports[name]) for name, each in self._listeners.items()]
+        with self._checkpoint(installation) as checkpoint:
+            layout.prepare(folder, identity, checkpoint, self._config, listeners)
+
+    @contextlib.contextmanager
+    def _checkpoint(self, installation: Installation) -> Iterator[Path]:
+        if not self._scram_users:
+            yield installation.bootstrap_checkpoint
+            return
+        with tempfile.TemporaryDirectory(prefix=layout.TEMPORARY_PREFIX) as work:
+            yield format_checkpoint(
+                installation.java,
+                installation.jars,
+                Path(work),
+                server_properties(9092, 9093),
+                self._scram_users,
+            )
 
     def _choose_identity(self, known: layout.Identity | None) -> layout.Identity:
         port = self._port

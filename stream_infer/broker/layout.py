@@ -19,13 +19,14 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stream_infer.broker import config
 from stream_infer.broker.failures import data_dir_in_use
 from stream_infer.broker.folders import named_folder_errors, write_whole
+from stream_infer.broker.listeners import Listener
 from stream_infer.errors import ConflictError
 
 MARKER = "broker.json"
@@ -118,25 +119,39 @@ def new_identity(port: int, controller_port: int) -> Identity:
 
 
 def prepare(
-    folder: Path, identity: Identity, checkpoint: Path, overrides: Mapping[str, str]
+    folder: Path,
+    identity: Identity,
+    checkpoint: Path,
+    overrides: Mapping[str, str],
+    listeners: Sequence[tuple[Listener, int]] = (),
 ) -> None:
     """Write all that the JVM reads; a folder with data keeps its data.
 
-    checkpoint  ``bootstrap.checkpoint`` of the installation
+    checkpoint  ``bootstrap.checkpoint`` of the installation, or one with users
+    listeners   further listeners with their ports
     Raises      OSError as the system has it; ConfigError for a reserved setting
     """
-    properties = config.server_properties(identity.port, identity.controller_port, overrides)
+    properties = config.server_properties(
+        identity.port, identity.controller_port, overrides, listeners
+    )
     data = folder / config.DATA_FOLDER
     # First, so that a start that fails half-way leaves a folder that is known as ours.
     write_whole(folder / MARKER, json.dumps(asdict(identity)))
     for part in (data, folder / config.LOG_FOLDER, folder / "tmp"):
         part.mkdir(exist_ok=True)
-    (folder / "server.properties").write_text(properties)
+    _write_private(folder / "server.properties", properties)
     (folder / "log4j2.properties").write_text(config.log4j_properties())
     if not (data / "meta.properties").exists():
         shutil.copyfile(checkpoint, data / "bootstrap.checkpoint")
         # Last: with it the folder counts as formatted.
         write_whole(data / "meta.properties", config.meta_properties(identity.cluster_id))
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only this user may read: listeners' settings hold passwords."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)
 
 
 def log_tail(folder: Path) -> str:
