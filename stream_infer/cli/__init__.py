@@ -18,6 +18,7 @@ from stream_infer.errors import StreamInferError, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     # name: (module that defines `command`, one line of help)
+    "acls": ("stream_infer.cli.acls", "Show or grant what each role may do in Kafka."),
     "audit": ("stream_infer.cli.audit", "Reconcile inputs and outputs by event id."),
     "bench": ("stream_infer.cli.bench", "Measure throughput, latency and memory on this machine."),
     "broker": ("stream_infer.cli.broker", "Run a real Kafka on this machine, for tests and demos."),

@@ -1,0 +1,148 @@
+"""Who may do what in Kafka: the access that each role of a pipeline needs, and no more. Pure.
+
+    producer    sends events and labels
+    worker      runs the stages: `stream-infer worker`
+    subscriber  reads scored events and alerts, in groups `<pipeline>-subscriber...`
+    console     looks at everything and changes nothing: tail, audit, doctor, dashboards
+    operator    creates topics, keeps lists, sends dead letters again
+
+The topics come from `pipeline_topics`; here stands only what a role does with each. Kafka lets
+those who may read or write a topic describe it, so Describe is named only where it is alone.
+Since Kafka 3.0 an idempotent producer needs no right of its own (KIP-679). A transactional one
+writes its transactional id, reads its group and the topics whose offsets it commits (KIP-98,
+KIP-447).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from stream_infer.kafka.resend_transactions import progress_topic
+from stream_infer.kafka.topic_specs import DEAD_LETTERS, pipeline_topics
+from stream_infer.pipeline import Pipeline
+
+AccessRole = Literal["producer", "worker", "subscriber", "console", "operator"]
+Resource = Literal["topic", "group", "transactional-id"]
+Operation = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
+Pattern = Literal["literal", "prefixed"]
+
+ROLES: tuple[AccessRole, ...] = ("producer", "worker", "subscriber", "console", "operator")
+KEPT_TOPICS = ("checkpoints", "checkpoint-manifests", "skips")
+"""What the workers of a pipeline keep for themselves: ``<pipeline>-<word>``."""
+
+READ: tuple[Operation, ...] = ("Read", "DescribeConfigs")
+WRITE: tuple[Operation, ...] = ("Write", "DescribeConfigs")
+BOTH: tuple[Operation, ...] = ("Read", "Write", "DescribeConfigs")
+
+_WORKER_IN = {"worker": READ}
+_WORKER_OUT = {"worker": WRITE}
+_BY_TOPIC_ROLE: Mapping[str, Mapping[str, tuple[Operation, ...]]] = {
+    # role of the topic -> role of the user -> operations; console and operator see all of them
+    "input": {"producer": WRITE, "worker": READ, "operator": ("Write",)},
+    "labels": {"producer": WRITE, "worker": READ, "operator": ("Write",)},
+    "lists": {"worker": READ, "operator": ("Read", "Write")},
+    "internal": {"worker": BOTH},
+    "scored": {"worker": WRITE, "subscriber": READ},
+    "alerts": {"worker": WRITE, "subscriber": READ},
+    "dead-letters": {"worker": WRITE, "operator": ("Read",)},
+    "late-events": {"worker": WRITE},
+}
+_KEPT_BY_WORKERS: Mapping[str, tuple[Operation, ...]] = {"worker": BOTH}
+_OPERATOR: tuple[Operation, ...] = ("Create", "Describe", "DescribeConfigs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acl:
+    """One resource and what a role may do with it, from every host."""
+
+    role: AccessRole
+    resource: Resource
+    name: str
+    operations: tuple[Operation, ...]
+    pattern: Pattern = "literal"
+
+
+def role_acls(pipeline: Pipeline, roles: Iterable[AccessRole] = ROLES) -> list[Acl]:
+    """Return what the roles of a pipeline need, role by role.
+
+    Raises  ConfigError when a declaration is wrong
+    """
+    topics = {spec.name: _BY_TOPIC_ROLE.get(spec.role) for spec in pipeline_topics(pipeline)}
+    for word in KEPT_TOPICS:
+        topics.setdefault(f"{pipeline.name}-{word}", _KEPT_BY_WORKERS)
+    topics[progress_topic(DEAD_LETTERS)] = {"operator": ("Read", "Write")}
+    return [
+        acl
+        for role in roles
+        for acl in (*_of_topics(role, topics), *_beside_topics(role, pipeline.name))
+    ]
+
+
+def _of_topics(
+    role: AccessRole, topics: Mapping[str, Mapping[str, tuple[Operation, ...]] | None]
+) -> list[Acl]:
+    found = []
+    for name, by_role in topics.items():
+        # A topic of a kind that is not in the table is one that workers keep for themselves.
+        operations = (_KEPT_BY_WORKERS if by_role is None else by_role).get(role, ())
+        if role == "console":
+            operations = READ
+        elif role == "operator":
+            operations = (*operations, *_OPERATOR)
+        if operations:
+            found.append(Acl(role=role, resource="topic", name=name, operations=operations))
+    return found
+
+
+def _beside_topics(role: AccessRole, pipeline: str) -> list[Acl]:
+    """Return what a role needs of groups and transactional ids; a worker's group is the pipeline.
+
+    A worker's transactional ids are ``<group>.<stage>.<instance>``.
+    """
+    if role == "worker":
+        return [
+            Acl(role=role, resource="group", name=pipeline, operations=("Read",)),
+            Acl(
+                role=role,
+                resource="transactional-id",
+                name=f"{pipeline}.",
+                pattern="prefixed",
+                operations=("Write",),
+            ),
+        ]
+    if role == "subscriber":
+        own = f"{pipeline}-subscriber"
+        return [
+            Acl(role=role, resource="group", name=own, pattern="prefixed", operations=("Read",))
+        ]
+    if role == "console":
+        return [Acl(role=role, resource="group", name=pipeline, operations=("Describe",))]
+    if role == "operator":
+        return [
+            Acl(role=role, resource="group", name=pipeline, operations=("Describe",)),
+            Acl(
+                role=role,
+                resource="transactional-id",
+                name=f"stream-infer.{progress_topic(DEAD_LETTERS)}",
+                operations=("Write",),
+            ),
+        ]
+    return []
+
+
+def kafka_acls_command(acl: Acl, principal: str, bootstrap: str) -> str:
+    """Return the command of Apache Kafka that grants an ACL, as a line for a shell.
+
+    principal  as Kafka names it, such as ``User:worker`` or ``User:CN=worker``
+    """
+    words = ["kafka-acls", "--bootstrap-server", bootstrap, "--command-config", "admin.properties"]
+    words += ["--add", "--allow-principal", principal]
+    for operation in acl.operations:
+        words += ["--operation", operation]
+    words += [f"--{acl.resource}", acl.name]
+    if acl.pattern == "prefixed":
+        words += ["--resource-pattern-type", "prefixed"]
+    return shlex.join(words)
