@@ -18,6 +18,7 @@ from stream_infer.cli.options import (
     json_option,
     label_fields_option,
     partitioning_option,
+    password_file_option,
 )
 from stream_infer.cli.output import print_json, run_client
 from stream_infer.cli.serving import judge_model
@@ -81,6 +82,7 @@ class Checklist:
 @label_fields_option
 @partitioning_option
 @click.option("--bootstrap", metavar="HOST:PORT", help="Where Kafka is.")
+@password_file_option
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
 @json_option
 @click.pass_context
@@ -93,6 +95,7 @@ def command(
     label_fields: FieldMapping | None,
     partitioning: str | None,
     bootstrap: str | None,
+    password_file: Path | None,
     config: Path | None,
     as_json: bool,
 ) -> None:
@@ -103,6 +106,7 @@ def command(
     checklist = Checklist()
     flags: dict[str, dict[str, Any]] = {
         "kafka": {"bootstrap": bootstrap},
+        "security": {"password_file": password_file},
         "worker": {"partitioning": partitioning},
         "model": {"path": model},
     }
@@ -199,6 +203,8 @@ def _check_kafka(
             checklist.add(name, "skipped", "The configuration could not be read.")
         return
     connection = settings.connection()
+    for weakness in connection.weaknesses():
+        checklist.add("security", "warning", weakness.message, weakness.fix)
     if checklist.make("kafka", lambda: _reach(connection)) is None:
         for name in ("topics", "partitioning"):
             checklist.add(name, "skipped", "Kafka could not be reached.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stream_infer.cli.folder import config_to_read, pipeline_to_load
-from stream_infer.cli.options import json_option
+from stream_infer.cli.options import json_option, password_file_option
 from stream_infer.cli.output import print_json, run_client, said_if_slow
 from stream_infer.errors import NotFoundError, StreamInferError
 
@@ -31,6 +31,7 @@ IN_KAFKA = ("clock", "topics", "group")
     help="TOML file with settings. [default: stream-infer.toml of this folder, if there]",
 )
 @click.option("--bootstrap", metavar="HOST:PORT", help="Where Kafka is.")
+@password_file_option
 @click.option(
     "--write",
     is_flag=True,
@@ -44,6 +45,7 @@ def command(
     pipeline: str | None,
     config: Path | None,
     bootstrap: str | None,
+    password_file: Path | None,
     write: bool,
     as_json: bool,
 ) -> None:
@@ -53,7 +55,7 @@ def command(
     skipped; skipped is not passed. Exit code 1 when one failed.
     """
     found = _on_this_machine()
-    settings, told = _settings(found, config, bootstrap)
+    settings, told = _settings(found, config, bootstrap, password_file)
     declared = _pipeline(found, settings, pipeline)
     _model(found, settings, declared)
     _kafka(found, settings, told, declared, write=write)
@@ -87,20 +89,24 @@ def _on_this_machine() -> list[Finding]:
 
 
 def _settings(
-    found: list[Finding], config: Path | None, bootstrap: str | None
+    found: list[Finding], config: Path | None, bootstrap: str | None, password_file: Path | None
 ) -> tuple[Settings | None, list[Told]]:
-    from stream_infer.doctor.findings import failed, passed
+    from stream_infer.doctor.findings import failed, passed, warning
     from stream_infer.settings.origin import explain_settings
 
     path = config_to_read(config)
     try:
-        settings, told = explain_settings(path, {"kafka": {"bootstrap": bootstrap}})
-        settings.connection()
+        settings, told = explain_settings(
+            path,
+            {"kafka": {"bootstrap": bootstrap}, "security": {"password_file": password_file}},
+        )
+        connection = settings.connection()
     except StreamInferError as error:
         found.append(failed("configuration", error.message, error.fix))
         return None, []
     changed = sum(item.origin != "default" for item in told)
     found.append(passed("configuration", f"{path or 'No file'}; {changed} settings are set."))
+    found += [warning("security", each.message, each.fix) for each in connection.weaknesses()]
     return settings, told
 
 

@@ -122,8 +122,16 @@ model_option = click.option(
 """Stands above `settings_options` or `config_option`, which take it in."""
 
 
+password_file_option = click.option(
+    "--password-file",
+    type=click.Path(path_type=Path),
+    help="File with the SASL password. [env for the password itself: STREAM_INFER_SASL_PASSWORD]",
+)
+"""For commands that put their settings together themselves; else part of `settings_options`."""
+
+
 def settings_options(function: Function) -> Function:
-    """Add ``--bootstrap`` and ``--config``; the command receives `settings`.
+    """Add ``--bootstrap``, ``--password-file`` and ``--config``; the command receives `settings`.
 
     Its pipeline, if it has one, is as the settings want it.
     """
@@ -132,7 +140,7 @@ def settings_options(function: Function) -> Function:
         metavar="HOST:PORT",
         help="Where Kafka is. [default: 127.0.0.1:9092; env: STREAM_INFER_BOOTSTRAP]",
     )
-    return bootstrap_option(config_option(function))
+    return bootstrap_option(password_file_option(config_option(function)))
 
 
 def config_option(function: Function) -> Function:
@@ -149,6 +157,7 @@ def config_option(function: Function) -> Function:
 
         overrides = {
             "kafka": {"bootstrap": kwargs.pop("bootstrap", None)},
+            "security": {"password_file": kwargs.pop("password_file", None)},
             "worker": {"partitioning": kwargs.pop("partitioning", None)},
             "model": {"path": kwargs.pop("model", None)},
         }

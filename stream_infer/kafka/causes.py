@@ -4,14 +4,20 @@ Causes of a `BrokerError`
     broker_dns           the host name has no address
     broker_refused       the host answers, nothing listens on the port
     broker_unreachable   no answer at all before the deadline
-    broker_protocol      something answers that does not speak plaintext Kafka
+    broker_protocol      something answers that does not speak Kafka this way
     broker_advertised    Kafka answers and sends the client to an address that does not
     broker_not_ready     Kafka answers and is not ready to serve (starting, no leader, ...)
-    broker_denied        Kafka refuses what this client may not do
     broker_rejected      Kafka refuses the request, with its own name for the reason
+    denied_topic, denied_group, denied_transactional_id, denied_cluster
+                         this user lacks an ACL
+
+Those of TLS and of users stand in `stream_infer.kafka.security_causes`.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable
 
 from aiokafka import errors as kafka_errors
 
@@ -34,17 +40,6 @@ BROKEN_WAY = (
 
 _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str, str, str], ...] = (
     # (what the client raised, our code, message, fix)
-    (
-        (
-            kafka_errors.TopicAuthorizationFailedError,
-            kafka_errors.GroupAuthorizationFailedError,
-            kafka_errors.ClusterAuthorizationFailedError,
-            kafka_errors.TransactionalIdAuthorizationFailed,
-        ),
-        "broker_denied",
-        "Kafka at {address} denies the request ({name}).",
-        "Give this client's principal the access (ACL) that the request needs.",
-    ),
     (
         (
             kafka_errors.LeaderNotAvailableError,
@@ -71,9 +66,9 @@ def cause_of(error: BaseException, address: str) -> StreamInferError:
     """Return our error for what a Kafka client at `address` raised; ours pass unchanged."""
     if isinstance(error, StreamInferError):
         return error
-    missing = _missing(error, address)
-    if missing is not None:
-        return missing
+    known = _missing(error, address) or _denied(error, address)
+    if known is not None:
+        return known
     name = type(error).__name__
     for kinds, code, message, fix in _CAUSES:
         if isinstance(error, kinds):
@@ -104,6 +99,49 @@ def _missing(error: BaseException, address: str) -> NotFoundError | None:
             address=address,
         )
     return None
+
+
+_DENIALS: tuple[tuple[type[BaseException], str, str], ...] = (
+    # (what the client raised, kind of the resource, what the ACL is for)
+    (kafka_errors.TopicAuthorizationFailedError, "topic", "--topic"),
+    (kafka_errors.GroupAuthorizationFailedError, "group", "--group"),
+    (kafka_errors.TransactionalIdAuthorizationFailed, "transactional id", "--transactional-id"),
+    (kafka_errors.ClusterAuthorizationFailedError, "cluster", ""),
+)
+_ACL_FIX = (
+    "Grant what this user's role needs: stream-infer acls show PIPELINE prints it (look for"
+    " {option})."
+)
+_CLUSTER_FIX = (
+    "Run it as an administrator; a producer needs Write on the topics that it sends to:"
+    " stream-infer acls show PIPELINE prints what each role needs."
+)
+# Kafka's own sentence often stands where the client puts a name; a name holds no blank.
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def _denied(error: BaseException, address: str) -> BrokerError | None:
+    for kind, resource, option in _DENIALS:
+        if isinstance(error, kind):
+            names = _names(error.args)
+            which = f" {', '.join(names)}" if names else ""
+            return BrokerError(
+                f"denied_{resource.replace(' ', '_')}",
+                f"Kafka at {address} denies this user the {resource}{which}.",
+                _CLUSTER_FIX if resource == "cluster" else _ACL_FIX.format(option=option),
+                address=address,
+                resource=resource,
+                names=names,
+            )
+    return None
+
+
+def _names(args: Iterable[object]) -> list[str]:
+    first = next(iter(args), None)
+    found = [first] if isinstance(first, str) else first
+    if not isinstance(found, list | tuple | set | frozenset):
+        return []
+    return sorted(name for name in found if isinstance(name, str) and _NAME.fullmatch(name))
 
 
 def topic_missing(topic: str) -> NotFoundError:

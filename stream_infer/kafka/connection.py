@@ -1,10 +1,10 @@
 """How to reach Kafka, and what went wrong when it cannot be reached.
 
-`Connection` is the one value that says where Kafka is; every client takes its
-options from `client_options`. `reach` goes the way a client goes, one step at a
-time (name, TCP, Kafka protocol, advertised addresses), so that a failure has one
-named cause and one fix: aiokafka itself says only "Unable to bootstrap" and logs
-the rest. `translated` turns what a client raises into our errors, at this edge.
+`Connection` is the one value that says where Kafka is and how it is spoken to; every
+client takes its options from `client_options`. `reach` goes the way a client goes, one
+step at a time (name, TCP, TLS, Kafka protocol, user, advertised addresses), so that a
+failure has one named cause and one fix: aiokafka itself says only "Unable to bootstrap"
+and logs the rest. `translated` turns what a client raises into our errors, at this edge.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import asyncio
 import contextlib
 import logging
 import socket
+import warnings
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import errors as kafka_errors
-from aiokafka.client import AIOKafkaClient
 
 from stream_infer.errors import BrokerError, ConfigError, StreamInferError
 from stream_infer.kafka.causes import BROKEN_WAY, cause_of, topic_missing
+from stream_infer.kafka.listeners import ask_for_brokers, log_in
+from stream_infer.kafka.security import InsecureConnectionWarning, Security, Weakness
 
 __all__ = [
     "DEFAULT_BOOTSTRAP",
@@ -40,32 +42,45 @@ DEFAULT_PORT = 9092
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where Kafka is and how to talk to it. Plaintext; security joins here.
+    """Where Kafka is and how to talk to it. Its `repr` holds no secret.
 
     bootstrap           ``host:port``, several separated by commas
+    security            who this client is and who Kafka must be; unencrypted by default
     client_id           name under which the broker logs and limits this client
     connect_timeout_ms  for each step of `reach`
     request_timeout_ms  for each request of a client
     """
 
     bootstrap: str = DEFAULT_BOOTSTRAP
+    security: Security = field(default_factory=Security)
     client_id: str = "stream-infer"
     connect_timeout_ms: int = 5_000
     request_timeout_ms: int = 30_000
 
     def __post_init__(self) -> None:
-        self.addresses()
+        for weakness in self.weaknesses():
+            text = f"{weakness.message} {weakness.fix}"
+            warnings.warn(text, InsecureConnectionWarning, stacklevel=3)
+
+    def weaknesses(self) -> list[Weakness]:
+        """Return what protects less than it could; each was said when this was made."""
+        return self.security.weaknesses([host for host, _ in self.addresses()])
 
     def addresses(self) -> list[tuple[str, int]]:
         """Return the bootstrap addresses; raise `ConfigError` when one is malformed."""
         return [_address(part.strip()) for part in self.bootstrap.split(",")]
 
     def client_options(self) -> dict[str, Any]:
-        """Return the keyword arguments that every aiokafka client takes."""
+        """Return the keyword arguments that every aiokafka client takes.
+
+        They hold the password: hand them to a client and show them to nobody.
+        Raises  `ConfigError` for certificates that cannot be used
+        """
         return {
             "bootstrap_servers": [_join(host, port) for host, port in self.addresses()],
             "client_id": self.client_id,
             "request_timeout_ms": self.request_timeout_ms,
+            **self.security.client_options(),
         }
 
 
@@ -99,20 +114,22 @@ async def reach(connection: Connection) -> list[str]:
             bootstrap addresses fail, the cause of the last one
     Cost    a few ms, one short connection a broker
     """
-    failure: BrokerError | None = None
-    for host, port in connection.addresses():
-        failure = await _knock(host, port, connection.connect_timeout_ms)
-        if failure is None:
-            break
-    if failure is not None:
-        raise failure
     brokers = await _advertised(connection)
+    failure: BrokerError | None = None
     for host, port in brokers:
-        failure = await _knock(host, port, connection.connect_timeout_ms)
+        failure = await _enter(connection, host, port)
         if failure is None:
             # One broker that answers is enough to start: others may be down for good reason.
             return [_join(*address) for address in brokers]
     raise _advertised_error(connection, [_join(*address) for address in brokers], failure)
+
+
+async def _enter(connection: Connection, host: str, port: int) -> BrokerError | None:
+    """Go as far as one address lets a client: TCP, and TLS and user where they are asked for."""
+    failure = await _knock(host, port, connection.connect_timeout_ms)
+    if failure is not None or connection.security.protocol == "PLAINTEXT":
+        return failure
+    return await log_in(connection.security, host, port, connection.connect_timeout_ms)
 
 
 async def _knock(host: str, port: int, timeout_ms: int) -> BrokerError | None:
@@ -151,30 +168,32 @@ async def _knock(host: str, port: int, timeout_ms: int) -> BrokerError | None:
 
 
 async def _advertised(connection: Connection) -> list[tuple[str, int]]:
-    """Return the addresses that Kafka tells its clients to use."""
-    options = connection.client_options() | {"request_timeout_ms": connection.connect_timeout_ms}
-    client = AIOKafkaClient(**options)
-    try:
-        await client.bootstrap()
-        brokers = [(broker.host, broker.port) for broker in client.cluster.brokers()]
-    except (TimeoutError, kafka_errors.KafkaError, OSError) as error:
-        raise BrokerError(
-            "broker_protocol",
-            f"What listens at {connection.bootstrap} does not answer as plaintext Kafka.",
-            "Check that the port is a PLAINTEXT listener (not TLS, SASL, the controller or"
-            " another service); if Kafka has just started, try again.",
-            address=connection.bootstrap,
-        ) from error
-    finally:
-        await client.close()
-    if not brokers:
-        raise BrokerError(
-            "broker_not_ready",
-            f"Kafka at {connection.bootstrap} answers and names no broker yet.",
-            "It is still starting: wait and try again.",
-            address=connection.bootstrap,
-        )
-    return brokers
+    """Return the addresses that Kafka tells its clients to use, from the first that answers."""
+    failure: BrokerError | None = None
+    for host, port in connection.addresses():
+        failure = await _knock(host, port, connection.connect_timeout_ms)
+        if failure is not None:
+            continue
+        try:
+            brokers = await ask_for_brokers(
+                connection.security, host, port, connection.connect_timeout_ms
+            )
+        except BrokerError as error:
+            failure = error
+            continue
+        if brokers:
+            return brokers
+        failure = _not_ready(_join(host, port))
+    raise failure or _not_ready(connection.bootstrap)
+
+
+def _not_ready(address: str) -> BrokerError:
+    return BrokerError(
+        "broker_not_ready",
+        f"Kafka at {address} answers and names no broker yet.",
+        "It is still starting: wait and try again.",
+        address=address,
+    )
 
 
 def _advertised_error(

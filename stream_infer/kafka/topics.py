@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.metadata import MetadataRequest
 
 from stream_infer.errors import BrokerError
 from stream_infer.kafka.connection import Connection, reach, translated
@@ -69,10 +70,15 @@ async def administration(connection: Connection) -> AsyncIterator[AIOKafkaAdminC
 async def read_topics(
     connection: Connection, names: Sequence[str] | None = None
 ) -> dict[str, TopicFacts]:
-    """Return the facts of the topics that exist among `names`; None asks for all."""
+    """Return the facts of the topics that exist among `names`; None asks for all.
+
+    Raises  `BrokerError` ``denied_topic`` for one that this user may not see: Kafka leaves it out
+            of the list as if it did not exist
+    """
     async with administration(connection) as client:
         described = {item["topic"]: item for item in await client.describe_topics()}
         wanted = set(described) if names is None else set(names) & set(described)
+        await _refuse_hidden(client, sorted(set(names or ()) - wanted))
         configs = await _read_configs(client, sorted(wanted))
     return {
         name: TopicFacts(
@@ -85,6 +91,18 @@ async def read_topics(
     }
 
 
+async def _refuse_hidden(client: AIOKafkaAdminClient, names: list[str]) -> None:
+    if not names:
+        return
+    # Asked for by name, a broker would otherwise create what it does not have.
+    request = MetadataRequest(names, allow_auto_topic_creation=False)
+    answer = (await client._send_request(request)).to_object()  # noqa: SLF001 - no public way
+    denied = kafka_errors.TopicAuthorizationFailedError
+    hidden = [item["topic"] for item in answer["topics"] if item["error_code"] == denied.errno]
+    if hidden:
+        raise denied(hidden)
+
+
 async def _read_configs(client: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
     if not names:
         return {}
@@ -93,7 +111,9 @@ async def _read_configs(client: AIOKafkaAdminClient, names: list[str]) -> dict[s
     for response in await client.describe_configs(asked):
         for code, message, _kind, name, entries in response.resources:
             if code:
-                raise kafka_errors.for_code(code)(message)
+                kind = kafka_errors.for_code(code)
+                denied = kind is kafka_errors.TopicAuthorizationFailedError
+                raise kind(name if denied else message)
             configs[name] = {entry[0]: entry[1] for entry in entries if entry[1] is not None}
     return configs
 

@@ -17,8 +17,8 @@ from stream_infer.errors import ConfigError
 
 PREFIX = "STREAM_INFER_"
 BOOTSTRAP_VARIABLE = f"{PREFIX}BOOTSTRAP"
-_READ_ELSEWHERE = ("BOOTSTRAP", "CACHE", "DATA", "STATE")
-"""By the embedded Kafka, by tests, and the short form of an address."""
+_READ_ELSEWHERE = ("BOOTSTRAP", "CACHE", "DATA", "KEY_PASSWORD", "SASL_PASSWORD", "STATE")
+"""By the embedded Kafka, by tests, the short form of an address, and secrets."""
 _TEST_PREFIX = "TEST_"
 _SERVICE_LINK = re.compile(
     r"(^|_)(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$"

@@ -3,14 +3,20 @@
     [kafka]
     bootstrap = "127.0.0.1:9092"
 
+    [security]
+    protocol = "SASL_SSL"
+    user = "worker"
+    ca_file = "ca.pem"                     # relative to this file, as all files here
+    password_file = "worker.password"
+
     [worker]
     align_skew = "1h"
 
     [pipeline]
-    file = "pipeline.py"                   # relative to this file
+    file = "pipeline.py"
 
     [model]
-    path = "model.onnx"                    # relative to this file; or a model's folder
+    path = "model.onnx"                    # or a model's folder
 
     [fields]
     event_time = {path = "payment.created_at", unit = "s"}
@@ -20,9 +26,9 @@
     is_fraud = "verdict.fraud"
 
 The environment names the same keys as ``STREAM_INFER_<SECTION>__<KEY>``, and
-``STREAM_INFER_BOOTSTRAP`` is short for ``STREAM_INFER_KAFKA__BOOTSTRAP``. A key that
-nobody knows is an error with the nearest known one, wherever it stands; so is a variable
-``STREAM_INFER_...`` that nobody reads.
+``STREAM_INFER_BOOTSTRAP`` is short for ``STREAM_INFER_KAFKA__BOOTSTRAP``. Secrets have variables
+of their own: see `stream_infer.settings.secrets`. A key that nobody knows is an error with the
+nearest known one, wherever it stands; so is a variable ``STREAM_INFER_...`` that nobody reads.
 """
 
 from __future__ import annotations
@@ -46,6 +52,7 @@ from pydantic_settings import (
 from stream_infer.errors import ConfigError, NotFoundError
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.security import Security
 from stream_infer.pipeline import Pipeline
 from stream_infer.scoring.manifest import Thresholds
 from stream_infer.settings.environment import (
@@ -55,12 +62,18 @@ from stream_infer.settings.environment import (
     variable_of,
 )
 from stream_infer.settings.log import LogSettings
+from stream_infer.settings.secrets import (
+    KEY_PASSWORD_VARIABLE,
+    SASL_PASSWORD_VARIABLE,
+    read_secret,
+)
 from stream_infer.settings.sections import (
     SECTIONS,
     KafkaSection,
     LogSection,
     ModelSection,
     PipelineSection,
+    SecuritySection,
     WebSection,
     WorkerSection,
 )
@@ -78,9 +91,12 @@ class Settings(BaseSettings):
         frozen=True,
         env_prefix=PREFIX,
         env_nested_delimiter="__",
+        # A password may stand in the place of something else.
+        hide_input_in_errors=True,
     )
 
     kafka: KafkaSection = KafkaSection()
+    security: SecuritySection = SecuritySection()
     worker: WorkerSection = WorkerSection()
     pipeline: PipelineSection = PipelineSection()
     model: ModelSection = ModelSection()
@@ -91,13 +107,38 @@ class Settings(BaseSettings):
     label_fields: dict[str, Any] = {}
 
     def connection(self) -> Connection:
-        """Return what the Kafka clients need."""
+        """Return what the Kafka clients need. Reads the files of secrets and certificates.
+
+        Raises  ConfigError for what cannot be read, is missing or would not be used
+        """
         return Connection(
             bootstrap=self.kafka.bootstrap,
             client_id=self.kafka.client_id,
             connect_timeout_ms=self.kafka.connect_timeout,
             request_timeout_ms=self.kafka.request_timeout,
+            security=self._security(),
         )
+
+    def _security(self) -> Security:
+        section = self.security
+        security = Security(
+            protocol=section.protocol,
+            mechanism=section.mechanism,
+            user=section.user,
+            password=read_secret(
+                SASL_PASSWORD_VARIABLE, section.password_file, "security.password_file"
+            ),
+            ca_file=section.ca_file,
+            certificate_file=section.certificate_file,
+            key_file=section.key_file,
+            key_password=read_secret(
+                KEY_PASSWORD_VARIABLE, section.key_password_file, "security.key_password_file"
+            ),
+            check_hostname=section.check_hostname,
+        )
+        # What is wrong with a certificate is said before anything is started.
+        security.client_options()
+        return security
 
     def field_mapping(self) -> FieldMapping | None:
         """Return where the fields stand in the user's JSON, None for the contract's own form."""
@@ -208,16 +249,21 @@ def _sources(in_file: dict[str, Any]) -> type[Settings]:
     return Sourced
 
 
+_SECURITY_FILES = tuple(
+    ("security", name) for name in SecuritySection.model_fields if name.endswith("_file")
+)
+
+
 def read_config_file(path: Path) -> dict[str, Any]:
     """Return what the file holds; paths in it are relative to the file, not to whoever reads it."""
     content = _read_toml(path)
-    for section, key in (("pipeline", "file"), ("model", "path")):
+    for section, key in (("pipeline", "file"), ("model", "path"), *_SECURITY_FILES):
         keys = content.get(section)
         if not isinstance(keys, dict):
             continue
         place = keys.get(key)
         # A built-in pipeline is a word, not a path.
-        if isinstance(place, str) and ("." in place or "/" in place):
+        if isinstance(place, str) and (section == "security" or "." in place or "/" in place):
             keys[key] = str(path.parent / place)
     return content
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from stream_infer.durations import parse_duration
 from stream_infer.errors import ConfigError
 from stream_infer.kafka.connection import DEFAULT_BOOTSTRAP
+from stream_infer.kafka.security import Mechanism, Protocol
 from stream_infer.pipeline import Partitioning
 from stream_infer.settings.log import LogFormat, LogLevel, LogSettings
 from stream_infer.settings.web import WebSettings
@@ -50,7 +51,7 @@ DurationMs = Annotated[int, BeforeValidator(_duration_ms), Field(ge=0)]
 class Section(BaseModel):
     """One table of the file; a key that it does not have is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class KafkaSection(Section):
@@ -60,6 +61,24 @@ class KafkaSection(Section):
     client_id: str = "stream-infer"
     connect_timeout: DurationMs = 5_000
     request_timeout: DurationMs = 30_000
+
+
+class SecuritySection(Section):
+    """``[security]``: see `Security` for what each key means. No secret stands here.
+
+    password_file      holds the SASL password; or it stands in STREAM_INFER_SASL_PASSWORD
+    key_password_file  holds that of `key_file`; or it stands in STREAM_INFER_KEY_PASSWORD
+    """
+
+    protocol: Protocol = "PLAINTEXT"
+    mechanism: Mechanism | None = None
+    user: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    key_password_file: Path | None = None
+    check_hostname: bool = True
 
 
 class WorkerSection(Section):
@@ -122,6 +141,7 @@ SECTIONS: dict[str, type[Section]] = {
     "log": LogSection,
     "model": ModelSection,
     "pipeline": PipelineSection,
+    "security": SecuritySection,
     "web": WebSection,
     "worker": WorkerSection,
 }

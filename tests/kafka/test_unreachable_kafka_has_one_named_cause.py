@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from aiokafka import errors as kafka_errors
-from aiokafka.client import AIOKafkaClient
 
 from stream_infer.errors import BrokerError, ConfigError, NotFoundError
 from stream_infer.kafka.connection import (
@@ -16,6 +15,7 @@ from stream_infer.kafka.connection import (
     translate,
     translated,
 )
+from support.secure_kafka import SecureKafka
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -76,21 +76,13 @@ async def test_an_address_that_never_answers_is_unreachable(
 
 
 async def test_an_advertised_address_that_cannot_be_reached_is_shown(
-    kafka: str, monkeypatch: pytest.MonkeyPatch
+    secured: SecureKafka,
 ) -> None:
-    nowhere = await free_port()
-    real = AIOKafkaClient.bootstrap
-
-    async def redirected(self: AIOKafkaClient) -> None:
-        await real(self)
-        for node, broker in self.cluster._brokers.items():
-            self.cluster._brokers[node] = broker._replace(host="127.0.0.1", port=nowhere)
-
-    monkeypatch.setattr(AIOKafkaClient, "bootstrap", redirected)
-    error = await cause_of(kafka)
-    assert error.code == "broker_advertised"
-    assert f"127.0.0.1:{nowhere}" in error.message
-    assert error.details["advertised"] == [f"127.0.0.1:{nowhere}"]
+    _, _, port = secured.addresses["NOWHERE"].rpartition(":")
+    error = await cause_of(f"127.0.0.1:{port}")
+    assert (error.code, error.details["cause"]) == ("broker_advertised", "broker_dns")
+    assert secured.addresses["NOWHERE"] in error.message
+    assert error.details["advertised"] == [secured.addresses["NOWHERE"]]
 
 
 async def test_one_of_several_addresses_is_enough(kafka: str) -> None:
@@ -109,7 +101,14 @@ async def test_a_client_error_without_a_cause_is_diagnosed_by_walking_the_way() 
     [
         (kafka_errors.UnknownTopicOrPartitionError(), NotFoundError, "topic_missing"),
         (kafka_errors.OffsetOutOfRangeError({}), NotFoundError, "offset_gone"),
-        (kafka_errors.TopicAuthorizationFailedError("t"), BrokerError, "broker_denied"),
+        (kafka_errors.TopicAuthorizationFailedError("t"), BrokerError, "denied_topic"),
+        (kafka_errors.GroupAuthorizationFailedError("g"), BrokerError, "denied_group"),
+        (
+            kafka_errors.TransactionalIdAuthorizationFailed(),
+            BrokerError,
+            "denied_transactional_id",
+        ),
+        (kafka_errors.ClusterAuthorizationFailedError(), BrokerError, "denied_cluster"),
         (kafka_errors.LeaderNotAvailableError(), BrokerError, "broker_not_ready"),
         (kafka_errors.KafkaTimeoutError(), BrokerError, "broker_unreachable"),
         (kafka_errors.PolicyViolationError(), BrokerError, "broker_rejected"),
