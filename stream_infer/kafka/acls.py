@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from stream_infer.events.topic_names import skips_topic
 from stream_infer.kafka.resend_transactions import progress_topic
 from stream_infer.kafka.topic_specs import DEAD_LETTERS, pipeline_topics
 from stream_infer.pipeline import Pipeline
@@ -30,7 +31,7 @@ Operation = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
 Pattern = Literal["literal", "prefixed"]
 
 ROLES: tuple[AccessRole, ...] = ("producer", "worker", "subscriber", "console", "operator")
-KEPT_TOPICS = ("checkpoints", "checkpoint-manifests", "skips")
+KEPT_TOPICS = ("checkpoints", "checkpoint-manifests")
 """What the workers of a pipeline keep for themselves: ``<pipeline>-<word>``."""
 
 READ: tuple[Operation, ...] = ("Read", "DescribeConfigs")
@@ -45,6 +46,7 @@ _BY_TOPIC_ROLE: Mapping[str, Mapping[str, tuple[Operation, ...]]] = {
     "labels": {"producer": WRITE, "worker": READ, "operator": ("Write",)},
     "lists": {"worker": READ, "operator": ("Read", "Write")},
     "internal": {"worker": BOTH},
+    "skips": {"worker": BOTH},
     "scored": {"worker": WRITE, "subscriber": READ},
     "alerts": {"worker": WRITE, "subscriber": READ},
     "dead-letters": {"worker": WRITE, "operator": ("Read",)},
@@ -77,7 +79,7 @@ def role_acls(pipeline: Pipeline, roles: Iterable[AccessRole] = ROLES) -> list[A
     return [
         acl
         for role in roles
-        for acl in (*_of_topics(role, topics), *_beside_topics(role, pipeline.name))
+        for acl in (*_of_topics(role, topics), *_beside_topics(role, pipeline))
     ]
 
 
@@ -97,38 +99,34 @@ def _of_topics(
     return found
 
 
-def _beside_topics(role: AccessRole, pipeline: str) -> list[Acl]:
+def _beside_topics(role: AccessRole, pipeline: Pipeline) -> list[Acl]:
     """Return what a role needs of groups and transactional ids; a worker's group is the pipeline.
 
-    A worker's transactional ids are ``<group>.<stage>.<instance>``.
+    A worker's transactional ids are ``<group>.<stage>.<instance>``; that of its supervisor, which
+    notes the records to pass over, begins with the topic of the notes.
     """
+
+    def acl(resource: Resource, name: str, operation: Operation, pattern: Pattern) -> Acl:
+        return Acl(
+            role=role, resource=resource, name=name, operations=(operation,), pattern=pattern
+        )
+
+    name = pipeline.name
     if role == "worker":
         return [
-            Acl(role=role, resource="group", name=pipeline, operations=("Read",)),
-            Acl(
-                role=role,
-                resource="transactional-id",
-                name=f"{pipeline}.",
-                pattern="prefixed",
-                operations=("Write",),
-            ),
+            acl("group", name, "Read", "literal"),
+            acl("transactional-id", f"{name}.", "Write", "prefixed"),
+            acl("transactional-id", f"{skips_topic(pipeline)}.", "Write", "prefixed"),
         ]
     if role == "subscriber":
-        own = f"{pipeline}-subscriber"
-        return [
-            Acl(role=role, resource="group", name=own, pattern="prefixed", operations=("Read",))
-        ]
+        return [acl("group", f"{name}-subscriber", "Read", "prefixed")]
     if role == "console":
-        return [Acl(role=role, resource="group", name=pipeline, operations=("Describe",))]
+        return [acl("group", name, "Describe", "literal")]
     if role == "operator":
+        resend = f"stream-infer.{progress_topic(DEAD_LETTERS)}"
         return [
-            Acl(role=role, resource="group", name=pipeline, operations=("Describe",)),
-            Acl(
-                role=role,
-                resource="transactional-id",
-                name=f"stream-infer.{progress_topic(DEAD_LETTERS)}",
-                operations=("Write",),
-            ),
+            acl("group", name, "Describe", "literal"),
+            acl("transactional-id", resend, "Write", "literal"),
         ]
     return []
 

@@ -12,9 +12,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream_infer.audit.reconcile import audit
+from stream_infer.checkpoints.names import chunks_topic, manifests_topic
 from stream_infer.errors import BrokerError, ConflictError
 from stream_infer.events.deadletter import dead_letter_headers
-from stream_infer.events.topic_names import DEAD_LETTERS
+from stream_infer.events.topic_names import DEAD_LETTERS, skips_topic
 from stream_infer.kafka.acls import ROLES, AccessRole, Acl, kafka_acls_command, role_acls
 from stream_infer.kafka.connection import Connection, translated
 from stream_infer.kafka.granting import grant
@@ -61,11 +62,11 @@ def test_a_worker_writes_no_input_and_reads_no_result() -> None:
     assert {"topic transactions", "topic fraud-labels", "topic fraud-lists"} <= reading - writing
     assert {"topic scored-transactions", "topic alerts-fraud"} <= writing - reading
     assert {"topic fraud.by-terminal", "topic fraud.candidates"} <= reading & writing
-    assert {f"topic fraud-{w}" for w in ("checkpoints", "checkpoint-manifests", "skips")} <= (
-        reading & writing
-    )
+    kept = {chunks_topic("fraud"), manifests_topic("fraud"), skips_topic(fraud)}
+    assert {f"topic {name}" for name in kept} <= reading & writing
     assert rights["group fraud"] == {"Read"}
     assert rights["transactional-id fraud."] == {"Write"}
+    assert rights["transactional-id fraud-skips."] == {"Write"}
     assert not any("Create" in operations for operations in rights.values())
 
 
