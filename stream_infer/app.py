@@ -8,6 +8,7 @@ stages run on the data plane instead of on Faust's per-message path.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages, stage_topics
+from stream_infer.dataplane.exactly_once import ExactlyOnceSenders
 from stream_infer.dataplane.made_anew import refuse_inputs_made_anew
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.replay import replay_log
 from stream_infer.dataplane.sender import BATCH_BYTES_MAX, StageSender
 from stream_infer.dataplane.senders import Assigned, AtLeastOnceSenders, Senders
+from stream_infer.dataplane.transactions import TransactionSender
 from stream_infer.dataplane.transport import BatchConsumer, BatchTransport, RecordBatchSchema
 from stream_infer.dataplane.watch import watch_broker
 from stream_infer.errors import ConfigError
@@ -33,6 +36,7 @@ from stream_infer.events.topic_names import candidates_topic, lists_topic
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.topics import check_topics, pipeline_topics, read_topics
+from stream_infer.kafka.transactions import GroupTransactionalProducer
 from stream_infer.pipeline import Pipeline
 from stream_infer.scoring.conditions import ConditionScorer
 from stream_infer.scoring.model import Model
@@ -80,6 +84,7 @@ class StreamApp(faust.App):
         super().__init__(name, **{**FAUST_DEFAULTS, **options})
         self._make_parts: Callable[[Mapping[str, int]], Parts] | None = None
         self._pipeline: Pipeline | None = None
+        self._instance = uuid.uuid4().hex[:12]
         self.scored_by: tuple[str, str] | None = None
         """Name and version of the model that scores."""
         self.plane = self._empty_plane(WorkerSettings())
@@ -208,16 +213,39 @@ class StreamApp(faust.App):
         await replay_log(source, start, end, on_batch, make_consumer)
 
     def _make_senders(self, assigned: Assigned) -> Senders:
+        if self.plane.settings.delivery == "exactly_once":
+            return ExactlyOnceSenders(assigned, self._make_transaction_sender)
         return AtLeastOnceSenders(assigned, lambda name: StageSender(name, self._make_producer))
 
-    def _make_producer(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
-            **self.connection.client_options(),
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=0,
-            max_batch_size=BATCH_BYTES_MAX,
+    def _make_transaction_sender(self, name: str, assigned: Assigned) -> TransactionSender:
+        consumer = cast("BatchConsumer", self.consumer)
+        member = consumer.member
+        if member is None:
+            raise RuntimeError("partitions were assigned to a worker that is no member")
+        settings = self.plane.settings
+        # Not the partition's: whether this worker may commit, its membership of the group says.
+        instance = settings.instance_id or self._instance
+        return TransactionSender(
+            name,
+            partial(
+                GroupTransactionalProducer,
+                **self._producer_options(),
+                transactional_id=f"{self.conf.id}.{name}.{instance}",
+                transaction_timeout_ms=settings.transaction_timeout_ms,
+            ),
+            member=lambda: member,
+            metadata=assigned.metadata,
+            committed=assigned.committed,
+            read_committed_offsets=consumer.committed_offsets,
+            interval_s=settings.commit_interval_s,
         )
+
+    def _make_producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(**self._producer_options(), acks="all", enable_idempotence=True)
+
+    def _producer_options(self) -> dict[str, Any]:
+        options = self.connection.client_options()
+        return {**options, "linger_ms": 0, "max_batch_size": BATCH_BYTES_MAX}
 
     def _note_broker(self, away_since_s: float | None) -> None:
         self.plane.broker_away_since_s = away_since_s

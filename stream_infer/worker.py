@@ -8,6 +8,7 @@ import gc
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import stream_infer
 from stream_infer.app import StreamApp, run_until
@@ -76,7 +77,12 @@ class Worker:
         _tune_interpreter()
         # Faust wants a folder for tables of its own; the stages keep none.
         with tempfile.TemporaryDirectory(prefix="stream-infer-") as folder:
-            self.app = StreamApp(self.pipeline.name, connection=self.connection, datadir=folder)
+            self.app = StreamApp(
+                self.pipeline.name,
+                connection=self.connection,
+                datadir=folder,
+                **_membership(self.settings),
+            )
             self.app.serve(
                 self.pipeline,
                 model=self.model,
@@ -90,6 +96,16 @@ class Worker:
             pulse.watch("consumer's thread", self.app.consumer_loop)
             async with translated(self.connection):
                 await run_until(self.app, stop)
+
+
+def _membership(settings: WorkerSettings) -> dict[str, Any]:
+    """Return how Faust keeps up the membership of the group."""
+    session_s = settings.session_timeout_ms / 1000
+    return {
+        "broker_session_timeout": session_s,
+        "broker_heartbeat_interval": min(3.0, session_s / 3),
+        "consumer_group_instance_id": settings.instance_id,
+    }
 
 
 def _tune_interpreter() -> None:

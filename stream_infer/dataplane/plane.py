@@ -42,6 +42,7 @@ from stream_infer.dataplane.surroundings import Replayer, Surroundings
 from stream_infer.dataplane.task import PartitionTask, Phase
 from stream_infer.dataplane.ticks import TICK_SECONDS, write_ticks
 from stream_infer.dataplane.together import StageWork
+from stream_infer.dataplane.transaction_rules import AssignmentMovedOnError
 from stream_infer.observability.totals import StageTotals
 from stream_infer.settings.worker import WorkerSettings
 
@@ -229,6 +230,9 @@ class DataPlane:
             await task.run()
         except asyncio.CancelledError:
             raise
+        except AssignmentMovedOnError as error:
+            # The client learns it too, and has the partition revoked.
+            log.warning("assignment_moved_on", source=str(task.source), cause=error.message)
         except Exception as error:  # noqa: BLE001 - handed on to whoever runs the app
             await self._on_failure(error)
 
@@ -370,9 +374,9 @@ class DataPlane:
             self._ranges[partition].note_committed(offset)
 
     async def commit_forever(self) -> None:
-        """Commit every `commit_interval_ms` until cancelled."""
+        """Commit every `commit_interval_s` until cancelled."""
         while True:
-            await asyncio.sleep(self.settings.commit_interval_ms / 1000)
+            await asyncio.sleep(self.settings.commit_interval_s)
             await self.commit()
 
     # -- ticks ----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from stream_infer.dataplane.outputs import NO_HEADERS, Outputs, Refused
 from stream_infer.dataplane.sender import SENDER_STOPPED
 from stream_infer.dataplane.senders import Senders, Sending
 from stream_infer.dataplane.task import PartitionTask
+from stream_infer.dataplane.transaction_rules import AssignmentMovedOnError
 from stream_infer.errors import BrokerError
 
 log = structlog.get_logger("stream_infer.dataplane")
@@ -48,7 +49,7 @@ async def _write(sender: Sending, partition: Partition, value: bytes) -> None:
         await sender.deliver(outputs, None, _give_up)
     except BrokerError as error:
         # Given up with its partition, whose next owner writes the ticks.
-        if error.code != SENDER_STOPPED:
+        if error.code != SENDER_STOPPED and not isinstance(error, AssignmentMovedOnError):
             raise
 
 

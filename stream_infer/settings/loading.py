@@ -169,12 +169,23 @@ class Settings(BaseSettings):
     def worker_settings(self) -> WorkerSettings:
         """Return what the data plane needs."""
         section = self.worker
+        if section.transaction_timeout > section.session_timeout + 5_000:
+            raise ConfigError(
+                "setting_invalid",
+                "Setting 'worker.transaction_timeout' is longer than the session's and 5 s.",
+                "What a dead worker has left open would hold up those who have taken over: make it "
+                "shorter, or worker.session_timeout longer.",
+                setting="worker.transaction_timeout",
+            )
         return WorkerSettings(
             delivery=section.delivery,
             in_flight_bytes_max=section.in_flight_bytes_max,
             align_skew_ms=section.align_skew,
             align_wait_max_ms=section.align_wait_max,
             commit_interval_ms=section.commit_interval_ms,
+            session_timeout_ms=section.session_timeout,
+            transaction_timeout_ms=section.transaction_timeout,
+            instance_id=section.instance_id,
             gather_ms=section.gather_ms,
             partitioning=section.partitioning,
             unknown_fields=section.unknown_fields,

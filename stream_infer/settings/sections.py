@@ -88,7 +88,10 @@ class WorkerSection(Section):
     in_flight_bytes_max: Annotated[int, Field(ge=1_048_576)] = _DEFAULTS.in_flight_bytes_max
     align_skew: DurationMs = _DEFAULTS.align_skew_ms
     align_wait_max: Annotated[DurationMs | None, NoLimit] = _DEFAULTS.align_wait_max_ms
-    commit_interval_ms: Annotated[int, Field(ge=1)] = _DEFAULTS.commit_interval_ms
+    commit_interval_ms: Annotated[int, Field(ge=1)] | None = _DEFAULTS.commit_interval_ms
+    session_timeout: Annotated[DurationMs, Field(ge=1_000)] = _DEFAULTS.session_timeout_ms
+    transaction_timeout: Annotated[DurationMs, Field(ge=1_000)] = _DEFAULTS.transaction_timeout_ms
+    instance_id: Annotated[str, Field(min_length=1, max_length=249)] | None = _DEFAULTS.instance_id
     gather_ms: Annotated[int, Field(ge=1, le=1_000)] = _DEFAULTS.gather_ms
     partitioning: Partitioning | None = _DEFAULTS.partitioning
     unknown_fields: UnknownFields = _DEFAULTS.unknown_fields

@@ -7,7 +7,7 @@ from typing import Literal
 
 from stream_infer.pipeline import Partitioning
 
-Delivery = Literal["at_least_once"]
+Delivery = Literal["exactly_once", "at_least_once"]
 UnknownFields = Literal["ignore", "keep", "refuse"]
 Start = Literal["earliest", "latest"]
 WhenOffsetLost = Literal["fail", "earliest"]
@@ -17,12 +17,20 @@ WhenOffsetLost = Literal["fail", "earliest"]
 class WorkerSettings:
     """How a worker runs its stages.
 
-    delivery             ``at_least_once``: an output may be doubled by a crash, state never
+    delivery             ``exactly_once``: outputs and the offsets that they come from are one
+                         transaction. ``at_least_once``: answers sooner; an output may be doubled
+                         by a crash, state never
     in_flight_bytes_max  input in memory whose outputs Kafka has not acknowledged; above it no
                          input is read. 12 MiB is a quarter of a second at full speed
     align_skew_ms        in catch-up, how far ahead in event time one partition may run
     align_wait_max_ms    live, how long a record may be held for alignment; None: no limit
-    commit_interval_ms   how often finished offsets are committed
+    commit_interval_ms   how often what is finished is committed. Exactly once, a reader sees no
+                         output before that
+    session_timeout_ms   after so long without a sign of life the group gives a worker's partitions
+                         to others
+    transaction_timeout_ms  after so long Kafka aborts what a dead worker has left open, for which
+                         readers behind it wait
+    instance_id          name of a static member of the group, unique in it; None: no such member
     gather_ms            while data flows, how long Kafka gathers it for one fetch: short answers
                          sooner, long takes less processor time. A busy worker waits longer by
                          itself
@@ -38,7 +46,10 @@ class WorkerSettings:
     in_flight_bytes_max: int = 12 * 1024 * 1024
     align_skew_ms: int = 3_600_000
     align_wait_max_ms: int | None = 5_000
-    commit_interval_ms: int = 500
+    commit_interval_ms: int | None = None
+    session_timeout_ms: int = 15_000
+    transaction_timeout_ms: int = 5_000
+    instance_id: str | None = None
     gather_ms: int = 3
     partitioning: Partitioning | None = None
     unknown_fields: UnknownFields = "ignore"
@@ -46,3 +57,10 @@ class WorkerSettings:
     start: Start = "earliest"
     when_offset_lost: WhenOffsetLost = "fail"
     state_bytes_max: int | None = None
+
+    @property
+    def commit_interval_s(self) -> float:
+        """How often is committed: as set, or as fits the delivery."""
+        if self.commit_interval_ms is not None:
+            return self.commit_interval_ms / 1000
+        return 0.05 if self.delivery == "exactly_once" else 0.5

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: outputs may be doubled, nothing is lost, and state is never doubled."""
+"""SIGKILL at any moment: nothing is lost, state is never doubled, and exactly once no output."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from support.worker import GroupProgress, WorkerProcess, make_topics, settle, un
 
 pytestmark = pytest.mark.kafka
 
-SETTINGS = {"align_wait_max": "1h", "commit_interval_ms": "50"}
+SETTINGS = {"align_wait_max": "1h", "commit_interval_ms": "50", "transaction_timeout": "1s"}
 KILLS = 5
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 async def test_a_worker_killed_at_random_moments_loses_nothing_and_doubles_no_state(
-    kafka: str, tmp_path: Path, seed: int
+    kafka: str, tmp_path: Path, seed: int, delivery: str
 ) -> None:
     """The moments are drawn in committed records, so that each falls into the middle of work."""
     chance = random.Random(seed)
+    settings = SETTINGS | {"delivery": delivery}
     pipeline, load = own_pipeline(), make_load(customers=150, seed=seed)
     file = written(pipeline, tmp_path)
     await make_topics(kafka, pipeline, partitions=2)
@@ -44,7 +46,7 @@ async def test_a_worker_killed_at_random_moments_loses_nothing_and_doubles_no_st
             await send_transactions(kafka, pipeline, load.transactions.take(piece))
             topic = chance.choice([pipeline.events.topic, internal])
             goal = await progress.committed_of(topic) + chance.randrange(1, len(piece) // 3)
-            process = WorkerProcess(file, kafka, "--publish-features", settings=SETTINGS)
+            process = WorkerProcess(file, kafka, "--publish-features", settings=settings)
             try:
 
                 async def reached(topic: str = topic, goal: int = goal) -> bool:
@@ -54,9 +56,11 @@ async def test_a_worker_killed_at_random_moments_loses_nothing_and_doubles_no_st
             finally:
                 process.kill()
     await send_transactions(kafka, pipeline, load.transactions.take(pieces[KILLS]))
-    async with worker_process(file, kafka, "--publish-features", settings=SETTINGS) as process:
+    async with worker_process(file, kafka, "--publish-features", settings=settings) as process:
         await settle(kafka, pipeline, process.alive)
         assert await process.stop() == 0, process.log
     await assert_features_equal(kafka, pipeline, table_features(pipeline, load))
     report = await audit(Connection(bootstrap=kafka), pipeline, {}, lambda _read: None)
     assert (report.records, report.lost, report.in_flight) == (len(load), 0, 0)
+    if delivery == "exactly_once":
+        assert report.scored_twice == 0
