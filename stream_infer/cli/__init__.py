@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("stream_infer.cli.bench", "Measure throughput, latency and memory on this machine."),
     "broker": ("stream_infer.cli.broker", "Run a real Kafka on this machine, for tests and demos."),
     "check": ("stream_infer.cli.check", "Check configuration, topics and model before serving."),
+    "checkpoint": ("stream_infer.cli.checkpoint", "List, show and verify checkpoints."),
     "completion": ("stream_infer.cli.completion", "Print what makes a shell complete commands."),
     "config": ("stream_infer.cli.config", "Show which settings hold and where they come from."),
     "demo": ("stream_infer.cli.demo", "Show everything at work, from Kafka to scored events."),

@@ -12,6 +12,8 @@ Everything here is decided from the pipeline's declaration and facts already rea
     dead-letters  dead-letters                as it came     asked for
     late-events   late-events                 as it came     asked for
     skips         <pipeline>-skips            position       1
+    checkpoints   <pipeline>-checkpoints      id, chunk      asked for
+    manifests     <pipeline>-checkpoint-manifests  id        1: it is read whole
 
 An internal topic is a log that state is rebuilt from, so its retention covers all
 that a feature may look back on, and a week for the operator to notice.
@@ -24,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stream_infer.alerts.declared import compile_alerts
+from stream_infer.checkpoints.names import chunks_topic, manifests_topic
 from stream_infer.durations import format_duration, parse_duration
 from stream_infer.errors import ConflictError, NotFoundError, StreamInferError
 from stream_infer.events.topic_names import (
@@ -72,12 +75,26 @@ Role = Literal[
     "dead-letters",
     "late-events",
     "skips",
+    "checkpoints",
+    "manifests",
     "truth",
 ]
 Severity = Literal["error", "warning"]
 
 ONE_PARTITION_ROLES: frozenset[Role] = frozenset({"lists", "skips"})
 """Small topics whose records need one order."""
+_MANIFESTS = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(16 * 1024 * 1024),
+    # An hour after a checkpoint was pruned its room is free again, however little is written.
+    "max.compaction.lag.ms": str(parse_duration("1h")),
+    "min.cleanable.dirty.ratio": "0.2",
+}
+_CHUNKS = _MANIFESTS | {
+    "segment.bytes": str(64 * 1024 * 1024),
+    "max.message.bytes": str(MESSAGE_BYTES_DEFAULT),
+}
+
 PARTITIONED_ROLES: frozenset[Role] = frozenset({"input", "internal", "lists"})
 """Topics whose number of partitions matters: that of those that hold state is the same."""
 
@@ -161,12 +178,14 @@ def pipeline_topics(
         (DEAD_LETTERS, "dead-letters", twice),
         (LATE_EVENTS, "late-events", twice),
         (skips_topic(pipeline), "skips", {"cleanup.policy": "compact"}),
+        (chunks_topic(pipeline.name), "checkpoints", _CHUNKS),
+        (manifests_topic(pipeline.name), "manifests", _MANIFESTS),
     ]
     return [
         TopicSpec(
             name=name,
             role=role,
-            partitions=1 if role in ONE_PARTITION_ROLES else partitions,
+            partitions=1 if role in ONE_PARTITION_ROLES | {"manifests"} else partitions,
             config=dict(config),
         )
         for name, role, config in topics
@@ -226,7 +245,8 @@ def message_bytes_max_of(source: TopicFacts | None) -> int:
 def _missing(pipeline: Pipeline, spec: TopicSpec) -> TopicFinding:
     return TopicFinding(
         topic=spec.name,
-        severity="error",
+        # Without checkpoints a worker works too; it takes longer to start.
+        severity="warning" if spec.role in ("checkpoints", "manifests") else "error",
         code="topic_missing",
         message=f"Topic {spec.name!r} ({spec.role} of pipeline {pipeline.name!r}) does not exist.",
         fix=f"Create it with: stream-infer topics create {pipeline.name}.",

@@ -53,6 +53,8 @@ def test_the_fraud_pipeline_has_its_topics_in_the_order_of_the_data() -> None:
         ("dead-letters", "dead-letters"),
         ("late-events", "late-events"),
         ("fraud-skips", "skips"),
+        ("fraud-checkpoints", "checkpoints"),
+        ("fraud-checkpoint-manifests", "manifests"),
     ]
 
 
@@ -69,6 +71,8 @@ def test_a_pipeline_with_one_entity_has_no_internal_topic() -> None:
         "dead-letters",
         "late-events",
         "skips",
+        "checkpoints",
+        "manifests",
     ]
 
 
@@ -220,3 +224,11 @@ async def test_more_replicas_than_brokers_are_refused_with_the_option_s_name(kaf
         await create_specs(Connection(bootstrap=kafka), [spec], replication_factor=99)
     assert raised.value.code == "replication_factor_too_high"
     assert "--replication-factor" in raised.value.fix
+
+
+def test_missing_topics_of_checkpoints_are_a_warning_since_the_log_makes_every_state() -> None:
+    there = as_specified()
+    for name in ("fraud-checkpoints", "fraud-checkpoint-manifests"):
+        facts = {topic: each for topic, each in there.items() if topic != name}
+        (finding,) = judge_topics(fraud, facts)
+        assert (finding.code, finding.severity) == ("topic_missing", "warning")

@@ -36,7 +36,9 @@ WORDS = {
     "pipeline",
 }
 PURE = WORDS | {"records", "events", "windows", "features", "pipelines", "traffic", "alerts"}
-CHECKPOINTS = {"checkpoints", "checkpoints.names", "checkpoints.topic", "checkpoints.marks"}
+CHECKPOINTS = {"checkpoints", "checkpoints.names", "checkpoints.topic", "checkpoints.marks"} | {
+    "checkpoints.opening"
+}
 INNER = PURE | CHECKPOINTS | {"audit", "files", "kafka", "observability", "scoring", "settings"}
 EDGE = (
     INNER
@@ -92,6 +94,7 @@ ALLOWED: dict[str, set[str]] = {
     "checkpoints.names": set(),
     "checkpoints.topic": {"checkpoints", "checkpoints.names", "errors", "kafka"},
     "checkpoints.marks": {"checkpoints", "errors", "kafka"},
+    "checkpoints.opening": {"checkpoints", "checkpoints.topic", "errors", "kafka"},
     "kafka": PURE | {"checkpoints.names", "files"},
     # carries out what the pure rest of `audit` decides
     "audit.reconcile": PURE | {"audit", "kafka"},
