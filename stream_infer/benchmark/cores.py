@@ -35,17 +35,18 @@ class Cores:
         }
 
 
-def choose_cores() -> Cores:
-    """Give the last core that this process may use to the subject, the rest to the others.
+def choose_cores(subjects: int = 1) -> Cores:
+    """Give the last cores that this process may use to the subject, the rest to the others.
 
-    With a single core, or on a system without affinity, nothing is pinned.
+    subjects  how many the subject gets
+    With too few cores for both, or on a system without affinity, nothing is pinned.
     """
     if not hasattr(os, "sched_getaffinity"):
         return Cores(None, None)
     usable = sorted(os.sched_getaffinity(0))
-    if len(usable) < 2:
+    if len(usable) <= subjects:
         return Cores(None, None)
-    return Cores(frozenset(usable[-1:]), frozenset(usable[:-1]))
+    return Cores(frozenset(usable[-subjects:]), frozenset(usable[:-subjects]))
 
 
 @contextmanager

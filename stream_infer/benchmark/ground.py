@@ -54,9 +54,16 @@ class Ground:
 
     @asynccontextmanager
     async def subject(
-        self, name: str, scenario: Scenario, source: str
+        self,
+        name: str,
+        scenario: Scenario,
+        source: str,
+        cores: frozenset[int] | None = None,
     ) -> AsyncIterator[tuple[Subject, Pipeline]]:
-        """Make a run's topics and start its process; yields it and the run's pipeline."""
+        """Make a run's topics and start its process; yields it and the run's pipeline.
+
+        cores  of the process, None for those of all
+        """
         self._runs += 1
         run = f"{self._prefix}-{self._runs}"
         pipeline = scenario.pipeline(run, source)
@@ -65,12 +72,15 @@ class Ground:
         if name == WORKER:
             file = pipelines.write_pipeline_file(self.folder, scenario.maker, run, source)
             command = worker_command(file, scenario.model, bootstrap, self._config(scenario))
+            if scenario.processes is not None:
+                command += ["--processes", str(scenario.processes)]
         else:
             command = baseline_command(
                 f"{name}.py", source, pipeline.scored, run, scenario.loop, bootstrap
             )
         try:
-            with Subject(name, command, self._cores.subject, self.folder / f"{run}.log") as subject:
+            cores = cores or self._cores.subject
+            with Subject(name, command, cores, self.folder / f"{run}.log") as subject:
                 yield subject, pipeline
         finally:
             await self._delete([topic for topic in names if topic.startswith(run)])

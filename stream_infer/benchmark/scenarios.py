@@ -23,6 +23,7 @@ class Scenario:
     model  folder of the worker's model
     loop   folder of the baselines' model: one stage with 15 features
     gather_ms  setting of the worker, None for its default
+    processes  how many a supervisor runs, None for one without a supervisor
     """
 
     name: str
@@ -30,6 +31,7 @@ class Scenario:
     model: Path
     loop: Path
     gather_ms: int | None = None
+    processes: int | None = None
 
     def pipeline(self, run: str, source: str) -> Pipeline:
         """Return the pipeline of a run."""

@@ -89,24 +89,51 @@ class Subject:
         )
 
     def usage(self) -> Usage | None:
-        """Return what it has used, None where the system does not tell (source: proc(5))."""
+        """Return what it and its children have used; None where the system does not tell."""
         if self._process is None or not Path("/proc/self/stat").exists():
             return None
-        folder = Path("/proc") / str(self._process.pid)
-        try:
-            # The name in brackets may hold anything; what follows it is regular.
-            numbers = (folder / "stat").read_text().rpartition(")")[2].split()
-            status = dict(
-                line.split(":", 1) for line in (folder / "status").read_text().splitlines()
-            )
-        except FileNotFoundError:
+        used = [usage for pid in _family(self._process.pid) if (usage := _usage(pid)) is not None]
+        if not used:
             return None
-        ticks = int(numbers[11]) + int(numbers[12])
         return Usage(
-            processor_s=ticks / os.sysconf("SC_CLK_TCK"),
-            rss_bytes=_kib(status.get("VmRSS")),
-            rss_bytes_max=_kib(status.get("VmHWM")),
+            processor_s=sum(each.processor_s for each in used),
+            rss_bytes=sum(each.rss_bytes for each in used),
+            rss_bytes_max=sum(each.rss_bytes_max for each in used),
         )
+
+
+def processor_seconds(pid: int) -> float | None:
+    """Return the processor time of a process until now, None where the system does not tell."""
+    used = _usage(pid)
+    return None if used is None else used.processor_s
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process, its children and theirs (source: proc_pid_task(5))."""
+    children: list[int] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children += map(int, (task / "children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it has ended meanwhile, or the kernel does not tell of children
+    return [pid, *(each for child in children for each in _family(child))]
+
+
+def _usage(pid: int) -> Usage | None:
+    """Return what one process has used, None when it has gone (source: proc(5))."""
+    folder = Path("/proc") / str(pid)
+    try:
+        # The name in brackets may hold anything; what follows it is regular.
+        numbers = (folder / "stat").read_text().rpartition(")")[2].split()
+        status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    ticks = int(numbers[11]) + int(numbers[12])
+    return Usage(
+        processor_s=ticks / os.sysconf("SC_CLK_TCK"),
+        rss_bytes=_kib(status.get("VmRSS")),
+        rss_bytes_max=_kib(status.get("VmHWM")),
+    )
 
 
 def _kib(text: str | None) -> int:

@@ -18,10 +18,23 @@ from stream_infer.cli.options import json_option
 from stream_infer.cli.output import print_json, print_table, remark
 
 if TYPE_CHECKING:
+    from stream_infer.benchmark.scale import ScaleSession
     from stream_infer.benchmark.session import Session
     from stream_infer.benchmark.spread import Figure
+    from stream_infer.broker import EmbeddedBroker
 
-WHAT = ("single", "two-stage", "alerts", "traffic", "city", "latency", "memory", "help", "all")
+WHAT = (
+    "single",
+    "two-stage",
+    "alerts",
+    "traffic",
+    "city",
+    "latency",
+    "memory",
+    "help",
+    "scale",
+    "all",
+)
 EVENTS_DEFAULT = 1_200_000
 
 
@@ -84,30 +97,46 @@ def command(
     The process under measurement has a core of its own; Kafka and the load have the others.
     Throughput counts outputs that Kafka holds, after a warm-up; latency is from the append of
     an event to the append of its output. Close other programs first.
+
+    `scale`, which is not part of `all`, compares two processes on two cores with one on one.
     """
     from stream_infer.benchmark.cores import choose_cores, describe_machine, pinned
+    from stream_infer.benchmark.scale import ScaleSession
     from stream_infer.benchmark.session import Session
     from stream_infer.cli.output import run_client
     from stream_infer.kafka.connection import Connection
 
-    cores = choose_cores()
+    cores = choose_cores(2 if what == "scale" else 1)
     machine = describe_machine(cores)
     line = _Line()
     with contextlib.ExitStack() as stack:
         stack.enter_context(pinned(cores.others))
-        address = bootstrap or stack.enter_context(_embedded())
+        broker = None if bootstrap else stack.enter_context(_embedded())
+        address = bootstrap if broker is None else broker.bootstrap
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        session = Session(
-            Connection(bootstrap=address),
-            cores,
-            folder,
-            repeat=repeat,
-            baselines=[name for name in baselines if name != "none"],
-            show=line.show,
-        )
+        connection = Connection(bootstrap=address or "")
         chosen = kinds or ("trees", "mlp")
-        figures = run_client(_measure(session, what, chosen, events, seconds))
+        if what == "scale":
+            scale = ScaleSession(
+                connection,
+                cores,
+                folder,
+                repeat=repeat,
+                broker_pid=None if broker is None else broker.pid,
+                show=line.show,
+            )
+            figures = run_client(_measure_scale(scale, chosen, events))
+        else:
+            session = Session(
+                connection,
+                cores,
+                folder,
+                repeat=repeat,
+                baselines=[name for name in baselines if name != "none"],
+                show=line.show,
+            )
+            figures = run_client(_measure(session, what, chosen, events, seconds))
         line.finish()
     _report(machine, figures, as_json=as_json)
 
@@ -143,14 +172,26 @@ async def _measure(
     return figures
 
 
+async def _measure_scale(
+    session: ScaleSession, kinds: tuple[str, ...], events: int
+) -> list[Figure]:
+    from stream_infer.benchmark.load import single_load, two_stage_load
+    from stream_infer.benchmark.models import MODEL_KINDS
+    from stream_infer.benchmark.scenarios import single_scenario, two_stage_scenario
+
+    kind = next(kind for kind in MODEL_KINDS if kind in kinds)
+    figures = await session.measure(single_scenario(kind), single_load(events))
+    return figures + await session.measure(two_stage_scenario(), two_stage_load(events))
+
+
 @contextlib.contextmanager
-def _embedded() -> Iterator[str]:
+def _embedded() -> Iterator[EmbeddedBroker]:
     from stream_infer.broker import EmbeddedBroker
 
     # Deleted logs would stay for a minute, and a few runs are gigabytes.
     config = {"log.segment.delete.delay.ms": "1000"}
     with EmbeddedBroker(config=config) as broker:
-        yield broker.bootstrap
+        yield broker
 
 
 def _report(machine: dict[str, Any], figures: list[Figure], *, as_json: bool) -> None:
