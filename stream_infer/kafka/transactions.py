@@ -19,10 +19,12 @@ Private names of aiokafka 0.14 (the version is pinned) that this module relies o
 
     AIOKafkaProducer   ._sender ._txn_manager ._message_accumulator ._request_timeout_ms
     Sender             ._txn_manager ._find_coordinator ._coordinator_dead
-                       ._do_add_partitions_to_txn ._do_add_offsets_to_txn ._do_txn_offset_commit
+                       ._maybe_do_transactional_request ._do_add_partitions_to_txn
+                       ._do_add_offsets_to_txn ._do_txn_offset_commit
     handlers of it     ._sender ._default_backoff ._offsets ._group_id, create_request,
                        handle_response, handle_error
-    TransactionManager ._pending_txn_offsets (group, offsets, future), offset_committed
+    TransactionManager ._pending_txn_offsets (group, offsets, future), ._txn_consumer_group,
+                       txn_partitions, is_in_transaction, offset_committed
 """
 
 from __future__ import annotations
@@ -196,7 +198,22 @@ class _GroupSender(client.Sender):  # type: ignore[misc] # as above
     member  in whose name offsets are committed, set before they are
     """
 
-    member: GroupMember
+    member: GroupMember | None = None
+
+    def _maybe_do_transactional_request(self) -> asyncio.Task[Any] | None:
+        task: asyncio.Task[Any] | None = super()._maybe_do_transactional_request()
+        manager = self._txn_manager
+        if (
+            task is not None
+            or self.member is None
+            or not manager.is_in_transaction()
+            or not manager.txn_partitions
+            or manager._txn_consumer_group is not None
+        ):
+            return task
+        # The group is made part of the transaction while its records are on their way, so that a
+        # commit, during which nothing may be sent, takes two round trips and not three.
+        return asyncio.create_task(self._do_add_offsets_to_txn(self.member.group_id))
 
     async def _do_add_partitions_to_txn(self, tps: Any) -> Any:
         node = await self._find_coordinator(
@@ -247,7 +264,7 @@ class _CommitOffsets(client.TxnOffsetCommitHandler):  # type: ignore[misc] # as 
         by_topic: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         for tp, found in sorted(self._offsets.items()):
             by_topic[tp.topic].append((tp.partition, found.offset, -1, found.metadata, {}))
-        member = self._sender.member
+        member: GroupMember = self._sender.member
         return TxnOffsetCommit(
             transactional_id=manager.transactional_id,
             group_id=self._group_id,
