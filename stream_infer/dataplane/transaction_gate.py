@@ -14,8 +14,9 @@ from stream_infer.dataplane.transaction_rules import markers_interval, next_inte
 from stream_infer.dataplane.transaction_waves import Delivery, send_wave
 from stream_infer.kafka.transactions import GroupTransactionalProducer
 
-RECORDS_MAX = 100_000
-"""In one transaction: they are kept in memory until it is committed."""
+RECORDS_MAX = 20_000
+"""In one transaction: they are kept in memory until it is committed, and so is their input. More
+than the default of `in_flight_bytes_max` lets in would only make the stage wait for the commit."""
 
 
 class Gate:

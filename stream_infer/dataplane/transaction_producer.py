@@ -23,7 +23,7 @@ log = structlog.get_logger("stream_infer.sender")
 RETRY_SECONDS = 0.1
 """Before the second try; it doubles with each further one."""
 
-RETRY_SECONDS_MAX = 5.0
+RETRY_SECONDS_MAX = 1.0
 
 ABORT_SECONDS_MAX = 2.0
 """For an abort that only lets readers go on sooner than the transaction's time-out would."""
