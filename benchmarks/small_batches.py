@@ -44,9 +44,9 @@ from stream_infer.settings.worker import WorkerSettings
 from stream_infer.simulators.records import label_records, reading_records, transaction_records
 
 PARTITIONS = 4
-STRETCHES = 5
+STRETCHES = 20
 WARM_ROWS = 4096
-CALLS = {5: 600, 20: 400, 100: 200, 1000: 20, 4096: 8}
+CALLS = {5: 800, 20: 600, 100: 200, 1000: 20, 4096: 8}
 """Rows a call -> calls; of each stage the first rows only warm it."""
 
 Log = list[list[Any]]

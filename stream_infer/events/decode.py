@@ -250,6 +250,12 @@ class _DecimalReader:
             numbers = np.array([as_float(self._get(item)) for item in objects], dtype=np.float64)
         scaled = numbers * self._units
         nearest = np.rint(scaled)
+        # Neither holds for what is no number or infinite.
+        if (
+            np.abs(nearest).max(initial=0.0) <= UNITS_MAX
+            and np.abs(scaled - nearest).max(initial=0.0) <= _TOLERANCE_UNITS
+        ):
+            return nearest.astype(np.int64)
         with np.errstate(invalid="ignore"):
             # Two steps of the float's own grid on top, for the product above is rounded too.
             tolerance = np.maximum(_TOLERANCE_UNITS, 2 * np.spacing(np.abs(scaled)))

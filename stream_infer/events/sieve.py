@@ -33,6 +33,7 @@ class Sieve:
 
     def settle(self) -> tuple[NDArray[np.int64], list[BadRecord]]:
         """Return (rows of the good records, the bad ones by row)."""
-        if self.refused:
-            self._bad.sort(key=lambda refused: refused.row)
+        if not self.refused:
+            return self._rows, self._bad
+        self._bad.sort(key=lambda refused: refused.row)
         return self._rows[self.good], self._bad
