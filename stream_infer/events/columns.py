@@ -118,6 +118,8 @@ class _Selection(EventColumns):
         self.chosen = rows
         self._length = length
         self._picked = rows.tolist() if isinstance(rows, np.ndarray) else []
+        if base.extra is None:
+            self.extra = None
 
     def __len__(self) -> int:
         return self._length
