@@ -17,7 +17,7 @@ from stream_infer.cli.options import json_option
 from stream_infer.cli.output import print_json, remark, run_client, said_if_slow
 from stream_infer.cli.rerunning import RerunWorker
 from stream_infer.cli.serving import model_or_ready
-from stream_infer.errors import BrokerError
+from stream_infer.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
     from stream_infer.kafka.connection import Connection
@@ -174,12 +174,20 @@ def _kafka(
 
     connection = settings.connection()
     port = None
+    if own and connection.security.protocol != "PLAINTEXT":
+        raise ConfigError(
+            "own_broker_is_open",
+            f"A Kafka that is started here is plaintext, and [security] asks for"
+            f" {connection.security.protocol}.",
+            "Leave --broker out, or unset protocol in [security].",
+        )
     if not own:
         try:
             run_client(reach(connection))
         except BrokerError as error:
             host, port = connection.addresses()[0]
-            if host not in LOOPBACK or error.code != "broker_refused":
+            unlike = host not in LOOPBACK or connection.security.protocol != "PLAINTEXT"
+            if unlike or error.code != "broker_refused":
                 raise
         else:
             yield connection, False, lambda: None

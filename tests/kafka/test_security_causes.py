@@ -177,6 +177,12 @@ async def test_an_unchecked_name_is_let_through_and_said(secured: SecureKafka) -
     assert await reach(connection) == [connection.bootstrap]
 
 
+def test_the_broker_s_file_with_passwords_is_for_its_owner_only(secured: SecureKafka) -> None:
+    file = secured.broker.folder / "server.properties"
+    assert PASSWORD in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+
+
 @pytest.fixture
 def environment(secured: SecureKafka, monkeypatch: pytest.MonkeyPatch) -> SecureKafka:
     for name, value in secured.environment("worker").items():

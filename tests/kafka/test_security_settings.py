@@ -175,6 +175,33 @@ def test_a_renewed_certificate_is_read_again(authority: Authority) -> None:
     assert security.tls_context() is not first
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "code"),
+    [
+        ("ca_file", "/nowhere/ca.pem", "tls_file_unreadable"),
+        ("mechanism", "GSSAPI", "setting_invalid"),
+        ("user", "worker", "sasl_password_missing"),
+    ],
+)
+def test_a_command_says_what_is_wrong_before_it_reaches_out(
+    tmp_path: Path, key: str, value: str, code: str
+) -> None:
+    protocol = "SASL_SSL" if key == "user" else "SSL"
+    file = written(tmp_path, protocol=protocol, **{key: value})
+    ran = run_command("topics", "describe", "fraud", "--config", file, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (2, code)
+    assert ran.json["error"]["fix"]
+
+
+def test_dev_starts_no_open_kafka_in_place_of_a_secured_one(tmp_path: Path) -> None:
+    file = written(tmp_path, protocol="SSL")
+    for words, code in (((), "broker_refused"), (("--broker",), "own_broker_is_open")):
+        ran = run_command(
+            "dev", "fraud", "--config", file, "--bootstrap", "127.0.0.1:1", *words, "--json"
+        )
+        assert ran.json["error"]["code"] == code
+
+
 # -- nothing is weakened in silence, and nothing is shown ---------------------------------------
 
 
