@@ -248,7 +248,8 @@ class EmbeddedBroker:
 
     def _launch(self, process: BrokerProcess) -> None:
         self._progress("starting Apache Kafka")
-        launch(process, self.folder, self._started(), self._start_timeout_s)
+        further = self._listener_ports.values()
+        launch(process, self.folder, self._started(), self._start_timeout_s, further)
         self._progress(f"Apache Kafka serves at {self.bootstrap}")
 
     def _abandon(self) -> None:

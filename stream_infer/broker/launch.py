@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from stream_infer.broker import layout
@@ -13,13 +15,19 @@ from stream_infer.broker.readiness import ask_broker
 from stream_infer.errors import StreamInferError
 
 READY_POLL_S = 0.03
+LISTENS_S_MAX = 1.0
 
 
 def launch(
-    process: BrokerProcess, folder: Path, identity: layout.Identity, timeout_s: float
+    process: BrokerProcess,
+    folder: Path,
+    identity: layout.Identity,
+    timeout_s: float,
+    further_ports: Collection[int] = (),
 ) -> None:
     """Start the JVM and return when it answers with its own cluster id and port.
 
+    further_ports  of its other listeners: a broker opens them one by one, after the first
     Raises the named error when the JVM ends first, or start_timeout; then it is killed.
     """
     process.start()
@@ -27,7 +35,7 @@ def launch(
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise exit_error(process, folder)
-        if serves(identity):
+        if serves(identity) and all(map(_listens, further_ports)):
             return
         time.sleep(READY_POLL_S)
     tail = layout.log_tail(folder)
@@ -43,6 +51,14 @@ def serves(identity: layout.Identity) -> bool:
         and facts.cluster_id == identity.cluster_id
         and (HOST, identity.port) in facts.nodes
     )
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), LISTENS_S_MAX).close()
+    except OSError:
+        return False
+    return True
 
 
 def exit_error(process: BrokerProcess, folder: Path) -> StreamInferError:
