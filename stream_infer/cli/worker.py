@@ -66,7 +66,10 @@ class MemberWord(click.ParamType):
     ) -> SupervisedMember:
         from stream_infer.supervisor.member import Member
 
-        return value if isinstance(value, Member) else Member.from_word(value)
+        try:
+            return value if isinstance(value, Member) else Member.from_word(value)
+        except (ValueError, KeyError, TypeError):
+            self.fail("only a supervisor gives this option", param, ctx)
 
 
 class WorkerCommand(click.Command):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 
 import pytest
 
@@ -14,6 +15,7 @@ from stream_infer.supervisor.backoff import (
     restart_delay_s,
 )
 from stream_infer.supervisor.endings import crash_of, in_words, is_incurable, stopped_cleanly
+from support.commands import run_command
 
 
 def test_the_delay_doubles_with_each_failure_up_to_a_bound() -> None:
@@ -54,3 +56,23 @@ def test_a_process_that_was_stopped_before_it_listened_has_stopped_cleanly() -> 
 def test_a_signal_without_a_name_has_a_number() -> None:
     assert in_words(-40) == "signal 40"
     assert in_words(-signal.SIGBUS) == "SIGBUS"
+
+
+def test_what_only_a_supervisor_gives_is_refused_from_others() -> None:
+    ran = run_command("worker", "fraud", "--member", "{}")
+    assert ran.code == 2
+    assert "only a supervisor gives this option" in ran.err
+
+
+def test_more_ports_than_there_are_is_one_message() -> None:
+    ran = run_command("worker", "fraud", "--processes", 4, "--web-port", 65_533)
+    assert ran.code == 2
+    assert "no 4 ports from 65533 on" in ran.err
+
+
+def test_a_port_that_is_taken_is_said_before_any_process_starts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = run_command("worker", "fraud", "--processes", 1, "--web-port", port)
+    assert ran.code == 1
+    assert f"Port {port} of 127.0.0.1 is taken" in ran.err
