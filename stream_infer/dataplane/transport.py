@@ -1,7 +1,7 @@
 """Faust's transport, changed so that one event carries the record batches of a fetch.
 
 Faust keeps the group membership, the rebalance callbacks, the agents and the
-ordinary topics. For the topics of our stages, four things differ:
+ordinary topics. For the topics of our stages, five things differ:
 
 - `getmany` yields one message per fetch instead of one per record (the
   per-message path costs about 50 us each, most of it four asyncio tasks per message);
@@ -9,6 +9,7 @@ ordinary topics. For the topics of our stages, four things differ:
   data plane commits them: Faust acknowledges on exception and on cancellation too;
 - a seek goes to the data plane's own position, because Faust's "seek to committed"
   skips a partition whose committed offset is 0 and would lose what was dropped;
+- a fetch is taken only where it follows the one before (`dataplane/continuity`);
 - partitions whose share of the in-flight budget is used up are left out of the fetch,
   instead of a one-second sleep once all of them are.
 """
@@ -17,25 +18,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 import faust
 import structlog
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from aiokafka.errors import IllegalStateError
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
-from stream_infer.dataplane.fetching import (
-    FETCH_MAX_WAIT_MS,
-    FETCH_PARTITION_BYTES,
-    pace_fetches,
-)
-from stream_infer.dataplane.offsets import NOTHING_READ, Committed, LogBounds, ReadTo
+from stream_infer.dataplane.consumer_thread import BatchConsumerThread, Fetched
+from stream_infer.dataplane.continuity import Continuity
+from stream_infer.dataplane.offsets import NOTHING_READ, Committed, ReadTo
 from stream_infer.dataplane.plane import GROUP_MOVED_ON, DataPlane
-from stream_infer.kafka.stable_offsets import fetch_stable_offsets
 from stream_infer.kafka.transactions import GroupMember
 
 log = structlog.get_logger("stream_infer.dataplane")
@@ -55,9 +54,6 @@ SETTLE_SECONDS = 15.0
 """How long Kafka may take beyond its time-out to end a transaction that was left open: it looks
 for those every 10 s (transaction.abort.timed.out.transaction.cleanup.interval.ms)."""
 
-LEAVE_SECONDS_MAX = 10.0
-"""How long a stopping worker tries to leave its group. After that the session expires."""
-
 
 class RecordBatchSchema(faust.Schema[Any, Any]):
     """Hands record batches through as the event's value; the stage decodes them."""
@@ -72,90 +68,6 @@ class RecordBatchSchema(faust.Schema[Any, Any]):
         return decode
 
 
-class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """The thread that owns the aiokafka consumer, with fetch settings of our own."""
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        # Faust hard-codes a wait of 1,500 ms and passes no fetch sizes. These are plain
-        # attributes that aiokafka reads when it starts its fetcher.
-        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
-        consumer._max_partition_fetch_bytes = FETCH_PARTITION_BYTES
-        # What a transaction that was aborted has written is nobody's event.
-        consumer._isolation_level = "read_committed"
-        return consumer
-
-    async def on_start(self) -> None:
-        """Start the consumer, and change how it fetches."""
-        await super().on_start()
-        consumer = cast("BatchConsumer", self.consumer)
-        plane = consumer.plane
-        pace_fetches(
-            self._ensure_consumer()._fetcher,
-            lambda topic: topic in plane.topics,
-            plane.settings.gather_ms,
-        )
-
-    async def on_thread_stop(self) -> None:
-        """Leave the group and close the client, within a bound.
-
-        A rebalance callback may be under way when the queues between the threads are
-        stopped; then nobody answers it, and aiokafka would wait for it for ever.
-        """
-        try:
-            async with asyncio.timeout(LEAVE_SECONDS_MAX):
-                await super().on_thread_stop()
-        except (TimeoutError, asyncio.CancelledError):
-            consumer = self._consumer
-            if consumer is not None:
-                await consumer._client.close()
-
-    async def commit_points(
-        self, partitions: Iterable[Partition | TP], seconds_max: float
-    ) -> dict[Partition, Committed | None]:
-        """Return what the group has committed, with metadata, once no transaction can change it."""
-        coordinator = self._ensure_consumer()._coordinator
-        wanted = [TopicPartition(*tp) for tp in partitions]
-        found = await fetch_stable_offsets(coordinator, wanted, seconds_max=seconds_max)
-        return {
-            Partition(*tp): None if entry is None else Committed(entry.offset, entry.metadata)
-            for tp, entry in found.items()
-        }
-
-    def membership(self) -> GroupMember:
-        """Return who this worker is in the group now."""
-        coordinator = self._ensure_consumer()._coordinator
-        return GroupMember(
-            coordinator.group_id,
-            coordinator.generation,
-            coordinator.member_id,
-            coordinator._group_instance_id,
-        )
-
-    async def log_bounds(self, partitions: Iterable[TP]) -> dict[Partition, LogBounds]:
-        """Return where the logs start and end now."""
-        consumer = self._ensure_consumer()
-        wanted = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
-        starts = await consumer.beginning_offsets(wanted)
-        ends = await consumer.end_offsets(wanted)
-        return {Partition(*tp): LogBounds(starts[tp], ends[tp]) for tp in wanted}
-
-    async def commit_with_metadata(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
-        """Commit offsets; raises the client's error when the group refuses."""
-        await self._ensure_consumer().commit(
-            {
-                TopicPartition(*partition): OffsetAndMetadata(offset, metadata)
-                for partition, (offset, metadata) in offsets.items()
-            }
-        )
-
-    async def seek_now(self, positions: Mapping[Partition, int]) -> None:
-        """Move the fetch positions, dropping what was prefetched."""
-        consumer = self._ensure_consumer()
-        for partition, offset in positions.items():
-            consumer.seek(TopicPartition(*partition), offset)
-
-
 class BatchConsumer(driver.Consumer):
     """Faust's consumer, delivering record batches to the data plane."""
 
@@ -163,7 +75,7 @@ class BatchConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._opening = asyncio.Lock()
-        self._taken_to: dict[TopicPartition, int | None] = {}
+        self._continuity = Continuity()
         self.member: GroupMember | None = None
         """Who this worker is in the group, as of the current assignment."""
         super().__init__(*args, **options)
@@ -189,24 +101,31 @@ class BatchConsumer(driver.Consumer):
             await self.plane.wait_for_room()
             return
         generation = self.app.consumer_generation_id
-        fetched = await self._getmany(fetchable, min(timeout, MARKERS_SECONDS))
-        opened: list[RecordBatch] = []
-        for tp, records in fetched.items():
-            if self.should_stop or not self._is_current(generation):
-                # Dropped records come again: every (re)assignment seeks to the position
-                # up to which the data plane has taken records.
-                return
+        fetched = cast("Fetched", await self._getmany(fetchable, min(timeout, MARKERS_SECONDS)))
+        if self.should_stop or not self._is_current(generation):
+            return  # What was taken is missed by the next fetch, and sought back then.
+        for batches in _messages(await self._open(fetched)):
+            yield self._batches_message(batches, generation)
+        for tp, records in fetched.records.items():
             if tp.topic not in self.plane.topics:
                 for record in records:
+                    if not self._is_current(generation):
+                        return
                     yield tp, self._to_message(tp, record)
-                continue
-            opened += self.plane.open(Partition(*tp), records)
-            if sum(map(len, opened)) >= BATCH_ROWS_MAX:
-                yield self._batches_message(opened, generation)
-                opened = []
-        if opened:
-            yield self._batches_message(opened, generation)
-        self._note_taken(fetchable)
+
+    async def _open(self, fetched: Fetched) -> list[RecordBatch]:
+        """Register what was fetched of our topics; what does not follow is sought back."""
+        back = self._continuity.take(fetched.spans)
+        opened: list[RecordBatch] = []
+        for tp, records in fetched.records.items():
+            partition = Partition(*tp)
+            if tp.topic in self.plane.topics and partition not in back:
+                opened += self.plane.open(partition, records)
+        if back:
+            log.info("fetch_again", partitions=[f"{p} from {back[p]}" for p in sorted(back)])
+            with suppress(IllegalStateError):  # Revoked meanwhile: whoever gets it next seeks.
+                await self._thread.call_thread(self._thread.seek_now, back)
+        return opened
 
     def _is_current(self, generation: int) -> bool:
         return bool(self.flow_active and self.app.consumer_generation_id == generation)
@@ -254,6 +173,7 @@ class BatchConsumer(driver.Consumer):
         others = [tp for tp in self.assignment() if tp.topic not in self.plane.topics]
         if others:
             await super().perform_seek()
+        self._continuity.seek(ours)
         await self._thread.call_thread(self._thread.seek_now, ours)
         for partition, offset in ours.items():
             # Faust drops a message below this offset without a word.
@@ -291,20 +211,7 @@ class BatchConsumer(driver.Consumer):
         tp = TopicPartition(*partition)
         if consumer is None or tp not in consumer.assignment():
             return NOTHING_READ
-        return ReadTo(self._taken_to.get(tp), consumer.last_stable_offset(tp))
-
-    def _note_taken(self, partitions: Iterable[TP]) -> None:
-        """Note how far the client has read, now that what it read is handed out.
-
-        Asked for later, it may have read more, which is then on its way from its thread.
-        """
-        consumer = self._thread._consumer
-        subscription = None if consumer is None else consumer._subscription.subscription
-        if subscription is None or subscription.assignment is None:
-            return
-        for tp in partitions:
-            if tp in subscription.assignment.tps:
-                self._taken_to[tp] = subscription.assignment.state_value(tp)._position
+        return ReadTo(self._continuity.taken_to(partition), consumer.last_stable_offset(tp))
 
     # -- the life of an assignment ----------------------------------------------------
 
@@ -336,7 +243,6 @@ class BatchConsumer(driver.Consumer):
         self.member = thread.membership()
         committed = await self.committed([Partition(*tp) for tp in readable])
         bounds = await thread.call_thread(thread.log_bounds, readable)
-        self._taken_to.clear()
         starts = self.plane.decide_starts(committed, bounds)
         first_commits = {
             partition: (start.position, self.plane.metadata(partition, start))
@@ -345,9 +251,11 @@ class BatchConsumer(driver.Consumer):
         }
         if first_commits:
             await self.commit_positions(first_commits)
-        await thread.call_thread(
-            thread.seek_now, {partition: start.position for partition, start in starts.items()}
+        positions = {partition: start.position for partition, start in starts.items()}
+        self._continuity.restart(
+            {p: offset for p, offset in positions.items() if p.topic in self.plane.topics}
         )
+        await thread.call_thread(thread.seek_now, positions)
         await self.plane.assign(starts)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
@@ -369,6 +277,18 @@ class BatchConsumer(driver.Consumer):
         async with self._opening:
             await self.plane.revoke()
         await super().on_stop()
+
+
+def _messages(batches: list[RecordBatch]) -> Iterator[list[RecordBatch]]:
+    """Return batches in runs, each ended by the one with which it is large."""
+    run: list[RecordBatch] = []
+    for batch in batches:
+        run.append(batch)
+        if sum(map(len, run)) >= BATCH_ROWS_MAX:
+            yield run
+            run = []
+    if run:
+        yield run
 
 
 class BatchTransport(driver.Transport):

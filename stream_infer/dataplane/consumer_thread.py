@@ -1,0 +1,153 @@
+"""The thread that owns the aiokafka client: what the event loop's side asks of it.
+
+Everything here runs in the thread's own event loop, by `call_thread`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Protocol, cast
+
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.continuity import Span
+from stream_infer.dataplane.fetching import (
+    FETCH_MAX_WAIT_MS,
+    FETCH_PARTITION_BYTES,
+    pace_fetches,
+)
+from stream_infer.dataplane.offsets import Committed, LogBounds
+from stream_infer.dataplane.plane import DataPlane
+from stream_infer.kafka.stable_offsets import fetch_stable_offsets
+from stream_infer.kafka.transactions import GroupMember
+
+LEAVE_SECONDS_MAX = 10.0
+"""How long a stopping worker tries to leave its group. After that the session expires."""
+
+
+class HasConsumerPlane(Protocol):
+    """A consumer that delivers to a data plane."""
+
+    plane: DataPlane
+
+
+class Fetched(NamedTuple):
+    """Records by partition, and how the client's positions have moved."""
+
+    records: Mapping[TP, list[Any]]
+    spans: Mapping[Partition, Span]
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that owns the aiokafka consumer, with fetch settings of our own."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._position: dict[Partition, int] = {}
+        super().__init__(*args, **options)
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust hard-codes a wait of 1,500 ms and passes no fetch sizes. These are plain
+        # attributes that aiokafka reads when it starts its fetcher.
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        consumer._max_partition_fetch_bytes = FETCH_PARTITION_BYTES
+        # What a transaction that was aborted has written is nobody's event.
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+    async def on_start(self) -> None:
+        """Start the consumer, and change how it fetches."""
+        await super().on_start()
+        plane = cast("HasConsumerPlane", self.consumer).plane
+        pace_fetches(
+            self._ensure_consumer()._fetcher,
+            lambda topic: topic in plane.topics,
+            plane.settings.gather_ms,
+        )
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group and close the client, within a bound.
+
+        A rebalance callback may be under way when the queues between the threads are
+        stopped; then nobody answers it, and aiokafka would wait for it for ever.
+        """
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS_MAX):
+                await super().on_thread_stop()
+        except (TimeoutError, asyncio.CancelledError):
+            consumer = self._consumer
+            if consumer is not None:
+                await consumer._client.close()
+
+    async def commit_points(
+        self, partitions: Iterable[Partition | TP], seconds_max: float
+    ) -> dict[Partition, Committed | None]:
+        """Return what the group has committed, with metadata, once no transaction can change it."""
+        coordinator = self._ensure_consumer()._coordinator
+        wanted = [TopicPartition(*tp) for tp in partitions]
+        found = await fetch_stable_offsets(coordinator, wanted, seconds_max=seconds_max)
+        return {
+            Partition(*tp): None if entry is None else Committed(entry.offset, entry.metadata)
+            for tp, entry in found.items()
+        }
+
+    def membership(self) -> GroupMember:
+        """Return who this worker is in the group now."""
+        coordinator = self._ensure_consumer()._coordinator
+        return GroupMember(
+            coordinator.group_id,
+            coordinator.generation,
+            coordinator.member_id,
+            coordinator._group_instance_id,
+        )
+
+    async def log_bounds(self, partitions: Iterable[TP]) -> dict[Partition, LogBounds]:
+        """Return where the logs start and end now."""
+        consumer = self._ensure_consumer()
+        wanted = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
+        starts = await consumer.beginning_offsets(wanted)
+        ends = await consumer.end_offsets(wanted)
+        return {Partition(*tp): LogBounds(starts[tp], ends[tp]) for tp in wanted}
+
+    async def commit_with_metadata(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
+        """Commit offsets; raises the client's error when the group refuses."""
+        await self._ensure_consumer().commit(
+            {
+                TopicPartition(*partition): OffsetAndMetadata(offset, metadata)
+                for partition, (offset, metadata) in offsets.items()
+            }
+        )
+
+    async def seek_now(self, positions: Mapping[Partition, int]) -> None:
+        """Move the fetch positions, dropping what was prefetched."""
+        consumer = self._ensure_consumer()
+        for partition, offset in positions.items():
+            consumer.seek(TopicPartition(*partition), offset)
+            self._position[partition] = offset
+
+    async def _fetch_records(  # type: ignore[override] # read by our consumer only
+        self, consumer: Any, active_partitions: Any, *args: Any, **options: Any
+    ) -> Fetched:
+        # Called with each wait of the loop's side; one of an older call may still be under way.
+        records = await super()._fetch_records(consumer, active_partitions, *args, **options)
+        return Fetched(records, self._spans(consumer, active_partitions))
+
+    def _spans(self, consumer: Any, partitions: Iterable[TP]) -> dict[Partition, Span]:
+        subscription = consumer._subscription.subscription
+        if subscription is None or subscription.assignment is None:
+            return {}
+        assignment = subscription.assignment
+        spans: dict[Partition, Span] = {}
+        for tp in partitions:
+            partition = Partition(*tp)
+            before = self._position.get(partition)
+            if before is not None and tp in assignment.tps:
+                after = assignment.state_value(tp)._position
+                if after is not None:
+                    spans[partition] = Span(before, after)
+                    self._position[partition] = after
+        return spans
