@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages, stage_topics
+from stream_infer.dataplane.credentials import faust_options
 from stream_infer.dataplane.exactly_once import ExactlyOnceSenders
 from stream_infer.dataplane.made_anew import refuse_inputs_made_anew
 from stream_infer.dataplane.plane import DataPlane
@@ -81,7 +82,8 @@ class StreamApp(faust.App):
         self.connection = connection or Connection()
         hosts = [f"{host}:{port}" for host, port in self.connection.addresses()]
         options.setdefault("broker", ";".join(f"kafka://{host}" for host in hosts))
-        super().__init__(name, **{**FAUST_DEFAULTS, **options})
+        security = faust_options(self.connection)
+        super().__init__(name, **{**FAUST_DEFAULTS, **security, **options})
         self._make_parts: Callable[[Mapping[str, int]], Parts] | None = None
         self._pipeline: Pipeline | None = None
         self._instance = uuid.uuid4().hex[:12]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,10 @@ from support.kafka import aread_all
 from support.load import make_load, send_labels, send_transactions
 from support.pipelines import own_pipeline, written
 from support.secure_kafka import KEY_PASSWORD, PASSWORD, SecureKafka
-from support.worker import WorkerProcess, make_topics, settle
+from support.worker import COMMAND, WorkerProcess, make_topics, settle
 
 pytestmark = pytest.mark.kafka
 
-_SECURED = """
-from stream_infer import cli, worker
-from stream_infer.dataplane.credentials import faust_options
-
-class Secured(worker.StreamApp):
-    def __init__(self, name, *, connection, **options):
-        super().__init__(name, connection=connection, **{**faust_options(connection), **options})
-
-worker.StreamApp = Secured
-cli.main()
-"""
-COMMAND = (sys.executable, "-c", _SECURED)
 PLENTY = ("--log-level", "debug", "--log-format", "json")
 PREFIX = "STREAM_INFER_SECURITY__"
 
