@@ -213,7 +213,9 @@ class Capture:
         group = (hashes >> np.uint64(64 - bits) if bits else hashes * np.uint64(0)).astype(
             np.uint16 if bits <= 16 else np.uint32
         )
+        yield None
         order = np.argsort(group, kind="stable")
+        yield None
         bounds = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=1 << bits))])
         yield None
         for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):

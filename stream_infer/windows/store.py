@@ -130,7 +130,7 @@ class EntryStore:
         self._forget_after_ms_max = max(self.forget_after_ms, default=0)
         self._swept_clock = NONE
         self._rows_since_sweep = 0
-        self._capture: weakref.ref[Capture] | None = None
+        self._captures: weakref.WeakSet[Capture] = weakref.WeakSet()
 
     @property
     def clock_ms(self) -> int | None:
@@ -176,8 +176,7 @@ class EntryStore:
         Raises `StateBudgetError` when memory is spent; the state then holds part of the batch
         and must be restored.
         """
-        capture = self._captured_by()
-        if capture is not None:
+        for capture in self._captures:
             capture.before(rows.slot[start:end])
         row = _fold_rows(self.state, self.rules, rows, results, self._cuts, start, end)
         while row < end:
@@ -187,17 +186,14 @@ class EntryStore:
 
     def hand_over_to(self, capture: Capture) -> None:
         """Tell a capture of keys before they change, for as long as anybody holds it."""
-        self._capture = weakref.ref(capture)
-
-    def _captured_by(self) -> Capture | None:
-        return None if self._capture is None else self._capture()
+        self._captures.add(capture)
 
     def sweep(self) -> None:
         """Give back the memory of forgotten keys; no result changes. Not within a batch.
 
         Nothing is swept while a capture reads the store: it changes keys that no row names.
         """
-        if self._captured_by() is not None:
+        if self._captures:
             return
         idle = np.empty(len(self.state.slots), np.int64)
         n = sweep(self.state, self.rules, self._forget_after_ms_max, idle)
@@ -236,7 +232,7 @@ class EntryStore:
 
     def grow_arena(self, capacity: int) -> None:
         """Make room for a block of twice `capacity`; blocks of forgotten keys come first."""
-        if self._rows_since_sweep > 0 and self._captured_by() is None:
+        if self._rows_since_sweep > 0 and not self._captures:
             # Slots stay: the batch that is being folded holds them.
             idle = np.empty(len(self.state.slots), np.int64)
             sweep(self.state, self.rules, self._forget_after_ms_max, idle)

@@ -114,6 +114,20 @@ def test_a_key_that_is_forgotten_and_comes_again_meanwhile_is_read_as_it_was() -
     assert state.keys == 1
 
 
+def test_two_captures_of_two_moments_do_not_disturb_each_other() -> None:
+    state = StageState(PLANS["first entity"])
+    at = []
+    captures = []
+    for number in range(3):
+        rows = [Row(number, f"p-{number}-{card}", {"card": card}) for card in "abcdef"]
+        state.fold_only(columns_of(rows, ENTITIES, VALUES, 10 * number))
+        captures.append(state.capture())
+        at.append(state.snapshot())
+    for frames, expected in zip(captures, at, strict=True):
+        read = [frame for frame in frames if frame is not None]
+        assert restored(StageState(PLANS["first entity"]), read).snapshot() == expected
+
+
 def test_sweeps_go_on_when_a_capture_was_given_up() -> None:
     state = StageState(PLANS["first entity"])
     state.fold_only(columns_of([Row(0, "p", {"card": "c"})], ENTITIES, VALUES))
