@@ -48,6 +48,7 @@ class TopicStore:
         self._producer: AIOKafkaProducer | None = None
         self._partitions = 0
         self._opening = asyncio.Lock()
+        self._sending = asyncio.Lock()
         self._known: dict[bytes, Found] = {}
         self._manifests_read = -1
         self.records_fetched = 0
@@ -113,27 +114,28 @@ class TopicStore:
     ) -> AsyncIterator[bytes]:
         start = (await consumer.beginning_offsets([tp]))[tp]
         end = (await consumer.end_offsets([tp]))[tp]
+        wanted = {chunk.place for chunk in manifest.chunks}
         held: dict[int, bytes] = {}
         position = -1
         for number, chunk in enumerate(manifest.chunks):
             gone = damaged(manifest.id, f"chunk {number} is no longer in topic {tp.topic}")
             if not start <= chunk.place < end:
                 raise gone
-            if position < 0 or chunk.place - position > _GAP_CHUNKS_MAX:
+            is_near = position >= 0 and 0 <= chunk.place - position <= _GAP_CHUNKS_MAX
+            if chunk.place not in held and not is_near:
                 position = chunk.place
                 consumer.seek(tp, position)
-            while position <= chunk.place:
+            while chunk.place not in held and position <= chunk.place:
                 fetched: dict[Any, list[Any]] = await consumer.getmany(tp, timeout_ms=500)
                 for record in fetched.get(tp, []):
                     self.records_fetched += 1
-                    held[record.offset] = record.value or b""
+                    if record.offset in wanted:
+                        held[record.offset] = record.value or b""
                 # Past what was compacted away, too.
                 position = await consumer.position(tp)
             if chunk.place not in held:
                 raise gone
-            data = held.pop(chunk.place)
-            held = {offset: each for offset, each in held.items() if offset > chunk.place}
-            yield data
+            yield held.pop(chunk.place)
 
     async def remove(self, manifests: Sequence[Manifest]) -> None:
         """Write tombstones: each manifest's first, so that nobody finds it any more."""
@@ -200,7 +202,9 @@ class TopicStore:
         async with translated(self._connection):
             try:
                 async with asyncio.timeout(ANSWER_S_MAX):
-                    sending = await producer.send(topic, value, key=key, partition=partition)
+                    # Who waits for room in the client's buffer is not served in order.
+                    async with self._sending:
+                        sending = await producer.send(topic, value, key=key, partition=partition)
                     sent = await asyncio.shield(sending)
             except kafka_errors.MessageSizeTooLargeError as error:
                 raise BrokerError(

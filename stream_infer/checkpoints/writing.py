@@ -39,8 +39,7 @@ async def write_checkpoint(
     frames  of a capture of the state at the draft's offset
     Raises  what the store raises; what was put until then is discarded
     """
-    writer = ChunkWriter(draft.id)
-    places: list[ChunkPlace] = []
+    behind = _Behind(store, draft)
     try:
         batch: list[Frame] = []
         began = seconds()
@@ -48,18 +47,55 @@ async def write_checkpoint(
             if frame is not None:
                 batch.append(frame)
             if len(batch) >= _BATCH_FRAMES:
-                chunks = await asyncio.to_thread(_pack, writer, batch)
-                await _put(store, draft, chunks, places)
+                await behind.hand_over(batch)
                 batch, began = [], seconds()
             elif seconds() - began >= STEP_SECONDS:
                 await asyncio.sleep(0)
                 began = seconds()
-        chunks = await asyncio.to_thread(_pack, writer, batch)
-        await _put(store, draft, chunks + writer.finish(), places)
+        await behind.hand_over(batch)
+        return await behind.finish()
     except BaseException:
-        await asyncio.shield(store.discard(draft, writer.number))
+        await asyncio.shield(behind.give_up())
         raise
-    return draft.manifest(tuple(places), writer.content_sha256)
+
+
+class _Behind:
+    """Packs and puts one batch of frames while the next one is read."""
+
+    def __init__(self, store: CheckpointStore, draft: Draft) -> None:
+        self._store = store
+        self._draft = draft
+        self._writer = ChunkWriter(draft.id)
+        self._places: list[ChunkPlace] = []
+        self._working: asyncio.Task[None] | None = None
+
+    async def hand_over(self, batch: list[Frame]) -> None:
+        """Take a batch; wait for the one before. Raises what that one met with."""
+        await self._wait()
+        self._working = asyncio.create_task(self._work(batch))
+
+    async def finish(self) -> Manifest:
+        """Put what is left and return the manifest."""
+        await self._wait()
+        await _put(self._store, self._draft, self._writer.finish(), self._places)
+        return self._draft.manifest(tuple(self._places), self._writer.content_sha256)
+
+    async def give_up(self) -> None:
+        """Discard what was put."""
+        working, self._working = self._working, None
+        if working is not None:
+            working.cancel()
+            await asyncio.wait([working])
+        await self._store.discard(self._draft, self._writer.number)
+
+    async def _work(self, batch: list[Frame]) -> None:
+        chunks = await asyncio.to_thread(_pack, self._writer, batch)
+        await _put(self._store, self._draft, chunks, self._places)
+
+    async def _wait(self) -> None:
+        if self._working is not None:
+            await asyncio.shield(self._working)
+            self._working = None
 
 
 def _pack(writer: ChunkWriter, frames: list[Frame]) -> list[Chunk]:

@@ -82,6 +82,23 @@ async def test_a_wide_gap_of_others_is_passed_by_a_seek(
         await store.close()
 
 
+@pytest.mark.usefixtures("small_chunks")
+async def test_chunks_that_lie_in_another_order_are_found_all_the_same(kafka: str) -> None:
+    store, name = await a_store(kafka)
+    try:
+        state = state_of(1_000, 300)
+        first = await write_checkpoint(store, draft(1), state.capture())
+        again = await write_checkpoint(store, draft(1, id=first.id), state.capture())
+        # Every second chunk from the first writing, the others from the second.
+        mixed = [(first if n % 2 else again).chunks[n] for n in range(len(first.chunks))]
+        parted = draft(1, id=first.id).manifest(tuple(mixed), first.content_sha256)
+        reader = TopicStore(Connection(bootstrap=kafka), name)
+        assert len(mixed) > 3
+        assert await verify_checkpoint(reader, parted) == 300
+    finally:
+        await store.close()
+
+
 async def test_what_is_pruned_is_gone_for_every_reader(kafka: str) -> None:
     store, name = await a_store(kafka)
     late = TopicStore(Connection(bootstrap=kafka), name)
