@@ -52,7 +52,15 @@ class FolderStore:
         """Append a chunk to the checkpoint's file."""
         path = self._file(draft) + _PARTIAL
         async with self._writing:  # chunks that are put together stand in order
-            place = await asyncio.to_thread(self._doing, draft.offset, lambda: _append(path, chunk))
+            append = asyncio.create_task(
+                asyncio.to_thread(self._doing, draft.offset, lambda: _append(path, chunk))
+            )
+            try:
+                place = await asyncio.shield(append)
+            except asyncio.CancelledError:
+                # The thread goes on; who discards the file next must not meet it.
+                await asyncio.wait([append])
+                raise
         return ChunkPlace(place, len(chunk.data), chunk.sha256)
 
     async def publish(self, manifest: Manifest) -> None:

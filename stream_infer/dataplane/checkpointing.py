@@ -19,28 +19,21 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-import msgspec
 import structlog
 
-from stream_infer.checkpoints.choosing import KEPT_MIN, Choice, Wanted, choose, prunable
+from stream_infer.checkpoints.choosing import KEPT_MIN, prunable
 from stream_infer.checkpoints.manifest import Draft, Manifest, Mark
 from stream_infer.checkpoints.pace import Pace
-from stream_infer.checkpoints.reading import restore_checkpoint
 from stream_infer.checkpoints.store import CheckpointStore
 from stream_infer.checkpoints.writing import write_checkpoint
 from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.checkpoint_finding import CheckpointFinder, ReadMark, Restored
 from stream_infer.dataplane.offsets import StartPoint
-from stream_infer.errors import ConflictError, StateBudgetError, StreamInferError
+from stream_infer.errors import StreamInferError
 
 log = structlog.get_logger("stream_infer.checkpoints")
-
-_REPORT_EVERY_CHUNKS = 64
-_MALFORMED = (KeyError, TypeError, ValueError, IndexError, msgspec.MsgspecError)
-"""What a frame raises that is whole and yet not of the form that the state expects."""
-
-ReadMark = Callable[[Partition, int], Awaitable[Mark | None]]
 
 
 class CapturedState(Protocol):
@@ -63,14 +56,6 @@ class CapturedState(Protocol):
 
     def restore_frame(self, frame: Mapping[str, Any]) -> None:
         """Put one frame into this state, which was empty."""
-
-
-class Restored(NamedTuple):
-    """A state, and the first offset that is not in it."""
-
-    state: Any
-    offset: int
-    checkpoint: str
 
 
 class _Held:
@@ -115,10 +100,10 @@ class Checkpointer:
         self.published = 0
         self.failed = 0
         self._kept_min = kept_min
-        self._read_mark = read_mark
         self._on_failure = on_failure
         self._seconds = seconds
         self._now_ms = now_ms
+        self._finder = CheckpointFinder(store, pipeline, read_mark=read_mark, seconds=seconds)
         self._held: dict[Partition, _Held] = {}
         self._publishing: set[asyncio.Task[None]] = set()
 
@@ -127,90 +112,8 @@ class Checkpointer:
     async def newest(
         self, partition: Partition, stage: str, start: StartPoint, open_state: Callable[[], Any]
     ) -> Restored | None:
-        """Return the state of the newest checkpoint that fits, or None: fold the log then.
-
-        start       where the partition begins; no checkpoint above its position is used, and none
-                    below where its replay would begin
-        open_state  makes an empty state; called once a try, for a try that fails leaves it broken
-        Raises      StateBudgetError when the state is larger than a partition may be
-        """
-        state = open_state()
-        if state is None:
-            return None
-        wanted = Wanted(
-            self.pipeline,
-            stage,
-            *partition,
-            declared_start=start.declared,
-            fingerprint=state.fingerprint,
-            committed=start.position,
-            log_start=start.replay_from,
-        )
-        try:
-            choice = choose(await self.store.found(), wanted)
-        except StreamInferError as error:
-            log.warning("checkpoints_unavailable", cause=str(error), source=str(partition))
-            return None
-        for manifest in choice.usable:
-            if await self._restores(partition, manifest, state, start):
-                return Restored(state, manifest.offset, manifest.id)
-            state = open_state()
-        self._say_none(partition, choice, start)
-        return None
-
-    async def _restores(
-        self, partition: Partition, manifest: Manifest, state: Any, start: StartPoint
-    ) -> bool:
-        """Put a checkpoint into an empty state; say why it cannot be done, if so."""
-        told = {"source": str(partition), "checkpoint": manifest.id, "offset": manifest.offset}
-
-        def report(chunks: int) -> None:
-            if chunks % _REPORT_EVERY_CHUNKS == 0:
-                log.info("restoring_checkpoint", chunks=chunks, of=len(manifest.chunks), **told)
-
-        began = self._seconds()
-        try:
-            await self._check_log(partition, manifest, start)
-            await restore_checkpoint(self.store, manifest, state, report)
-        except StateBudgetError:
-            raise  # the log would make the same state
-        except StreamInferError as error:
-            log.warning("checkpoint_refused", code=error.code, cause=str(error), **told)
-            return False
-        except _MALFORMED as error:
-            code = "checkpoint_malformed"
-            log.warning("checkpoint_refused", code=code, cause=repr(error), **told)
-            return False
-        log.info("checkpoint_restored", seconds=round(self._seconds() - began, 3), **told)
-        return True
-
-    async def _check_log(self, partition: Partition, manifest: Manifest, start: StartPoint) -> None:
-        """Raise `ConflictError` when the log is not the one that the checkpoint was made of."""
-        mark = manifest.mark
-        if mark is None or self._read_mark is None or mark.offset < start.replay_from:
-            return  # The record has left the log, as records do; nothing speaks against it.
-        found = await self._read_mark(partition, mark.offset)
-        if found != mark:
-            raise ConflictError(
-                "log_made_anew",
-                f"Checkpoint {manifest.id} was made of another log of {partition}: the record at"
-                f" offset {mark.offset} is not the one that it ends with.",
-                "The topic was deleted and made anew; the state is folded from the new log.",
-                checkpoint=manifest.id,
-                offset=mark.offset,
-            )
-
-    def _say_none(self, partition: Partition, choice: Choice, start: StartPoint) -> None:
-        for refusal in choice.refused:
-            log.info("checkpoint_unfit", source=str(partition), **refusal._asdict())
-        if start.replay_from < start.position:
-            log.info(
-                "rebuilding_from_log",
-                source=str(partition),
-                first=start.replay_from,
-                until=start.position,
-                checkpoints_refused=len(choice.refused),
-            )
+        """Return the state of the newest checkpoint that fits, or None; see `CheckpointFinder`."""
+        return await self._finder.newest(partition, stage, start, open_state)
 
     def replayed(self, records: int, seconds: float) -> None:
         """Note how quickly a replay went; checkpoints are taken as often as that asks for."""

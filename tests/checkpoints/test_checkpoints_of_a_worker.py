@@ -13,7 +13,8 @@ from stream_infer.checkpoints.folder import FolderStore
 from stream_infer.checkpoints.manifest import Manifest, Mark
 from stream_infer.checkpoints.pace import Pace
 from stream_infer.dataplane.batch import Partition
-from stream_infer.dataplane.checkpointing import Checkpointer, Restored
+from stream_infer.dataplane.checkpoint_finding import Restored
+from stream_infer.dataplane.checkpointing import Checkpointer
 from stream_infer.dataplane.offsets import StartPoint
 from stream_infer.dataplane.state import StageState
 from stream_infer.errors import BrokerError, ConflictError, StateBudgetError
