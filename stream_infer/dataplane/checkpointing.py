@@ -35,6 +35,9 @@ from stream_infer.errors import StreamInferError
 
 log = structlog.get_logger("stream_infer.checkpoints")
 
+GIVE_UP_S_MAX = 1.0
+"""How long a rebalance waits for a checkpoint that is given up."""
+
 
 class CapturedState(Protocol):
     """A stage's state: `StageState` or `AlertFold`."""
@@ -227,9 +230,9 @@ class Checkpointer:
         if manifest is None or manifest.offset > held.committed:
             return
         held.written = None
-        task = asyncio.create_task(self._publish(partition, manifest), name="publish-checkpoint")
-        self._publishing.add(task)
-        task.add_done_callback(self._publishing.discard)
+        self._go_on(
+            asyncio.create_task(self._publish(partition, manifest), name="publish-checkpoint")
+        )
 
     async def _publish(self, partition: Partition, manifest: Manifest) -> None:
         try:
@@ -290,17 +293,24 @@ class Checkpointer:
     async def revoked(self, partition: Partition) -> None:
         """Forget a partition: what is not written, or not covered by a commit, is given up.
 
-        Comes after the last commit of the assignment. What is being published goes on.
+        Comes after the last commit of the assignment. What is being published goes on, and so does
+        the removal of what is given up: a rebalance does not wait for the store.
         """
         held = self._held.pop(partition, None)
         if held is None:
             return
         if held.writing is not None:
             held.writing.cancel()
-            await asyncio.wait([held.writing])
+            self._go_on(held.writing)
+            await asyncio.wait([held.writing], timeout=GIVE_UP_S_MAX)
         if held.written is not None:
             written, held.written = held.written, None
-            await self._remove([written])
+            self._go_on(asyncio.create_task(self._remove([written]), name="drop-checkpoint"))
+
+    def _go_on(self, task: asyncio.Task[None]) -> None:
+        """Hold a task until it is done; `close` and `settle` wait for it."""
+        self._publishing.add(task)
+        task.add_done_callback(self._publishing.discard)
 
     async def close(self) -> None:
         """Give every partition up, let what is being published end, and close the store."""

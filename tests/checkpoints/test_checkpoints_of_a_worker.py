@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from stream_infer.checkpoints.folder import FolderStore
-from stream_infer.checkpoints.manifest import Manifest, Mark
+from stream_infer.checkpoints.manifest import Draft, Manifest, Mark
 from stream_infer.checkpoints.pace import Pace
+from stream_infer.dataplane import checkpointing as checkpointing_module
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.checkpoint_finding import Restored
 from stream_infer.dataplane.checkpointing import Checkpointer
@@ -232,6 +234,28 @@ async def test_the_same_log_is_known_by_its_record(tmp_path: Path) -> None:
     of = checkpointer(tmp_path, read_mark=read_mark)
     await written(of.store, state_of(100), 100, mark=mark(99))
     assert await newest(of, at(300)) is not None
+
+
+async def test_a_rebalance_does_not_wait_for_a_store_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpointing_module, "GIVE_UP_S_MAX", 0.01)
+    released = asyncio.Event()
+
+    class Hanging(FolderStore):
+        async def discard(self, draft: Draft, chunks: int) -> None:
+            await released.wait()
+            await super().discard(draft, chunks)
+
+    of = Checkpointer(Hanging(tmp_path, "payments"), "payments", seconds=Clock())
+    of.assigned(P0, 0)
+    of.take(P0, "card", at(0), 50, state_of(50))
+    await asyncio.sleep(0)
+    await of.revoked(P0)
+    assert not released.is_set()
+    released.set()
+    await of.close()
+    assert [path for path in _matching(tmp_path, "*") if path.is_file()] == []
 
 
 class Failing(FolderStore):
