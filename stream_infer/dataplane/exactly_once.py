@@ -8,20 +8,22 @@ transaction is committed, and whoever takes a partition over begins where the la
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.outputs import Outputs, Replace
 from stream_infer.dataplane.senders import Assigned, Sending
+from stream_infer.dataplane.transaction_producer import ABORT_SECONDS_MAX
 from stream_infer.dataplane.transaction_rules import AssignmentMovedOnError
-from stream_infer.dataplane.transactions import TransactionSender
+from stream_infer.dataplane.transactions import STOP_SECONDS_MAX, TransactionSender
+from stream_infer.observability.facts import TransactionFacts
 
 log = structlog.get_logger("stream_infer.sender")
 
-COMMIT_SECONDS_MAX = 10.0
-"""For the last commit of an assignment."""
+STOP_SECONDS = STOP_SECONDS_MAX + ABORT_SECONDS_MAX
+"""Kept of the time for the end of an assignment: to stop, and to abort what is not committed."""
 
 MakeTransactionSender = Callable[[str, Assigned], TransactionSender]
 """Makes the sender of a stage, not yet started."""
@@ -43,12 +45,20 @@ class ExactlyOnceSenders:
         """Return the sender of an input partition."""
         return _PartitionSender(partition, self._stages[partition.topic])
 
-    async def end(self, unanswered: Collection[Partition]) -> None:
-        """Commit what is written and stop; give up the stages with something under way."""
-        topics = {partition.topic for partition in unanswered}
+    async def end(self, given_up: Collection[Partition], seconds_max: float) -> None:
+        """Commit what is written and stop, within a time; abort the stages with something given up.
+
+        What is not committed by then is aborted too, and done again by whoever owns it next.
+        """
+        topics = {partition.topic for partition in given_up}
         await asyncio.gather(
-            *(_end(sender, topic in topics) for topic, sender in self._stages.items())
+            *(_end(sender, topic in topics, seconds_max) for topic, sender in self._stages.items())
         )
+
+    def facts(self) -> Sequence[TransactionFacts]:
+        """Return how the transactions of each stage stand."""
+        now_s = asyncio.get_running_loop().time()
+        return [_facts_of(sender, now_s) for sender in self._stages.values()]
 
 
 class _PartitionSender:
@@ -67,14 +77,30 @@ class _PartitionSender:
         return False  # The offset moves with a transaction, like any other.
 
 
-async def _end(sender: TransactionSender, is_unanswered: bool) -> None:  # noqa: FBT001 - of two kinds
-    if is_unanswered:
+async def _end(
+    sender: TransactionSender,
+    is_given_up: bool,  # noqa: FBT001 - of two kinds
+    seconds_max: float,
+) -> None:
+    if is_given_up:
         await sender.abandon()
         return
     try:
-        async with asyncio.timeout(COMMIT_SECONDS_MAX):
+        async with asyncio.timeout(max(0.0, seconds_max - STOP_SECONDS)):
             await sender.commit()
     except (AssignmentMovedOnError, TimeoutError) as error:
         # Not done here then: whoever owns the partitions next does it.
         log.warning("commit_given_up", stage=sender.name, cause=str(error))
     await sender.stop()
+
+
+def _facts_of(sender: TransactionSender, now_s: float) -> TransactionFacts:
+    opened, committed = sender.open_since_s, sender.last_commit_s
+    return TransactionFacts(
+        stage=sender.name,
+        transactional_id=sender.transactional_id,
+        commits=sender.commits,
+        aborts=sender.aborts,
+        open_s=None if opened is None else now_s - opened,
+        since_commit_s=None if committed is None else now_s - committed,
+    )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +25,17 @@ from aiokafka import errors as kafka_errors
 from stream_infer.dataplane.alignment import AlignmentGroup
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
 from stream_infer.dataplane.budget import InFlightBudget
+from stream_infer.dataplane.lifecycle import (
+    UNDECIDED,
+    Cause,
+    Deadline,
+    Ending,
+    Life,
+    Phase,
+    ending,
+    keeps_state,
+    revoke_seconds,
+)
 from stream_infer.dataplane.offsets import (
     NOTHING_READ,
     Committed,
@@ -39,7 +50,7 @@ from stream_infer.dataplane.ranges import PartitionRanges
 from stream_infer.dataplane.senders import Assigned, Senders
 from stream_infer.dataplane.stage import Stage, State
 from stream_infer.dataplane.surroundings import Replayer, Surroundings
-from stream_infer.dataplane.task import PartitionTask, Phase
+from stream_infer.dataplane.task import PartitionTask
 from stream_infer.dataplane.ticks import TICK_SECONDS, write_ticks
 from stream_infer.dataplane.together import StageWork
 from stream_infer.dataplane.transaction_rules import AssignmentMovedOnError
@@ -47,9 +58,6 @@ from stream_infer.observability.totals import StageTotals
 from stream_infer.settings.worker import WorkerSettings
 
 log = structlog.get_logger("stream_infer.dataplane")
-
-DRAIN_SECONDS = 10.0
-"""How long a rebalance waits for outputs that are on their way."""
 
 GROUP_MOVED_ON = (kafka_errors.CommitFailedError, kafka_errors.IllegalStateError)
 """What the client raises when the group has taken a partition away meanwhile."""
@@ -96,6 +104,8 @@ class DataPlane:
         self._declared: dict[Partition, int] = {}
         self._ends: dict[Partition, int] = {}
         self._kept: dict[Partition, tuple[int, State]] = {}
+        self._left: dict[Partition, Life] = {}
+        self.draining: dict[Partition, PartitionTask] = {}
         self._runners: dict[Partition, asyncio.Task[None]] = {}
         self._groups: dict[str, AlignmentGroup] = {}
         self._room = asyncio.Event()
@@ -150,7 +160,9 @@ class DataPlane:
         self._groups = self._group_partitions(ours)
         self._ends = {p: start.end for p, start in ours.items()}
         senders = self._senders = self._make_senders(self._assigned(ours))
+        self.totals.transacting(senders.facts)
         kept, self._kept = self._kept, {}
+        self._tell_lost(ours)
         for partition, start in ours.items():
             task = self._open_task(partition, start, kept.get(partition), senders)
             self.tasks[partition] = task
@@ -160,6 +172,15 @@ class DataPlane:
             )
         self.joined = True
         log.info("assigned", partitions=sorted(str(partition) for partition in ours))
+
+    def _tell_lost(self, assigned: Collection[Partition]) -> None:
+        """Note which partitions were revoked and have not come back."""
+        left, self._left = self._left, {}
+        lost = sorted(left.keys() - assigned)
+        for partition in lost:
+            left[partition].move(Cause.NOT_ASSIGNED_AGAIN)
+        if lost:
+            log.info("lost", partitions=[str(partition) for partition in lost])
 
     def _group_partitions(self, partitions: Iterable[Partition]) -> dict[str, AlignmentGroup]:
         groups: dict[str, list[Partition]] = {}
@@ -232,6 +253,7 @@ class DataPlane:
             raise
         except AssignmentMovedOnError as error:
             # The client learns it too, and has the partition revoked.
+            task.life.move(Cause.MOVED_ON)
             log.warning("assignment_moved_on", source=str(task.source), cause=error.message)
         except Exception as error:  # noqa: BLE001 - handed on to whoever runs the app
             await self._on_failure(error)
@@ -247,28 +269,50 @@ class DataPlane:
         self.tasks, self._runners = {}, {}
         if not tasks:
             return
+        deadline = Deadline(self._seconds(), revoke_seconds())
+        self.draining = tasks
         await _end(runners.values())
+        given_up = await self._drain(tasks, deadline)
+        senders, self._senders = self._senders, None
+        if senders is not None:
+            await senders.end(given_up, deadline.left_s(self._seconds()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline.left_s(self._seconds())):
+                await self.commit()
+        for partition, task in tasks.items():
+            self._leave(partition, task)
+        self.draining = {}
+        self.budget = InFlightBudget(self.settings.in_flight_bytes_max)
+
+    async def _drain(
+        self, tasks: Mapping[Partition, PartitionTask], deadline: Deadline
+    ) -> set[Partition]:
+        """Close every task; return the partitions whose writes are not to be committed."""
         closing = {asyncio.create_task(task.close()): task for task in tasks.values()}
-        done, late = await asyncio.wait(closing, timeout=DRAIN_SECONDS)
+        done, late = await asyncio.wait(closing, timeout=deadline.drain_s(self._seconds()))
         for unfinished in late:
             unfinished.cancel()
             log.warning("drain_timed_out", source=str(closing[unfinished].source))
             await closing[unfinished].abandon()
         for finished in done:
             finished.result()
-        senders, self._senders = self._senders, None
-        if senders is not None:
-            await senders.end({closing[each].source for each in late})
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await self.commit()
-        for partition, task in tasks.items():
-            settled = task.settled()
-            if settled is not None and settled[0] == self._ranges[partition].committed:
-                self._kept[partition] = settled
-            task.drop_queued()
-            self.totals.closed(task.counters)
-        self.budget = InFlightBudget(self.settings.in_flight_bytes_max)
+        return {
+            task.source
+            for each, task in closing.items()
+            if ending(was_fenced=task.life.was_fenced, is_answered=each in done) is Ending.GIVE_UP
+        }
+
+    def _leave(self, partition: Partition, task: PartitionTask) -> None:
+        settled = task.settled()
+        if settled is not None and keeps_state(
+            was_fenced=task.life.was_fenced,
+            folded_to=settled[0],
+            committed=self._ranges[partition].committed,
+        ):
+            self._kept[partition] = settled
+        self._left[partition] = task.life
+        task.drop_queued()
+        self.totals.closed(task.counters)
 
     # -- delivery -----------------------------------------------------------------------
 
@@ -402,7 +446,7 @@ class DataPlane:
             task.refresh_head()
 
     def _is_restoring(self) -> bool:
-        return any(task.phase in (Phase.ASSIGNED, Phase.RESTORING) for task in self.tasks.values())
+        return any(task.phase in UNDECIDED for task in self.tasks.values())
 
 
 async def _moment(event: asyncio.Event, *, seconds: float) -> None:

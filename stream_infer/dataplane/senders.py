@@ -10,13 +10,14 @@ wait for the answers to the others' (decision 16 has the figures).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from stream_infer.dataplane.batch import ALONE_ROWS, Partition
 from stream_infer.dataplane.outputs import Outputs, Replace
 from stream_infer.dataplane.sender import StageSender
+from stream_infer.observability.facts import TransactionFacts
 
 MakeSender = Callable[[str], StageSender]
 """Makes a sender, not yet started; the name is for logs."""
@@ -66,8 +67,14 @@ class Senders(Protocol):
     def of(self, partition: Partition) -> Sending:
         """Return the sender of an input partition."""
 
-    async def end(self, unanswered: Collection[Partition]) -> None:
-        """Stop them all; not waiting for what `unanswered` partitions still have under way."""
+    async def end(self, given_up: Collection[Partition], seconds_max: float) -> None:
+        """Finish and stop them all within a time, but for what `given_up` partitions have written.
+
+        What cannot be finished by then is given up too.
+        """
+
+    def facts(self) -> Sequence[TransactionFacts]:
+        """Return how the transactions of each stage stand; nothing where there are none."""
 
 
 class AtLeastOnceSenders:
@@ -90,13 +97,17 @@ class AtLeastOnceSenders:
         """Return the sender of an input partition."""
         return self._partitions[partition]
 
-    async def end(self, unanswered: Collection[Partition]) -> None:
-        """Stop them all; not waiting for what `unanswered` partitions still have under way."""
-        topics = {partition.topic for partition in unanswered}
+    async def end(self, given_up: Collection[Partition], seconds_max: float) -> None:
+        """Stop them all: what is not given up was acknowledged, so there is nothing to finish."""
+        topics = {partition.topic for partition in given_up}
         await asyncio.gather(
             *(_end(sender, topic in topics) for topic, sender in self._stages.items()),
-            *(_end(each.alone, p in unanswered) for p, each in self._partitions.items()),
+            *(_end(each.alone, p in given_up) for p, each in self._partitions.items()),
         )
+
+    def facts(self) -> Sequence[TransactionFacts]:
+        """Return nothing: there are no transactions."""
+        return ()
 
 
 class _PartitionSender:
@@ -136,5 +147,5 @@ class _PartitionSender:
         return True
 
 
-async def _end(sender: StageSender, is_unanswered: bool) -> None:  # noqa: FBT001 - of two kinds
-    await (sender.abandon() if is_unanswered else sender.stop())
+async def _end(sender: StageSender, is_given_up: bool) -> None:  # noqa: FBT001 - of two kinds
+    await (sender.abandon() if is_given_up else sender.stop())

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from enum import Enum
 from time import perf_counter
 
 from stream_infer.dataplane.alignment import AlignmentGroup
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, BadRow, Partition, RecordBatch, merge
 from stream_infer.dataplane.counters import Counters
 from stream_infer.dataplane.hold import Hold
+from stream_infer.dataplane.lifecycle import UNDECIDED, Cause, Life, Phase
 from stream_infer.dataplane.offsets import StartPoint
 from stream_infer.dataplane.outputs import Outputs
 from stream_infer.dataplane.refusals import Refusals
@@ -29,20 +29,11 @@ from stream_infer.dataplane.senders import Sending
 from stream_infer.dataplane.stage import AnyRead, State, StepResult
 from stream_infer.dataplane.surroundings import Surroundings
 from stream_infer.dataplane.together import StageWork
+from stream_infer.dataplane.transaction_rules import AssignmentMovedOnError
 from stream_infer.observability.meter import SEND
 
 LIVE_WITHIN_MS = 3_600_000
 """A record written more than this after its event is no news: its log is a replay of old data."""
-
-
-class Phase(Enum):
-    """Where a task is in its life; it only ever moves down this list."""
-
-    ASSIGNED = "assigned"
-    RESTORING = "restoring"
-    RUNNING = "running"
-    DRAINING = "draining"
-    CLOSED = "closed"
 
 
 class PartitionTask:
@@ -68,7 +59,7 @@ class PartitionTask:
         self.stage = work.stage
         self.source = source
         self.start = start
-        self.phase = Phase.ASSIGNED
+        self.life = Life(source)
         self.counters = Counters()
         self.state = state
         self._work_together = work
@@ -90,6 +81,11 @@ class PartitionTask:
         self._steps_acknowledged = 0
         self._worked_at: float | None = None
         self._written_ms = 0
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is in its life."""
+        return self.life.phase
 
     @property
     def held(self) -> bool:
@@ -130,17 +126,17 @@ class PartitionTask:
         await self._restore()
         self._restored = True
         await self._sender.start()
-        self.phase = Phase.RUNNING
+        self.life.move(Cause.RESTORED)
         while self.phase is Phase.RUNNING:
             batch = await self._next_batch()
             await self._work(batch)
 
     async def close(self) -> None:
         """Take nothing new, and let what is being sent finish."""
-        self.phase = Phase.DRAINING
+        self.life.move(Cause.REVOKED)
         if self._sending is not None:
             await asyncio.wait([self._sending])
-        self.phase = Phase.CLOSED
+        self.life.move(Cause.ENDED)
 
     def settled(self) -> tuple[int, State] | None:
         """Return ``(offset, state)`` if the state is exactly the fold up to that offset.
@@ -155,10 +151,11 @@ class PartitionTask:
 
     async def abandon(self) -> None:
         """Stop without waiting for acknowledgements; the state is worth nothing afterwards."""
-        self.phase = Phase.CLOSED
+        self.life.move(Cause.REVOKED)
         if self._sending is not None and not self._sending.done():
             self._sending.cancel()
             await asyncio.wait([self._sending])
+        self.life.move(Cause.ENDED)
         self.state = None
 
     def drop_queued(self) -> None:
@@ -167,7 +164,7 @@ class PartitionTask:
         self._taken = self._reading = None
 
     async def _restore(self) -> None:
-        self.phase = Phase.RESTORING
+        self.life.move(Cause.STARTED)
         if self.state is None:
             self.state = self.stage.open_state(self._around.state_bytes_max)
         if self.state is None or self.start.replay_from >= self.start.position:
@@ -252,6 +249,8 @@ class PartitionTask:
         # A task that idles would otherwise not learn that its last outputs failed.
         if not sending.cancelled() and sending.exception() is not None:
             self._failure = sending.exception()
+            if isinstance(self._failure, AssignmentMovedOnError):
+                self.life.move(Cause.MOVED_ON)
             self._arrived.set()
 
     async def _send(self, outputs: Outputs, until: int, refusals: Refusals) -> None:
@@ -285,7 +284,7 @@ class PartitionTask:
             self._around.on_progress()
 
     def _tell_head(self, group: AlignmentGroup) -> bool:
-        if self.phase in (Phase.ASSIGNED, Phase.RESTORING):
+        if self.phase in UNDECIDED:
             return (
                 group.set_unread(self.source)
                 if self._has_unread()

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from stream_infer.observability.meter import MeterFacts
 
-PHASES = ("assigned", "restoring", "running", "draining", "closed")
-"""The life of a partition's task, in this order."""
+PHASES = ("assigned", "restoring", "running", "draining", "fenced", "closed")
+"""The life of a partition in a worker. One that is lost is the worker's no more."""
 
 RUNNING = "running"
 
@@ -57,6 +57,26 @@ class PartitionFacts:
         if self.position is None or self.log_end is None:
             return None
         return max(0, self.log_end - self.position)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionFacts:
+    """The transactions of one stage, in its present assignment.
+
+    stage             name of the stage
+    transactional_id  of its producer, empty before that was made
+    commits           how many there were in this assignment
+    aborts            how many were given up
+    open_s            for how long the present one has held something; None while none does
+    since_commit_s    how long ago the last commit was; None before the first
+    """
+
+    stage: str
+    transactional_id: str = ""
+    commits: int = 0
+    aborts: int = 0
+    open_s: float | None = None
+    since_commit_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

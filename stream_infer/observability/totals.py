@@ -8,8 +8,10 @@ partition had counted is kept here, and only sums are shown.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from stream_infer.observability.facts import TransactionFacts
 from stream_infer.observability.meter import StageMeter
 
 
@@ -18,8 +20,8 @@ class StageTotals:
 
     since_ms  of its meters
 
-    It changes by `opened`, by `closed` and by the counters that it was given. It belongs to
-    the event loop, as they do.
+    It changes by `opened`, `closed`, `transacting` and by the counters that it was given. It
+    belongs to the event loop, as they do.
     """
 
     def __init__(self, since_ms: int = 0) -> None:
@@ -27,6 +29,8 @@ class StageTotals:
         self._meters: dict[str, StageMeter] = {}
         self._open: dict[int, tuple[str, Any]] = {}
         self._closed: dict[str, dict[str, int]] = {}
+        self._transacting: Callable[[], Sequence[TransactionFacts]] = tuple
+        self._ended: dict[str, tuple[int, int]] = {}
 
     def meter(self, stage: str) -> StageMeter:
         """Return the one meter of a stage."""
@@ -52,6 +56,27 @@ class StageTotals:
         for stage, counters in self._open.values():
             _add(sums[stage], counters)
         return sums
+
+    def transacting(self, facts: Callable[[], Sequence[TransactionFacts]]) -> None:
+        """Show the transactions of an assignment; what those before have counted is kept."""
+        for each in self.transactions():
+            self._ended[each.stage] = each.commits, each.aborts
+        self._transacting = facts
+
+    def transactions(self) -> list[TransactionFacts]:
+        """Return how the transactions of each stage stand; commits and aborts of all assignments.
+
+        A stage of before, which has none now, is not shown.
+        """
+        shown = []
+        for each in self._transacting():
+            commits, aborts = self._ended.get(each.stage, (0, 0))
+            shown.append(
+                dataclasses.replace(
+                    each, commits=each.commits + commits, aborts=each.aborts + aborts
+                )
+            )
+        return shown
 
     def meters(self) -> dict[str, StageMeter]:
         """Return stage -> its meter."""

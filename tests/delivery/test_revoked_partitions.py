@@ -11,8 +11,8 @@ from aiokafka.errors import CommitFailedError
 
 from stream_infer.dataplane import plane as planes
 from stream_infer.dataplane.batch import Partition, RecordBatch
+from stream_infer.dataplane.lifecycle import Phase
 from stream_infer.dataplane.offsets import StartPoint
-from stream_infer.dataplane.task import Phase
 from support.dataplane import SOURCE, FakeLog, PlaneOnFakes, record
 from support.fake_kafka import FakeSender
 from support.worker import until
@@ -118,7 +118,7 @@ async def test_a_state_ahead_of_where_the_partition_comes_back_is_dropped() -> N
 async def test_outputs_that_are_not_acknowledged_in_time_are_given_up_with_the_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(planes, "DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(planes, "revoke_seconds", lambda: 0.1)
     async with assigned() as fakes:
         deliver(fakes, 0, 3)
         await done(fakes, 3)
