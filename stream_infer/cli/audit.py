@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from stream_infer.cli.options import (
+    fields_option,
     json_option,
+    label_fields_option,
+    model_option,
     partitioning_option,
     pipeline_argument,
     settings_options,
 )
 from stream_infer.cli.output import Progress, print_json, print_table, remark, run_client
+from stream_infer.errors import UsageError
 
 if TYPE_CHECKING:
+    from stream_infer.audit.recompute.report import RecomputeReport
+    from stream_infer.audit.recompute.run import Recomputation
     from stream_infer.audit.report import AuditReport
+    from stream_infer.events.mapping import FieldMapping
     from stream_infer.kafka.connection import Connection
     from stream_infer.kafka.stretch import Stretch
     from stream_infer.pipeline import Pipeline
@@ -33,6 +42,34 @@ EXIT_GATE_FAILED = 6
     metavar="PARTITION:FIRST-LAST",
     help="Only these offsets of the input, both ends included. May be given for each partition.",
 )
+@click.option(
+    "--recompute",
+    "recomputes",
+    is_flag=True,
+    help="Fold the inputs again, offline, and compare every output of every stage bit for bit.",
+)
+@click.option(
+    "--twins",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="SHARE",
+    help="With --recompute: share of the keys whose windows slow twins compute too, 0 to 1.",
+)
+@click.option(
+    "--delivery",
+    type=click.Choice(["exactly_once", "at_least_once"]),
+    help="With --recompute: whether doubled outputs are an error. [default: as configured]",
+)
+@click.option(
+    "--also-model",
+    "earlier",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    multiple=True,
+    help="With --recompute: folder of another version that outputs are stamped with.",
+)
+@model_option
+@fields_option
+@label_fields_option
 @partitioning_option
 @settings_options
 @json_option
@@ -42,6 +79,12 @@ def command(
     *,
     pipeline: Pipeline,
     ranges: tuple[str, ...],
+    recomputes: bool,
+    twins: float,
+    delivery: str | None,
+    earlier: tuple[Path, ...],
+    fields: FieldMapping | None,
+    label_fields: FieldMapping | None,
     settings: Settings,
     as_json: bool,
 ) -> None:
@@ -49,8 +92,30 @@ def command(
 
     Every input record up to the committed offset must have come out exactly once. Exit code 6
     when one is lost or doubled, and when retention cut a log so that nothing is proven.
+
+    With --recompute each stage's input is folded again and every output compared bit for bit.
     """
     from stream_infer.audit.scope import parse_ranges
+
+    if recomputes:
+        if ranges:
+            raise UsageError(
+                "range_with_recompute",
+                "A fold begins where it began: --recompute takes no --range.",
+                "Leave one of them away.",
+            )
+        what = _recomputation(pipeline, settings, earlier, delivery, twins)
+        what = dataclasses.replace(
+            what,
+            fields=fields or settings.field_mapping(),
+            label_fields=label_fields or settings.label_field_mapping(),
+        )
+        recomputed = run_client(_recompute(settings.connection(), what))
+        if as_json:
+            print_json(recomputed.as_json())
+        else:
+            _show_recomputed(recomputed)
+        context.exit(0 if recomputed.verdict == "proven" else EXIT_GATE_FAILED)
 
     report = run_client(_audit(settings.connection(), pipeline, parse_ranges(ranges)))
     if as_json:
@@ -58,6 +123,59 @@ def command(
     else:
         _show(report)
     context.exit(0 if report.verdict == "proven" else EXIT_GATE_FAILED)
+
+
+def _recomputation(
+    pipeline: Pipeline,
+    settings: Settings,
+    earlier: tuple[Path, ...],
+    delivery: str | None,
+    twins: float,
+) -> Recomputation:
+    from stream_infer.audit.recompute.run import Recomputation
+    from stream_infer.cli.serving import model_or_ready
+
+    model = model_or_ready(pipeline, settings)
+    worker = settings.worker_settings()
+    return Recomputation(
+        pipeline=pipeline,
+        models=[*([] if model is None else [model]), *earlier],
+        settings=worker,
+        delivery=delivery or worker.delivery,
+        twins=twins,
+    )
+
+
+async def _recompute(connection: Connection, what: Recomputation) -> RecomputeReport:
+    from stream_infer.audit.recompute.run import recompute
+
+    progress = Progress("records")
+    try:
+        return await recompute(connection, what, progress.update)
+    finally:
+        progress.finish()
+
+
+def _show_recomputed(report: RecomputeReport) -> None:
+    names = ("expected", "lost", "twice", "different", "unexpected", "disordered")
+    print_table(
+        ("stage", "records", *names),
+        [
+            (each.stage, each.records, *(getattr(each, name) for name in names))
+            for each in report.stages
+        ],
+    )
+    for each in report.stages:
+        if each.twin_rows:
+            differ = f"{each.twin_differs:,} of {each.twin_rows:,} events"
+            remark(f"{each.stage}: the slow twins say something else about {differ}")
+        if each.refused:
+            remark(f"{each.stage}: Kafka refused {each.refused:,} outputs; dead letters say so")
+        for difference in each.differences:
+            remark(str(difference))
+    for reason in report.unproven:
+        remark(f"unproven: {reason}")
+    click.echo(report.verdict.upper() if report.verdict != "proven" else "proven")
 
 
 async def _audit(

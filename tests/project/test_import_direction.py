@@ -98,6 +98,8 @@ ALLOWED: dict[str, set[str]] = {
     "kafka": PURE | {"checkpoints.names", "files"},
     # carries out what the pure rest of `audit` decides
     "audit.reconcile": PURE | {"audit", "kafka"},
+    # folds offline what the data plane folds live, and compares
+    "audit.recompute": INNER | {"dataplane"},
     "dataplane": INNER | {"dataplane.at_work"},
     # reads every part's settings from file, environment and flags
     "settings": PURE | {"kafka", "scoring", "settings.log", "settings.web"},
@@ -129,7 +131,8 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": WORDS | {"kafka", "windows"},
     "demo": EDGE | {"audit.reconcile", "broker", "simulators.feeding"},
     "cli": EDGE
-    | {"audit.reconcile", "benchmark", "broker", "demo", "doctor", "models.make_ready"}
+    | {"audit.reconcile", "audit.recompute", "benchmark", "broker", "demo", "doctor"}
+    | {"models.make_ready"}
     | {"simulators.feeding"},
 }
 
@@ -137,6 +140,7 @@ EVERYWHERE = {"*"}
 # library -> the parts that may import it; pure parts know no Kafka, no Faust and no ONNX Runtime
 OWNERS: dict[str, set[str]] = {
     "aiokafka": {"app", "audit.reconcile", "benchmark", "dataplane", "demo", "doctor", "kafka"}
+    | {"audit.recompute"}
     | {"supervisor.probe", "supervisor.verdict"}
     | {"checkpoints.marks", "checkpoints.topic"},
     "click": {"cli", "models.make_ready"},

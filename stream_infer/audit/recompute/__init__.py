@@ -1,0 +1,1 @@
+"""Fold the input logs again, offline, and compare every output bit for bit."""

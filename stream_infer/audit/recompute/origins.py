@@ -1,0 +1,195 @@
+"""What an output record was made from: by this a recomputed record finds its published one.
+
+An output is named by its destination and by what its content says about its origin:
+
+    internal records   the upstream record
+    scored events      the event id
+    candidates         the upstream record, the number among its candidates, the kind
+    alerts             the alert's id and revision
+    dead letters, late the record's place in the headers, the stage, and whether Kafka had
+                       refused the output (then nothing offline can foresee it)
+
+Names and contents are compared by 64-bit hashes, so that a hundred million outputs fit into
+memory: two different ones are taken for each other once in 10^19 pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from stream_infer.errors import ConfigError
+from stream_infer.events.deadletter import read_dead_letter
+from stream_infer.events.topic_names import DEAD_LETTERS, LATE_EVENTS
+from stream_infer.pipeline import Pipeline
+
+OUTPUT_REFUSED = "output_refused"
+"""Code of the dead letter of a record whose output Kafka refused for good."""
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Content(NamedTuple):
+    """A record as it is written, without its place and the time of writing."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    def digest(self) -> int:
+        """Return 64 bits over all of it."""
+        return hash((self.key, self.value, tuple(map(tuple, self.headers))))
+
+
+class Origin(NamedTuple):
+    """What a record says about itself.
+
+    name     what tells it from every other of its destination, None for one that tells nothing
+    writer   topic (or, of a dead letter, stage) whose stage wrote it; None where only one does
+    stamp    model and version that scored it, None where no model did
+    refused  whether it stands for an output that Kafka refused
+    ours     whether a fold wrote it: a tick is the work of a clock
+    """
+
+    name: Any
+    writer: str | None = None
+    stamp: tuple[str, str] | None = None
+    refused: bool = False
+    ours: bool = True
+
+
+Naming = Callable[[Content], Origin]
+UNKNOWN = Origin(None)
+
+
+class _Internal(msgspec.Struct, array_like=True, gc=False):
+    schema_version: int
+    kind: int | str | None
+    upstream_topic: str
+    upstream_partition: int
+    upstream_offset: int
+
+
+class _Candidate(msgspec.Struct, array_like=True, gc=False):
+    schema_version: int
+    kind: str | None
+    upstream_topic: str
+    upstream_partition: int
+    upstream_offset: int
+    sub: int
+    event_time: int
+    entity: str
+    group: str
+    level: float
+    score: float | None = None
+    decision: str | None = None
+    rule: str | None = None
+    model: str | None = None
+    version: str | None = None
+
+
+class _Scored(msgspec.Struct, gc=False):
+    event_id: str
+    model: str | None = None
+    version: str | None = None
+
+
+class _Alert(msgspec.Struct, gc=False):
+    alert_id: str
+    revision: int
+
+
+_read_internal = msgspec.json.Decoder(_Internal).decode
+_read_candidate = msgspec.json.Decoder(_Candidate).decode
+_read_scored = msgspec.json.Decoder(_Scored).decode
+_read_alert = msgspec.json.Decoder(_Alert).decode
+
+
+def namings(
+    pipeline: Pipeline, internal: Iterable[str], candidates: str | None
+) -> dict[str, Naming]:
+    """Return destination topic -> how its records are named.
+
+    internal    the internal topics that hold events
+    candidates  the internal topic that holds candidates, None without alerts
+    """
+    found: dict[str, Naming] = dict.fromkeys(internal, _of_internal)
+    if candidates is not None:
+        found[candidates] = _of_candidate
+    found[pipeline.scored] = _of_scored
+    if pipeline.alerts is not None:
+        found |= dict.fromkeys((pipeline.alerts.topic, pipeline.alerts.current_topic), _of_alert)
+    side = _of_side(pipeline.name)
+    return found | dict.fromkeys((DEAD_LETTERS, LATE_EVENTS), side)
+
+
+def name_of(naming: Naming, content: Content) -> Origin:
+    """Return what a record says about itself; `UNKNOWN` for one that cannot be read."""
+    try:
+        return naming(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return UNKNOWN
+
+
+def _of_internal(content: Content) -> Origin:
+    read = _read_internal(content.value or b"")
+    return Origin(
+        (read.upstream_topic, read.upstream_partition, read.upstream_offset),
+        read.upstream_topic,
+        ours=read.upstream_offset >= 0,
+    )
+
+
+def _of_candidate(content: Content) -> Origin:
+    read = _read_candidate(content.value or b"")
+    upstream = (read.upstream_topic, read.upstream_partition, read.upstream_offset)
+    return Origin(
+        (*upstream, read.sub, read.kind),
+        stamp=_stamp(read.model, read.version),
+        ours=read.upstream_offset >= 0,
+    )
+
+
+def _of_scored(content: Content) -> Origin:
+    read = _read_scored(content.value or b"")
+    return Origin(read.event_id, stamp=_stamp(read.model, read.version))
+
+
+def _of_alert(content: Content) -> Origin:
+    read = _read_alert(content.value or b"")
+    return Origin((read.alert_id, read.revision))
+
+
+def _of_side(group: str) -> Naming:
+    def name(content: Content) -> Origin:
+        facts = read_dead_letter(content.headers)
+        if facts.consumer_group != group:
+            return Origin(None, ours=False)  # of another pipeline: the topic is shared
+        refused = facts.error_code == OUTPUT_REFUSED
+        place = (facts.topic, facts.partition, facts.offset, facts.stage, refused)
+        return Origin(place, facts.stage, refused=refused)
+
+    return name
+
+
+def _stamp(model: str | None, version: str | None) -> tuple[str, str] | None:
+    return None if model is None or version is None else (model, version)
+
+
+def without_features(value: bytes | None) -> bytes | None:
+    """Return a scored event as a worker writes it that does not publish features.
+
+    Its strings hold no bare quote, so the field's name stands once; its values are numbers.
+
+    >>> without_features(b'{"late":false,"features":{"a":1.5},"extra":{}}')
+    b'{"late":false,"extra":{}}'
+    """
+    head, found, rest = (value or b"").partition(b',"features":{')
+    if not found:
+        return value
+    _, closed, tail = rest.partition(b"}")
+    if not closed:
+        raise ConfigError("features_unclosed", "A scored event's features have no end.", "")
+    return head + tail

@@ -1,0 +1,301 @@
+"""Fold the input logs again, offline, and hold every output against what that gives.
+
+The judge is the log itself, not another run: two runs may interleave upstream partitions
+differently in an internal topic, and each must be right for its own log. So every stage is
+judged by itself, from the records that stand in the topic it reads:
+
+    1. committed offsets, each with the declared start of its fold
+    2. ends of the outputs, whether their transactions are through or not: what was
+       committed before lies below them
+    3. for each stage: its outputs up to those ends, by name and digest
+    4. its input, partition by partition, through the worker's own stage; every output that
+       comes of it is looked up
+
+What lies behind the committed offset is folded too: an output of it may be there already,
+and must then be right, but may as well be missing.
+
+Memory: about 40 bytes an output of one stage (the sort takes 40 more while it lasts), and
+the state of one partition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from stream_infer.audit.recompute.differences import Difference, field_differences
+from stream_infer.audit.recompute.group import GroupRead, read_by_group
+from stream_infer.audit.recompute.judge import Pass, StageJudge, Stamp, Wanted
+from stream_infer.audit.recompute.origins import Content, namings, without_features
+from stream_infer.audit.recompute.published import FEATURES, Published
+from stream_infer.audit.recompute.report import RecomputeReport, StageFindings
+from stream_infer.audit.recompute.twinned import TwinnedState
+from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
+from stream_infer.dataplane.build import Parts, build_stages, stage_topics
+from stream_infer.dataplane.stage import FeatureStage, Stage
+from stream_infer.dataplane.state import StageState
+from stream_infer.errors import ConflictError
+from stream_infer.events.columns import EventColumns
+from stream_infer.events.mapping import FieldMapping
+from stream_infer.events.topic_names import candidates_topic, internal_entities, internal_topic
+from stream_infer.features.plan import Plan, compile_plan
+from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.reading import LogReader, log_reader
+from stream_infer.kafka.stretch import Stretch
+from stream_infer.kafka.topics import (
+    pipeline_topics,
+    read_topics,
+)
+from stream_infer.observability.meter import StageMeter
+from stream_infer.pipeline import Pipeline
+from stream_infer.scoring.conditions import ConditionScorer
+from stream_infer.scoring.model import Model, load_model
+from stream_infer.scoring.session import Scorer
+from stream_infer.settings.worker import WorkerSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recomputation:
+    """What is recomputed, and with what.
+
+    pipeline      as its workers run it
+    models        loaded models or their folders, the one that serves now first; none for a
+                  pipeline without a model
+    settings      of the workers, as far as outputs follow from them (`unknown_fields`)
+    fields, label_fields   where the fields stand in the user's own JSON
+    delivery      what the workers promise
+    twins         share of the keys that the slow twins compute too
+    """
+
+    pipeline: Pipeline
+    models: Sequence[Any]
+    settings: WorkerSettings
+    fields: FieldMapping | None = None
+    label_fields: FieldMapping | None = None
+    delivery: str = "exactly_once"
+    twins: float = 0.0
+
+
+async def recompute(
+    connection: Connection, what: Recomputation, progress: Callable[[int], None]
+) -> RecomputeReport:
+    """Recompute all stages and return what was found; see the module for the steps.
+
+    Raises  what reading Kafka raises; ConflictError when a model does not fit the pipeline or
+            an internal topic holds records of another feature specification
+    """
+    read = await read_by_group(connection, what.pipeline.name)
+    names = [spec.name for spec in pipeline_topics(what.pipeline)]
+    facts = await read_topics(connection, names)
+    partitions = {name: fact.partitions for name, fact in facts.items()}
+    compacted = {
+        name for name, fact in facts.items() if "compact" in fact.config.get("cleanup.policy", "")
+    }
+    async with log_reader(connection, isolation="read_uncommitted") as reader:
+        places = [TopicPartition(n, p) for n, count in partitions.items() for p in range(count)]
+        logs = await reader.bounds(places)
+    async with log_reader(connection) as reader:
+        work = _Recomputing(what, partitions, compacted, reader, logs, read, progress)
+        findings = [await work.stage(index) for index in range(len(work.stages))]
+    return RecomputeReport(
+        pipeline=what.pipeline.name,
+        delivery=what.delivery,
+        stages=findings,
+        unproven=work.unproven,
+    )
+
+
+class _Recomputing:
+    """The recomputation of one pipeline; owns what was found unproven."""
+
+    def __init__(
+        self,
+        what: Recomputation,
+        partitions: Mapping[str, int],
+        compacted: set[str],
+        reader: LogReader,
+        logs: Mapping[TopicPartition, Stretch],
+        read: Mapping[Partition, GroupRead],
+        progress: Callable[[int], None],
+    ) -> None:
+        self.unproven: list[str] = []
+        pipeline = what.pipeline
+        self._plan = compile_plan(pipeline)
+        self._what = what
+        self._partitions = partitions
+        self._compacted = compacted
+        self._reader = reader
+        self._logs = logs
+        self._read = read
+        self._progress = progress
+        self._done = 0
+        models = [each if isinstance(each, Model) else load_model(each) for each in what.models]
+        self._scorers: list[Scorer | ConditionScorer | None] = [
+            bind(model, self._plan) for model in models
+        ] or [None]
+        internal = [internal_topic(pipeline, entity) for entity in internal_entities(pipeline)]
+        self._namings = namings(pipeline, internal, candidates_topic(pipeline))
+        self._published = Published(pipeline, self._namings, reader, logs, self._note)
+        self.stages = self._stages(self._scorers[0])
+        self._published.writers = {stage.topic for stage in self.stages}
+
+    def _stages(self, scorer: Scorer | ConditionScorer | None) -> list[Stage]:
+        settings = self._what.settings
+        parts = Parts(
+            self._plan,
+            scorer,
+            self._partitions,
+            WorkerSettings(
+                publish_features=self._published.with_features,
+                unknown_fields=settings.unknown_fields,
+            ),
+            self._what.fields,
+            self._what.label_fields,
+        )
+        return build_stages(parts)
+
+    async def stage(self, index: int) -> StageFindings:
+        """Judge one stage."""
+        stage = self.stages[index]
+        scores = stage.topic == stage_topics(self._plan)[-1]
+        found = await self._published.of(stage, scores=scores)
+        judge = StageJudge(
+            stage,
+            found,
+            self._namings,
+            scored=self._what.pipeline.scored if scores else None,
+            compacted=self._compacted,
+            cut={Partition(*tp) for tp, log in self._logs.items() if log.start > 0},
+        )
+        runs = self._scorers if scores else [self._scorers[0]]
+        whole = True
+        for number, scorer in enumerate(runs):
+            run = Pass(_stamp(scorer) if scores else None, primary=number == 0)
+            folding = self._stages(scorer)[index]
+            for partition in range(self._partitions[stage.topic]):
+                whole &= await self._partition(
+                    folding, Partition(stage.topic, partition), judge, run
+                )
+        at_hand = {stamp for scorer in self._scorers if (stamp := _stamp(scorer))}
+        judge.close(at_hand, whole=whole)
+        self._note_open(stage, judge.findings, found.stamped - at_hand)
+        for wanted in judge.wanted:
+            await self._describe(judge.findings, wanted)
+        return judge.findings
+
+    def _note_open(self, stage: Stage, findings: StageFindings, unknown: set[Stamp]) -> None:
+        for name, version in sorted(unknown):
+            self.unproven.append(
+                f"Outputs of stage {stage.name} were scored by model {name} version {version}, "
+                "which is not at hand: name its folder."
+            )
+        if findings.open_lost:
+            self.unproven.append(
+                f"{findings.open_lost} outputs of stage {stage.name} are not there, and the logs "
+                "they belong to no longer begin at their beginning."
+            )
+
+    # -- what must come out ---------------------------------------------------------------
+
+    async def _partition(
+        self, stage: Stage, source: Partition, judge: StageJudge, run: Pass
+    ) -> bool:
+        """Fold one partition of the input; say whether all of it was there from offset 0."""
+        tp = TopicPartition(*source)
+        log = (await self._reader.bounds([tp]))[tp]
+        read = self._read.get(source)
+        if read is None:
+            read = GroupRead(log.start, log.start)
+        declared = log.start if stage.reads_all else read.declared
+        if log.start > declared and read.committed > declared:
+            self._note_cut(source, log, declared)
+            return False
+        if read.committed > log.end:
+            self.unproven.append(
+                f"{source} was read up to offset {read.committed} and ends at {log.end}: the "
+                "topic is not the one that was read."
+            )
+            return False
+        judge.findings.ranges[source.partition] = (declared, read.committed)
+        judge.begin(run, read.committed)
+        state = self._open(stage, source, judge.findings)
+        meter = StageMeter()
+        async for _, records in self._reader.read({tp: Stretch(declared, log.end)}):
+            for at in range(0, len(records), BATCH_ROWS_MAX):
+                batch = RecordBatch(source, records[at : at + BATCH_ROWS_MAX])
+                [columns] = stage.read([batch])
+                [result] = stage.step([(columns, state)], meter)
+                judge.take(batch, result.outputs)
+            self._note(len(records))
+        if isinstance(state, TwinnedState):
+            judge.findings.twin_rows += state.rows
+        return declared == 0
+
+    def _note_cut(self, source: Partition, log: Stretch, declared: int) -> None:
+        reason = (
+            f"{source} was folded from offset {declared} and now begins at {log.start}: what its "
+            "records became cannot be recomputed."
+        )
+        if reason not in self.unproven:
+            self.unproven.append(reason)
+
+    def _open(self, stage: Stage, source: Partition, findings: StageFindings) -> Any:
+        state = stage.open_state(None)
+        if not (self._what.twins and isinstance(stage, FeatureStage) and stage.plan is not None):
+            return state
+        if not isinstance(state, StageState):
+            raise ConflictError("no_windows", f"Stage {stage.name} has no windows.", "")
+
+        def differs(
+            columns: EventColumns, row: int, field: str, expected: object, found: object
+        ) -> None:
+            findings.twin_differs += 1
+            place = (
+                f"{columns.source_topic}-{columns.source_partition[row]}"
+                f"-{columns.source_offset[row]}"
+            )
+            difference = Difference("twin", stage.name, *source, None, place)
+            findings.describe(difference.of_field(field, str(expected), str(found)))
+
+        return TwinnedState(state, stage.plan, self._what.twins, differs)
+
+    # -- telling ----------------------------------------------------------------------------
+
+    async def _describe(self, findings: StageFindings, wanted: Wanted) -> None:
+        """Add a finding with what was found, read again from where it stands."""
+        topic, partition, offset = wanted.place
+        difference = Difference(
+            wanted.kind, findings.stage, topic, partition, offset, wanted.origin
+        )
+        if wanted.expected is None:
+            findings.describe(difference)
+            return
+        at = {TopicPartition(topic, partition): Stretch(offset, offset + 1)}
+        async for _, [record, *_rest] in self._reader.read(at):
+            found = Content(record.key, record.value, record.headers)
+            expected = wanted.expected
+            if FEATURES not in (found.value or b""):
+                expected = expected._replace(value=without_features(expected.value))
+            hidden = self._what.pipeline.events.sensitive
+            for parts in field_differences(expected, found, hidden):
+                findings.describe(difference.of_field(*parts))
+
+    def _note(self, records: int) -> None:
+        self._done += records
+        self._progress(self._done)
+
+
+def bind(model: Model, plan: Plan) -> Scorer | ConditionScorer:
+    """Return a model as the pipeline uses it."""
+    if plan.pipeline.conditions is not None:
+        return ConditionScorer(plan, model)
+    return Scorer(model, plan.feature_names, plan.fingerprint)
+
+
+def _stamp(scorer: Scorer | ConditionScorer | None) -> Stamp | None:
+    if scorer is None or scorer.name is None or scorer.version is None:
+        return None
+    return scorer.name, scorer.version

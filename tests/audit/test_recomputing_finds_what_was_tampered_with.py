@@ -1,0 +1,140 @@
+"""A worker's outputs are those of an offline fold, and whatever is changed in them is found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from stream_infer.audit.recompute.report import RecomputeReport
+from stream_infer.audit.recompute.run import Recomputation, recompute
+from stream_infer.kafka.connection import Connection
+from stream_infer.models.ready import ready_model_dir
+from stream_infer.pipeline import Pipeline
+from stream_infer.settings.worker import WorkerSettings
+from support.bad import BAD_VALUES, payment
+from support.kafka import Message, Record, acreate_topics, aproduce, aread_all, unique
+from support.load import START_MS, make_load, send_load
+from support.pipelines import own_pipeline
+from support.worker import TESTED, make_topics, work_off
+
+pytestmark = pytest.mark.kafka
+
+PARTITIONS = 2
+DAY_MS = 86_400_000
+Tampering = Callable[[list[Record]], list[Record]]
+
+
+async def judged(kafka: str, pipeline: Pipeline, **options: object) -> RecomputeReport:
+    what = Recomputation(
+        pipeline=pipeline,
+        models=[ready_model_dir("fraud")],
+        settings=WorkerSettings(),
+        **options,  # type: ignore[arg-type]
+    )
+    return await recompute(Connection(bootstrap=kafka), what, lambda _done: None)
+
+
+def counts(report: RecomputeReport) -> dict[str, int]:
+    names = ("lost", "twice", "different", "unexpected", "disordered")
+    return {name: count for name in names if (count := report.total(name))}
+
+
+async def worked(kafka: str) -> Pipeline:
+    """Return a pipeline that has worked off payments, labels, bad and late records."""
+    pipeline, load = own_pipeline(), make_load(days=30, customers=30, terminals=20)
+    await make_topics(kafka, pipeline, PARTITIONS)
+    await send_load(kafka, pipeline, load)
+    bad: list[Message] = [(b"c0", value, 0, ()) for value, _ in BAD_VALUES.values()]
+    late = payment(transaction_id="late", event_time=START_MS + DAY_MS, customer_id="1")
+    newest = payment(transaction_id="new", event_time=START_MS + 40 * DAY_MS, customer_id="1")
+    bad += [(b"1", newest, None, ()), (b"1", late, None, [("traceparent", b"00-1-2-01")])]
+    await aproduce(kafka, pipeline.events.topic, bad)
+    await work_off(kafka, pipeline, dataclasses.replace(TESTED, partitioning="trusted"))
+    return pipeline.with_partitioning("trusted")
+
+
+async def copied(
+    kafka: str, pipeline: Pipeline, tamper: Tampering, topic: str | None = None
+) -> Pipeline:
+    """Return the pipeline with its scored topic replaced by a copy that was tampered with."""
+    copy = unique("copy")
+    await acreate_topics(kafka, {copy: PARTITIONS})
+    records = tamper(await aread_all(kafka, topic or pipeline.scored))
+    await aproduce(kafka, copy, [(r.key, r.value, r.partition, r.headers) for r in records])
+    return dataclasses.replace(pipeline, scored=copy)
+
+
+def left_out(records: Sequence[Record]) -> list[Record]:
+    return [*records[:50], *records[51:]]
+
+
+def appended(records: Sequence[Record]) -> list[Record]:
+    return [*records, records[50]]
+
+
+def changed(records: Sequence[Record]) -> list[Record]:
+    value = (records[50].value or b"").replace(b'"late":false', b'"late":true')
+    return [*records[:50], dataclasses.replace(records[50], value=value), *records[51:]]
+
+
+def swapped(records: Sequence[Record]) -> list[Record]:
+    """Exchange two neighbours of one customer."""
+    key, first = records[50].key, 50
+    second = next(i for i in range(51, len(records)) if records[i].key == key)
+    between = records[first + 1 : second]
+    return [
+        *records[:first], *between, records[second], records[first], *records[second + 1 :],
+    ]  # fmt: skip
+
+
+def invented(records: Sequence[Record]) -> list[Record]:
+    value = (records[50].value or b"").replace(b'{"event_id":"', b'{"event_id":"other-')
+    return [*records, dataclasses.replace(records[50], value=value)]
+
+
+async def test_recomputing_a_quiet_run_proves_it_and_each_tampering_is_found(kafka: str) -> None:
+    pipeline = await worked(kafka)
+    report = await judged(kafka, pipeline, twins=0.3)
+    assert report.verdict == "proven", [str(d) for s in report.stages for d in s.differences]
+    assert counts(report) == {}
+    by_stage = {each.stage: each for each in report.stages}
+    assert set(by_stage) == {"customer", "terminal", "labels", "lists", "alerts"} & set(by_stage)
+    assert all(by_stage[name].expected > 100 for name in ("customer", "terminal", "labels"))
+    assert by_stage["alerts"].expected > 0
+    assert by_stage["customer"].twin_rows > 100
+    assert by_stage["terminal"].twin_rows > 50
+
+    assert counts(await judged(kafka, await copied(kafka, pipeline, left_out))) == {"lost": 1}
+    doubled = await copied(kafka, pipeline, appended)
+    assert counts(await judged(kafka, doubled)) == {"twice": 1}
+    assert (await judged(kafka, doubled)).verdict == "failed"
+    assert (await judged(kafka, doubled, delivery="at_least_once")).verdict == "proven"
+    other = await judged(kafka, await copied(kafka, pipeline, changed))
+    assert counts(other) == {"different": 1}
+    [difference] = [d for stage in other.stages for d in stage.differences]
+    assert (difference.field, difference.expected, difference.found) == ("late", "false", "true")
+    assert difference.offset is not None
+    found = counts(await judged(kafka, await copied(kafka, pipeline, swapped)))
+    assert set(found) == {"disordered"}
+    assert counts(await judged(kafka, await copied(kafka, pipeline, invented))) == {"unexpected": 1}
+
+
+async def test_every_other_topic_is_compared_too(kafka: str) -> None:
+    pipeline = await worked(kafka)
+    assert pipeline.alerts is not None
+    internal = f"{pipeline.name}.by-terminal"
+    for topic in (internal, pipeline.alerts.topic, "dead-letters", "late-events"):
+        before = counts(await judged(kafka, pipeline))
+        mine = [
+            record
+            for record in await aread_all(kafka, topic)
+            if topic in (internal, pipeline.alerts.topic)
+            or dict(record.headers)["kafka_dlt-original-consumer-group"] == pipeline.name.encode()
+        ]
+        again = dataclasses.replace(mine[0], key=b"another key")
+        await aproduce(kafka, topic, [(again.key, again.value, again.partition, again.headers)])
+        after = counts(await judged(kafka, pipeline))
+        assert after["twice"] == before.get("twice", 0) + 1, topic
+        assert after["different"] == before.get("different", 0) + 1, topic
