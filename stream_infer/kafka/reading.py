@@ -93,9 +93,14 @@ class LogReader:
 
 @contextlib.asynccontextmanager
 async def log_reader(
-    connection: Connection, *, isolation: str = "read_committed"
+    connection: Connection, *, isolation: str = "read_committed", wait_ms: int = 500
 ) -> AsyncIterator[LogReader]:
-    """Open a reader; what Kafka refuses inside becomes one of our errors."""
+    """Open a reader; what Kafka refuses inside becomes one of our errors.
+
+    wait_ms  how long Kafka waits with an empty answer. Whatever else is asked of the broker waits
+             behind it, so one who goes from stretch to stretch takes little; one who follows a
+             log, the default
+    """
     await reach(connection)
     async with translated(connection):
         consumer = AIOKafkaConsumer(
@@ -104,6 +109,7 @@ async def log_reader(
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level=isolation,
+            fetch_max_wait_ms=wait_ms,
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
             fetch_max_bytes=4 * FETCH_BYTES_MAX,
         )

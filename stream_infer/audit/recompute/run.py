@@ -56,6 +56,9 @@ from stream_infer.scoring.model import Model, load_model
 from stream_infer.scoring.session import Scorer
 from stream_infer.settings.worker import WorkerSettings
 
+WAIT_MS = 10
+"""Dozens of stretches are read one after the other, and each is asked for its bounds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recomputation:
@@ -97,7 +100,7 @@ async def recompute(
     async with log_reader(connection, isolation="read_uncommitted") as reader:
         places = [TopicPartition(n, p) for n, count in partitions.items() for p in range(count)]
         logs = await reader.bounds(places)
-    async with log_reader(connection) as reader:
+    async with log_reader(connection, wait_ms=WAIT_MS) as reader:
         work = _Recomputing(what, partitions, compacted, reader, logs, read, progress)
         findings = [await work.stage(index) for index in range(len(work.stages))]
     return RecomputeReport(

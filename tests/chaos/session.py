@@ -1,0 +1,157 @@
+"""One seeded run: Kafka, topics, workers, load, faults, and the judgement of it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from chaos.faults import Faults
+from chaos.load import SCORED_BYTES_MAX, Feeder, Load
+from chaos.script import Script, script_of
+from chaos.verdict import Verdict, judge, settle
+from chaos.workers import Crew
+from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.topics import create_topics
+from stream_infer.pipeline import Pipeline
+from support.cluster import Cluster
+from support.pipelines import own_pipeline, written
+
+PARTITIONS = 3
+SETTINGS = {"commit_interval_ms": "50", "align_wait_max": "1s"}
+EXPIRY = {
+    "transactional.id.expiration.ms": "3000",
+    "transaction.remove.expired.transaction.cleanup.interval.ms": "500",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How runs are made.
+
+    seed       of the first
+    delivery   of the workers
+    judged_as  what the judge expects: other than `delivery` to see that it sees
+    plants     what is planted into the workers
+    session_s  session time-out of the group
+    rate       payments a second
+    steps      number of faults, None for a drawn one
+    """
+
+    seed: int
+    delivery: str = "at_least_once"
+    judged_as: str = "at_least_once"
+    plants: Sequence[str] = ()
+    session_s: float = 4.0
+    rate: int = 300
+    steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one run."""
+
+    script: Script
+    sent: int
+    verdict: Verdict
+    ended: list[str]
+    folder: Path
+
+    @property
+    def red(self) -> bool:
+        """Whether anything is wrong."""
+        return bool(self.verdict.problems)
+
+    def line(self) -> str:
+        """Return the run in one line."""
+        script, verdict = self.script, self.verdict
+        faults = Counter(step.fault for step in script.steps)
+        done = ", ".join(f"{name} {n}" if n > 1 else name for name, n in faults.items())
+        head = f"seed {script.seed} ({script.nodes} broker{'s' * (script.nodes > 1)})"
+        books, recomputed = verdict.audited, verdict.recomputed
+        if books is None or recomputed is None:
+            return f"{head}: faults: {done}; RED: {verdict.problems}"
+        once = books.scored - books.scored_twice
+        return (
+            f"{head}: faults: {done}; events in {books.records:,}; scored once {once:,}, "
+            f"never {books.lost}, twice {books.scored_twice:,}; dead letters "
+            f"{books.dead_letters:,}; outputs {recomputed.total('expected'):,}, lost "
+            f"{recomputed.total('lost')}, different {recomputed.total('different')}, twice "
+            f"{recomputed.twice:,}, unexpected {recomputed.total('unexpected')}, out of order "
+            f"{recomputed.total('disordered')}; alerts opened twice {verdict.opened_twice}; "
+            f"longest pause {verdict.pause_s:.1f} s: {'RED' if self.red else 'ok'}"
+        )
+
+
+async def run_seed(plan: Plan, folder: Path | None = None) -> Outcome:
+    """Do one run and judge it; its logs stay in the folder."""
+    script = script_of(plan.seed, delivery=plan.delivery, steps=plan.steps)
+    folder = folder or Path(tempfile.mkdtemp(prefix=f"chaos-{plan.seed}-"))
+    pipeline = own_pipeline()
+    file = written(pipeline, folder)
+    more = EXPIRY if script.has("expired_id") else {}
+    async with Cluster(script.nodes, more) as cluster:
+        await _make_topics(cluster, pipeline)
+        crew = Crew(
+            file,
+            cluster.bootstrap,
+            session_s=plan.session_s,
+            settings={**SETTINGS, "delivery": plan.delivery},
+            plants=plan.plants,
+        )
+        try:
+            return await _run(plan, script, cluster, pipeline, crew, folder)
+        finally:
+            crew.kill_all()
+
+
+async def _make_topics(cluster: Cluster, pipeline: Pipeline) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    await admin.start()
+    try:
+        # Smaller than its input: some outputs are refused for good.
+        limit = {"max.message.bytes": str(SCORED_BYTES_MAX)}
+        scored = NewTopic(pipeline.scored, PARTITIONS, cluster.replicas, topic_configs=limit)
+        await admin.create_topics([scored])
+    finally:
+        await admin.close()
+    await create_topics(
+        Connection(bootstrap=cluster.bootstrap),
+        pipeline,
+        partitions=PARTITIONS,
+        replication_factor=cluster.replicas,
+    )
+
+
+async def _run(
+    plan: Plan,
+    script: Script,
+    cluster: Cluster,
+    pipeline: Pipeline,
+    crew: Crew,
+    folder: Path,
+) -> Outcome:
+    load = Load(pipeline, plan.seed)
+    feeder = Feeder(cluster.bootstrap, load, plan.rate)
+    await feeder.start()
+    workers = [crew.add() for _ in range(script.workers)]
+    await workers[0].says("assigned")
+    faults = Faults(cluster, crew, pipeline, feeder, load, plan.session_s)
+    for step in script.steps:
+        await asyncio.sleep(step.wait_s)
+        await faults.do(step)
+    await asyncio.sleep(1.0)
+    sent = await feeder.finish()
+    settled = await settle(cluster.bootstrap, pipeline, crew.look_after)
+    while crew.running:
+        await crew.terminate(crew.running[0])
+    verdict = await judge(
+        cluster.bootstrap, pipeline, delivery=plan.judged_as, settled=settled
+    )
+    verdict.problems.extend(f"traceback in {name}" for name in crew.tracebacks())
+    return Outcome(script=script, sent=sent, verdict=verdict, ended=crew.ended, folder=folder)

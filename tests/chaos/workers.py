@@ -1,0 +1,120 @@
+"""The workers of a run: started, paused, killed, and looked after."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from support.worker import WorkerProcess
+
+TESTS = Path(__file__).parent.parent
+ENTRY = f"import sys; sys.path.insert(0, {str(TESTS)!r}); from chaos.child import main; main()"
+STOP_S_MAX = 60.0
+
+
+class Worker(WorkerProcess):
+    """One worker process."""
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, None while it runs."""
+        return self._process.poll()
+
+    def pause(self) -> None:
+        """Stop it in its tracks: it does not know."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on where it stood."""
+        self._process.send_signal(signal.SIGCONT)
+
+
+class Crew:
+    """All workers of one run; owns which of them were ended on purpose.
+
+    Those that end by themselves are replaced, as an operator's supervisor does, and noted.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        bootstrap: str,
+        *,
+        session_s: float,
+        settings: dict[str, str],
+        plants: Sequence[str] = (),
+    ) -> None:
+        self.running: list[Worker] = []
+        self.ended: list[str] = []
+        self.hung = 0
+        self._file = file
+        self._bootstrap = bootstrap
+        self._settings = settings
+        self._started = 0
+        options = json.dumps({"session_s": session_s, "plants": list(plants)})
+        self._command = (sys.executable, "-c", ENTRY, options)
+
+    def add(self) -> Worker:
+        """Start one more."""
+        self._started += 1
+        worker = Worker(
+            self._file,
+            self._bootstrap,
+            "--web-port",
+            "off",
+            log=self._file.with_name(f"worker-{self._started}.log"),
+            settings=self._settings,
+            command=self._command,
+        )
+        self.running.append(worker)
+        return worker
+
+    def pick(self, draw: float) -> Worker:
+        """Return one of those that run."""
+        self.look_after()
+        return self.running[int(draw * len(self.running))]
+
+    def look_after(self) -> None:
+        """Replace workers that ended by themselves."""
+        for worker in [each for each in self.running if each.code is not None]:
+            self.running.remove(worker)
+            lines = [line for line in worker.log.splitlines() if line.strip()]
+            self.ended.append(f"{worker.log_path.name} ended with {worker.code}: {lines[-1:]}")
+            self.add()
+
+    def kill(self, worker: Worker) -> None:
+        """End one with SIGKILL."""
+        if worker in self.running:
+            self.running.remove(worker)
+        worker.kill()
+
+    async def terminate(self, worker: Worker) -> None:
+        """End one with SIGTERM, and note when it does not end cleanly."""
+        if worker in self.running:
+            self.running.remove(worker)
+        try:
+            async with asyncio.timeout(STOP_S_MAX):
+                code = await worker.stop()
+        except TimeoutError:
+            self.hung += 1
+            self.ended.append(f"{worker.log_path.name} did not end within {STOP_S_MAX:.0f} s")
+            worker.kill()
+            return
+        if code:
+            self.ended.append(f"{worker.log_path.name} ended with {code} after SIGTERM")
+
+    def kill_all(self) -> None:
+        """End everything at once."""
+        for worker in self.running:
+            worker.resume()
+            worker.kill()
+        self.running.clear()
+
+    def tracebacks(self) -> list[str]:
+        """Return the logs in which a traceback stands."""
+        logs = sorted(self._file.parent.glob("worker-*.log"))
+        return [log.name for log in logs if b"Traceback" in log.read_bytes()]
