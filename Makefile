@@ -8,6 +8,9 @@ SHELL := /bin/sh
 
 # How long one watches `make demo`.
 SECONDS ?= 30
+# How many runs with faults `make chaos` does, and the first one's seed.
+SEEDS ?= 20
+FIRST_SEED ?= 1
 # More arguments for the command that the target runs, e.g. make tests ARGS="-k window".
 ARGS ?=
 
@@ -34,7 +37,7 @@ if [ -z "$${python:-}" ]; then \
 fi
 endef
 
-.PHONY: help install demo test lint types tests format bench lock clean
+.PHONY: help install demo test lint types tests chaos format bench lock clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -56,6 +59,9 @@ types: $(PACKAGE_STAMP) ## Strict types
 
 tests: install ## All tests, without lint and types
 	$(PY) -m pytest $(ARGS)
+
+chaos: install ## Kills, zombies and broken lines on a real Kafka, judged: make chaos SEEDS=20 FIRST_SEED=1
+	@PYTHONPATH=tests:. $(PY) -m chaos.run --seeds $(SEEDS) --first-seed $(FIRST_SEED) $(ARGS)
 
 format: $(VENV_STAMP) ## Write the formatting that lint asks for
 	$(PY) -m ruff check --fix-only --quiet .

@@ -32,46 +32,49 @@ def main() -> None:
 
 def unawaited_send() -> None:
     """Count outputs as safe before Kafka has acknowledged them."""
-    from stream_infer.dataplane.task import PartitionTask
+    from stream_infer.dataplane import task
 
-    deliver = PartitionTask._deliver
+    patched: Any = task.PartitionTask
+    deliver = patched._deliver
 
-    async def hasty(self: PartitionTask, *args: Any) -> None:
+    async def hasty(self: Any, *args: Any) -> None:
         async def later() -> None:
             await asyncio.sleep(0.2)
             await deliver(self, *args)
 
-        task = asyncio.create_task(later())
-        BACKGROUND.add(task)
-        task.add_done_callback(BACKGROUND.discard)
+        sending = asyncio.create_task(later())
+        BACKGROUND.add(sending)
+        sending.add_done_callback(BACKGROUND.discard)
 
-    PartitionTask._deliver = hasty  # type: ignore[method-assign]
+    patched._deliver = hasty
 
 
 def state_ahead() -> None:
     """Restore a state that lacks the last records before the offset at which work goes on."""
     from stream_infer import app
 
-    replay = app.replay_log
+    patched: Any = app
+    replay = patched.replay_log
 
     async def short(source: Any, start: int, end: int, on_batch: Any, make: Any) -> None:
         await replay(source, start, max(start, end - 50), on_batch, make)
 
-    app.replay_log = short
+    patched.replay_log = short
 
 
 def forgotten_origin() -> None:
     """Fold records of an internal topic again that were folded before."""
     from stream_infer.features import fold
 
-    upstream = fold.StageFold._upstream
+    patched: Any = fold.StageFold
+    upstream = patched._upstream
 
     def unknown(self: Any, columns: Any) -> Any:
         places, offsets = upstream(self, columns)
         places[:] = -1
         return places, offsets
 
-    fold.StageFold._upstream = unknown  # type: ignore[method-assign]
+    patched._upstream = unknown
 
 
 PLANTS: dict[str, Callable[[], None]] = {

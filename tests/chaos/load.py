@@ -1,4 +1,4 @@
-"""The load of one run: payments and labels at a steady pace, bad, late and doubled ones among them."""
+"""The load of one run: payments and labels at a steady pace, some bad, late or doubled."""
 
 from __future__ import annotations
 

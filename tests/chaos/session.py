@@ -150,8 +150,6 @@ async def _run(
     settled = await settle(cluster.bootstrap, pipeline, crew.look_after)
     while crew.running:
         await crew.terminate(crew.running[0])
-    verdict = await judge(
-        cluster.bootstrap, pipeline, delivery=plan.judged_as, settled=settled
-    )
+    verdict = await judge(cluster.bootstrap, pipeline, delivery=plan.judged_as, settled=settled)
     verdict.problems.extend(f"traceback in {name}" for name in crew.tracebacks())
     return Outcome(script=script, sent=sent, verdict=verdict, ended=crew.ended, folder=folder)

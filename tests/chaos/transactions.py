@@ -18,7 +18,7 @@ from aiokafka.protocol.types import (
 _KEY = 66
 
 
-class _ListedV0(Response):
+class _ListedV0(Response):  # type: ignore[misc]  # aiokafka ships no types
     API_KEY = _KEY
     API_VERSION = 0
     SCHEMA = Schema(
@@ -38,7 +38,7 @@ class _ListedV0(Response):
     )
 
 
-class _ListV0(RequestStruct):
+class _ListV0(RequestStruct):  # type: ignore[misc]  # as above
     API_KEY = _KEY
     API_VERSION = 0
     RESPONSE_TYPE = _ListedV0
@@ -50,7 +50,7 @@ class _ListV0(RequestStruct):
     )
 
 
-class _List(Request[_ListV0]):
+class _List(Request[_ListV0]):  # type: ignore[misc]  # as above
     API_KEY = _KEY
     CLASSES = (_ListV0,)
 

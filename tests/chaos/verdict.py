@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import msgspec
 from aiokafka import TopicPartition
@@ -86,9 +87,7 @@ async def _caught_up(bootstrap: str, pipeline: Pipeline) -> bool:
     return True
 
 
-async def judge(
-    bootstrap: str, pipeline: Pipeline, *, delivery: str, settled: bool
-) -> Verdict:
+async def judge(bootstrap: str, pipeline: Pipeline, *, delivery: str, settled: bool) -> Verdict:
     """Judge a run that has settled."""
     connection = Connection(bootstrap=bootstrap)
     audited = await audit(connection, pipeline, {}, lambda _read: None)
@@ -142,5 +141,5 @@ async def _opened_twice(bootstrap: str, pipeline: Pipeline) -> int:
 async def _longest_pause(bootstrap: str, pipeline: Pipeline) -> float:
     """Return the longest time between scored events, by when they were written."""
     times = sorted(each.timestamp for each in await aread_all(bootstrap, pipeline.scored))
-    gaps = (later - earlier for earlier, later in zip(times, times[1:], strict=False))
+    gaps = (later - earlier for earlier, later in pairwise(times))
     return max(gaps, default=0) / 1000

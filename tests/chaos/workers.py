@@ -104,7 +104,8 @@ class Crew:
             self.ended.append(f"{worker.log_path.name} did not end within {STOP_S_MAX:.0f} s")
             worker.kill()
             return
-        if code:
+        # Told before it was up, it ends as any process does.
+        if code and not (code == -signal.SIGTERM and "assigned" not in worker.log):
             self.ended.append(f"{worker.log_path.name} ended with {code} after SIGTERM")
 
     def kill_all(self) -> None:

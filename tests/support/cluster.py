@@ -33,9 +33,7 @@ _COMMON = {
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "INTERNAL",
-    "listener.security.protocol.map": (
-        "CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,CLIENTS:PLAINTEXT"
-    ),
+    "listener.security.protocol.map": ("CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,CLIENTS:PLAINTEXT"),
     "log.dirs": config.DATA_FOLDER,
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
