@@ -54,10 +54,13 @@ async def audit(
     topic = pipeline.events.topic
     internal = [spec.name for spec in pipeline_topics(pipeline) if spec.role == "internal"]
     committed = await committed_offsets(connection, pipeline.name)
-    async with log_reader(connection) as reader:
-        source = await _bounds(reader, [topic])
+    # A transaction's offsets are committed a moment before its outputs can be read: the ends are
+    # those with open transactions, and reading up to them waits for what becomes of these.
+    async with log_reader(connection, isolation="read_uncommitted") as reader:
         between = await _bounds(reader, internal)
         outputs = await _bounds(reader, [pipeline.scored, DEAD_LETTERS])
+    async with log_reader(connection) as reader:
+        source = await _bounds(reader, [topic])
         scope = audit_scope(
             topic,
             pipeline.name,
