@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stream_infer.dataplane.state import FoldedRows, StageState
 from stream_infer.events.columns import EVENT, LABEL, LIST, TICK, EventColumns
-from stream_infer.features.fold import Folded
+from stream_infer.features.fold import Folded, ReadyRows
 from stream_infer.features.plan import StagePlan
 from stream_infer.windows.twins import TwinFold, TwinRow
 
@@ -45,11 +45,13 @@ class TwinnedState:
         self._differs = differs
         self.rows = 0
 
-    def fold(self, columns: EventColumns) -> FoldedRows:
-        """Fold the rows in order and return what is said about them."""
+    def fold(
+        self, columns: EventColumns, ready: ReadyRows | None = None, start: int = 0
+    ) -> FoldedRows:
+        """Fold the rows in order and return what is said about them; see `StageFold.fold`."""
         chosen = self._chosen(columns.entities[self._plan.entity])
         seen = dataclasses.replace(columns, kind=_hidden(columns.kind, chosen))
-        folded = self._state.fold(columns)
+        folded = self._state.fold(columns, ready, start)
         rows = self._twin.fold(seen)
         for row in np.flatnonzero(chosen & (columns.kind == EVENT)).tolist():
             self.rows += 1
