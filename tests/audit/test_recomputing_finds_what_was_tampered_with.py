@@ -128,6 +128,11 @@ async def test_each_way_of_tampering_is_found(
     report = await judged(kafka, await copied(kafka, pipeline, tamper))
     assert counts(report) == found
     assert report.verdict == "failed"
+    if tamper is changed:
+        [told] = [d for stage in report.stages for d in stage.differences]
+        assert (told.field, told.expected, told.found) == ("late", "false", "true")
+        assert told.offset is not None
+        assert told.origin.startswith(f"{pipeline.name}.by-terminal-")
 
 
 async def test_two_outputs_of_one_key_that_were_exchanged_are_out_of_order(
@@ -145,16 +150,6 @@ async def test_a_doubled_output_is_no_error_of_at_least_once(
     assert (report.verdict, report.twice) == ("proven", 1)
 
 
-async def test_a_difference_names_place_field_and_both_values(
-    kafka: str, pipeline: Pipeline
-) -> None:
-    report = await judged(kafka, await copied(kafka, pipeline, changed))
-    [difference] = [d for stage in report.stages for d in stage.differences]
-    assert (difference.field, difference.expected, difference.found) == ("late", "false", "true")
-    assert difference.offset is not None
-    assert difference.origin.startswith(f"{pipeline.name}.by-terminal-")
-
-
 async def test_outputs_of_a_model_that_is_not_at_hand_are_unproven(
     kafka: str, pipeline: Pipeline
 ) -> None:
@@ -166,28 +161,26 @@ async def test_outputs_of_a_model_that_is_not_at_hand_are_unproven(
         ]
 
     report = await judged(kafka, await copied(kafka, pipeline, by_another))
-    assert report.verdict == "unproven"
     assert report.total("other_model") > 100
+    assert report.total("lost") == 0
     assert "which is not at hand" in report.unproven[0]
 
 
-@pytest.mark.parametrize("role", ["internal", "alerts", "dead-letters", "late-events"])
-async def test_every_topic_that_a_stage_writes_is_compared(
-    kafka: str, pipeline: Pipeline, role: str
-) -> None:
+async def test_every_topic_that_a_stage_writes_is_compared(kafka: str, pipeline: Pipeline) -> None:
     """Tampers with the topics themselves, so it comes last."""
     assert pipeline.alerts is not None
-    own = {"internal": f"{pipeline.name}.by-terminal", "alerts": pipeline.alerts.topic}
-    topic = own.get(role, role)
-    before = counts(await judged(kafka, pipeline))
-    mine = [
-        record
-        for record in await aread_all(kafka, topic)
-        if role in own
-        or dict(record.headers)["kafka_dlt-original-consumer-group"] == pipeline.name.encode()
-    ]
-    again = dataclasses.replace(mine[0], key=b"another key")
-    await aproduce(kafka, topic, [(again.key, again.value, again.partition, again.headers)])
-    after = counts(await judged(kafka, pipeline))
-    assert after["twice"] == before.get("twice", 0) + 1
-    assert after["different"] == before.get("different", 0) + 1
+    own = (f"{pipeline.name}.by-terminal", pipeline.alerts.topic)
+    topics = (*own, "dead-letters", "late-events")
+    before = await judged(kafka, pipeline)
+    for topic in topics:
+        first = next(
+            record
+            for record in await aread_all(kafka, topic)
+            if topic in own
+            or dict(record.headers)["kafka_dlt-original-consumer-group"] == pipeline.name.encode()
+        )
+        await aproduce(kafka, topic, [(b"other key", first.value, first.partition, first.headers)])
+    after = await judged(kafka, pipeline)
+    assert after.twice == before.twice + len(topics)
+    found = {d.topic for stage in after.stages for d in stage.differences if d.field == "key"}
+    assert found == set(topics)
