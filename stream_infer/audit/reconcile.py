@@ -23,6 +23,7 @@ import numpy as np
 from aiokafka import TopicPartition
 from numpy.typing import NDArray
 
+from stream_infer.audit.ends import Bounds, open_reasons, settled_bounds
 from stream_infer.audit.identity import scored_positions
 from stream_infer.audit.ledger import Ledger, spans
 from stream_infer.audit.report import SAMPLES_MAX, AuditReport
@@ -41,8 +42,6 @@ from stream_infer.pipeline import Pipeline
 GAP_OFFSETS_MAX = 2_000
 """Gaps up to here are read through: a seek costs more than the records between."""
 
-Bounds = dict[TopicPartition, Stretch]
-
 
 async def audit(
     connection: Connection,
@@ -54,12 +53,13 @@ async def audit(
     topic = pipeline.events.topic
     internal = [spec.name for spec in pipeline_topics(pipeline) if spec.role == "internal"]
     committed = await committed_offsets(connection, pipeline.name)
-    # A transaction's offsets are committed a moment before its outputs can be read: the ends are
-    # those with open transactions, and reading up to them waits for what becomes of these.
-    async with log_reader(connection, isolation="read_uncommitted") as reader:
-        between = await _bounds(reader, internal)
-        outputs = await _bounds(reader, [pipeline.scored, DEAD_LETTERS])
     async with log_reader(connection) as reader:
+        places = [tp for name in internal for tp in await reader.partitions(name)]
+        between, _ = await settled_bounds(connection, reader, places)
+        places = [
+            tp for name in (pipeline.scored, DEAD_LETTERS) for tp in await reader.partitions(name)
+        ]
+        outputs, unsettled = await settled_bounds(connection, reader, places)
         source = await _bounds(reader, [topic])
         scope = audit_scope(
             topic,
@@ -72,7 +72,7 @@ async def audit(
         await auditor.enter_outputs(outputs)
         under_way = await auditor.settle_in_flight(_behind(between, committed))
         absent = await auditor.settle_absent()
-    cut = _cut_reasons(outputs)
+    cut = [*_cut_reasons(outputs), *open_reasons(unsettled)]
     return auditor.report(scope, cut, under_way=under_way, absent=absent)
 
 

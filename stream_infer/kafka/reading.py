@@ -44,6 +44,8 @@ class LogReader:
 
     async def bounds(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Stretch]:
         """Return where each log starts and ends now; a log ends at its last stable offset."""
+        # All topics at once: the client would ask for them one after the other, 100 ms each.
+        await self._consumer._client.set_topics({tp.topic for tp in partitions})  # noqa: SLF001
         starts = await self._consumer.beginning_offsets(partitions)
         ends = await self._consumer.end_offsets(partitions)
         return {tp: Stretch(starts[tp], ends[tp]) for tp in partitions}

@@ -97,9 +97,10 @@ ALLOWED: dict[str, set[str]] = {
     "checkpoints.opening": {"checkpoints", "checkpoints.topic", "errors", "kafka"},
     "kafka": PURE | {"checkpoints.names", "files"},
     # carries out what the pure rest of `audit` decides
-    "audit.reconcile": PURE | {"audit", "kafka"},
+    "audit.ends": {"kafka", "kafka.stretch"},
+    "audit.reconcile": PURE | {"audit", "audit.ends", "kafka"},
     # folds offline what the data plane folds live, and compares
-    "audit.recompute": INNER | {"dataplane"},
+    "audit.recompute": INNER | {"audit.ends", "dataplane"},
     "dataplane": INNER | {"dataplane.at_work"},
     # reads every part's settings from file, environment and flags
     "settings": PURE | {"kafka", "scoring", "settings.log", "settings.web"},

@@ -26,6 +26,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from stream_infer.audit.ends import open_reasons, settled_bounds
 from stream_infer.audit.recompute.differences import Difference, field_differences
 from stream_infer.audit.recompute.group import GroupRead, read_by_group
 from stream_infer.audit.recompute.judge import Pass, StageJudge, Stamp, Wanted
@@ -97,11 +98,11 @@ async def recompute(
     compacted = {
         name for name, fact in facts.items() if "compact" in fact.config.get("cleanup.policy", "")
     }
-    async with log_reader(connection, isolation="read_uncommitted") as reader:
-        places = [TopicPartition(n, p) for n, count in partitions.items() for p in range(count)]
-        logs = await reader.bounds(places)
+    places = [TopicPartition(n, p) for n, count in partitions.items() for p in range(count)]
     async with log_reader(connection, wait_ms=WAIT_MS) as reader:
+        logs, unsettled = await settled_bounds(connection, reader, places)
         work = _Recomputing(what, partitions, compacted, reader, logs, read, progress)
+        work.leave_open(unsettled)
         findings = [await work.stage(index) for index in range(len(work.stages))]
     return RecomputeReport(
         pipeline=what.pipeline.name,
@@ -141,6 +142,7 @@ class _Recomputing:
         ] or [None]
         internal = [internal_topic(pipeline, entity) for entity in internal_entities(pipeline)]
         self._namings = namings(pipeline, internal, candidates_topic(pipeline))
+        self._cut = {Partition(*tp) for tp, log in logs.items() if log.start > 0}
         self._published = Published(pipeline, self._namings, reader, logs, self._note)
         self.stages = self._stages(self._scorers[0])
         self._published.writers = {stage.topic for stage in self.stages}
@@ -160,6 +162,11 @@ class _Recomputing:
         )
         return build_stages(parts)
 
+    def leave_open(self, unsettled: Sequence[TopicPartition]) -> None:
+        """Claim nothing about what is missing where a transaction stays open."""
+        self._cut |= {Partition(*tp) for tp in unsettled}
+        self.unproven += open_reasons(unsettled)
+
     async def stage(self, index: int) -> StageFindings:
         """Judge one stage."""
         stage = self.stages[index]
@@ -171,7 +178,7 @@ class _Recomputing:
             self._namings,
             scored=self._what.pipeline.scored if scores else None,
             compacted=self._compacted,
-            cut={Partition(*tp) for tp, log in self._logs.items() if log.start > 0},
+            cut=self._cut,
         )
         runs = self._scorers if scores else [self._scorers[0]]
         whole = True
