@@ -1,4 +1,4 @@
-"""The worker process of a run: ``stream-infer`` with short time-outs, and with planted faults.
+"""The worker process of a run: ``stream-infer``, with planted faults where they are asked for.
 
 A plant patches the worker in this process only; production code knows nothing of it. Each
 shows that the judge sees: a run with a plant must come out red.
@@ -19,12 +19,8 @@ def main() -> None:
     """Patch what the first argument says, then be ``stream-infer`` with the others."""
     options = json.loads(sys.argv[1])
     sys.argv = ["stream-infer", *sys.argv[2:]]
-    from stream_infer import app, cli
+    from stream_infer import cli
 
-    session_s = options["session_s"]
-    app.FAUST_DEFAULTS.update(
-        broker_session_timeout=session_s, broker_heartbeat_interval=session_s / 6
-    )
     for name in options["plants"]:
         PLANTS[name]()
     cli.main()

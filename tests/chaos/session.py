@@ -100,8 +100,12 @@ async def run_seed(plan: Plan, folder: Path | None = None) -> Outcome:
         crew = Crew(
             file,
             cluster.bootstrap,
-            session_s=plan.session_s,
-            settings={**SETTINGS, "delivery": plan.delivery},
+            settings={
+                **SETTINGS,
+                "delivery": plan.delivery,
+                "session_timeout": f"{plan.session_s:g}s",
+                "transaction_timeout": f"{plan.session_s / 4:g}s",
+            },
             plants=plan.plants,
         )
         try:

@@ -44,7 +44,6 @@ class Crew:
         file: Path,
         bootstrap: str,
         *,
-        session_s: float,
         settings: dict[str, str],
         plants: Sequence[str] = (),
     ) -> None:
@@ -55,7 +54,7 @@ class Crew:
         self._bootstrap = bootstrap
         self._settings = settings
         self._started = 0
-        options = json.dumps({"session_s": session_s, "plants": list(plants)})
+        options = json.dumps({"plants": list(plants)})
         self._command = (sys.executable, "-c", ENTRY, options)
 
     def add(self) -> Worker:
