@@ -27,6 +27,7 @@ from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.replay import replay_log
 from stream_infer.dataplane.sender import BATCH_BYTES_MAX, StageSender
 from stream_infer.dataplane.senders import Assigned, AtLeastOnceSenders, Senders
+from stream_infer.dataplane.skips import without_skipped
 from stream_infer.dataplane.transactions import TransactionSender
 from stream_infer.dataplane.transport import BatchConsumer, BatchTransport, RecordBatchSchema
 from stream_infer.dataplane.watch import watch_broker
@@ -36,6 +37,7 @@ from stream_infer.events.sensitive import check_sensitive
 from stream_infer.events.topic_names import candidates_topic, lists_topic
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.skips import Skipped, read_skips, skipped_offsets
 from stream_infer.kafka.topics import check_topics, pipeline_topics, read_topics
 from stream_infer.kafka.transactions import GroupTransactionalProducer
 from stream_infer.pipeline import Pipeline
@@ -138,7 +140,7 @@ class StreamApp(faust.App):
         pipeline = pipeline.with_partitioning(settings.partitioning)
         check_sensitive(pipeline.events)
         plan = compile_plan(pipeline)
-        scorer = _bind(model, plan)
+        scorer = bind_model(model, plan)
         self.scored_by = _name_of(scorer)
         self._pipeline = pipeline
         self.plane = self._empty_plane(settings)
@@ -195,7 +197,13 @@ class StreamApp(faust.App):
             replay=self._replay,
             make_senders=self._make_senders,
             on_failure=self.crash,
+            read_skips=self._read_skips,
         )
+
+    async def _read_skips(self) -> Skipped:
+        if self._pipeline is None:
+            return {}
+        return skipped_offsets(await read_skips(self.connection, self._pipeline))
 
     async def _replay(
         self,
@@ -212,7 +220,13 @@ class StreamApp(faust.App):
             isolation_level="read_committed",
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
-        await replay_log(source, start, end, on_batch, make_consumer)
+        skipped = self.plane.skipped.get(source, frozenset())
+
+        def fold(batch: RecordBatch) -> None:
+            if kept := without_skipped(batch.records, skipped):
+                on_batch(RecordBatch(source, kept))
+
+        await replay_log(source, start, end, fold, make_consumer)
 
     def _make_senders(self, assigned: Assigned) -> Senders:
         if self.plane.settings.delivery == "exactly_once":
@@ -263,7 +277,7 @@ def _name_of(scorer: Scorer | ConditionScorer | None) -> tuple[str, str] | None:
     return scorer.name, scorer.version
 
 
-def _bind(model: Model | Path | str | None, plan: Plan) -> Scorer | ConditionScorer | None:
+def bind_model(model: Model | Path | str | None, plan: Plan) -> Scorer | ConditionScorer | None:
     """Return the model as the pipeline uses it: for a probability, or for conditions."""
     if model is None:
         return None

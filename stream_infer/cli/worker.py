@@ -168,6 +168,8 @@ def command(
                 publish_features=publish_features or None,
                 start=start,
                 when_offset_lost=when_offset_lost,
+                # Members of a group of one name would fence each other.
+                instance_id=None if member is None else _instance(settings, member.number),
             ),
             web=web if member is None else dataclasses.replace(web, port=member.web_port),
             model=model_to_serve(pipeline, settings),
@@ -181,6 +183,11 @@ def command(
     bootstrap = settings.connection().bootstrap
     remark(f"{worker.pipeline.name}: reading from {bootstrap}; Ctrl-C stops cleanly")
     asyncio.run(_until_signal(worker))
+
+
+def _instance(settings: Settings, number: int) -> str | None:
+    name = settings.worker.instance_id
+    return None if name is None else f"{name}-{number}"
 
 
 def _supervised(member: SupervisedMember, make: Callable[[], Worker]) -> int:

@@ -48,12 +48,14 @@ from stream_infer.dataplane.offsets import (
 )
 from stream_infer.dataplane.ranges import PartitionRanges
 from stream_infer.dataplane.senders import Assigned, Senders
+from stream_infer.dataplane.skips import without_skipped
 from stream_infer.dataplane.stage import Stage, State
 from stream_infer.dataplane.surroundings import Replayer, Surroundings
 from stream_infer.dataplane.task import PartitionTask
 from stream_infer.dataplane.ticks import TICK_SECONDS, write_ticks
 from stream_infer.dataplane.together import StageWork
 from stream_infer.dataplane.transaction_rules import AssignmentMovedOnError
+from stream_infer.kafka.skips import Skipped
 from stream_infer.observability.totals import StageTotals
 from stream_infer.settings.worker import WorkerSettings
 
@@ -65,6 +67,10 @@ GROUP_MOVED_ON = (kafka_errors.CommitFailedError, kafka_errors.IllegalStateError
 CommitPositions = Callable[[Mapping[Partition, tuple[int, str]]], Awaitable[None]]
 
 
+async def _no_skips() -> Skipped:
+    return {}
+
+
 class DataPlane:
     """Tasks, ranges, budget and alignment of one worker.
 
@@ -72,6 +78,7 @@ class DataPlane:
     replay       reads a log for the restore
     make_senders  makes the senders of an assignment
     on_failure   called with what must stop the worker
+    read_skips   reads which records are passed over
     """
 
     def __init__(
@@ -81,6 +88,7 @@ class DataPlane:
         replay: Replayer,
         make_senders: Callable[[Assigned], Senders],
         on_failure: Callable[[BaseException], Awaitable[None]],
+        read_skips: Callable[[], Awaitable[Skipped]] = _no_skips,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stages: dict[str, Stage] = {}
@@ -93,10 +101,12 @@ class DataPlane:
         self.read_to: Callable[[Partition], ReadTo] = lambda _partition: NOTHING_READ
         self.commit_positions: CommitPositions | None = None
         self.totals = StageTotals(since_ms=int(time.time() * 1000))
+        self.skipped: Skipped = {}
         self.joined = False
         self.polled_s: float | None = None
         self.broker_away_since_s: float | None = None
         self._replay = replay
+        self._read_skips = read_skips
         self._make_senders = make_senders
         self._on_failure = on_failure
         self._seconds = seconds
@@ -153,6 +163,7 @@ class DataPlane:
 
     async def assign(self, starts: Mapping[Partition, StartPoint]) -> None:
         """Open a task for each partition of our stages."""
+        self.skipped = await self._read_skips()
         ours = {p: start for p, start in starts.items() if p.topic in self.topics}
         self.budget = InFlightBudget(self.settings.in_flight_bytes_max, partitions=len(ours))
         self._ranges = {p: PartitionRanges(start.position) for p, start in ours.items()}
@@ -331,6 +342,7 @@ class DataPlane:
     def open(self, source: Partition, records: Sequence[Any]) -> Iterable[RecordBatch]:
         """Register fetched records and yield them as batches, skipping what was taken before."""
         ranges = self._ranges.get(source)
+        records = without_skipped(records, self.skipped.get(source, ()))
         for start in range(0, len(records), BATCH_ROWS_MAX):
             if ranges is None or not self._is_current(source, ranges):
                 return  # Revoked in the meantime; whoever owns it next reads it.

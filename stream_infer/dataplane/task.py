@@ -171,8 +171,7 @@ class PartitionTask:
             return
 
         def fold(batch: RecordBatch) -> None:
-            [read] = self.stage.read([batch])
-            self.stage.fold_only(read, self.state)
+            self._work_together.fold_silently(batch, self.state)
             self.counters.restored += len(batch)
 
         await self._around.replay(self.source, self.start.replay_from, self.start.position, fold)

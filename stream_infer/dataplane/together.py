@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from stream_infer.dataplane.at_work import slot_of
 from stream_infer.dataplane.batch import ALONE_ROWS, BATCH_ROWS_MAX, RecordBatch
 from stream_infer.dataplane.stage import AnyRead, Stage, StepResult
 from stream_infer.events.columns import EVENT, EventColumns
@@ -89,6 +91,7 @@ class StageWork:
     def __init__(self, stage: Stage, meter: StageMeter | None = None) -> None:
         self.stage = stage
         self.meter = meter or StageMeter()
+        self._at_work = slot_of(stage.name, stage.topic)
         self._reads = Together[RecordBatch, AnyRead](self._read, len)
         self._steps = Together[_Step, StepResult](self._step, lambda job: len(job.read.rows))
 
@@ -99,7 +102,8 @@ class StageWork:
 
     def _read(self, batches: Sequence[RecordBatch]) -> list[AnyRead]:
         began = time.perf_counter()
-        reads = self.stage.read(batches)
+        with self._noted(batches):
+            reads = self.stage.read(batches)
         self.meter.lap(READ, began)
         return reads
 
@@ -107,7 +111,23 @@ class StageWork:
         self.meter.batch(sum(len(job.read.rows) for job in jobs))
         for job in jobs:
             job.begins()
-        return self.stage.step([(job.read, job.state) for job in jobs], self.meter)
+        with self._noted([job.read.batch for job in jobs]):
+            return self.stage.step([(job.read, job.state) for job in jobs], self.meter)
+
+    def fold_silently(self, batch: RecordBatch, state: Any) -> None:
+        """Fold a batch into the state and write nothing: a part of a replay."""
+        with self._noted([batch]):
+            [read] = self.stage.read([batch])
+            self.stage.fold_only(read, state)
+
+    @contextmanager
+    def _noted(self, batches: Iterable[RecordBatch]) -> Iterator[None]:
+        """Note what is worked on, for whoever looks after a crash of the process."""
+        self._at_work.begin([(each.source.partition, each.first, each.last) for each in batches])
+        try:
+            yield
+        finally:
+            self._at_work.end()
 
     async def read(self, batch: RecordBatch) -> AnyRead:
         """Return the batch as columns."""

@@ -13,7 +13,7 @@ from functools import partial
 import structlog
 from aiokafka import AIOKafkaConsumer
 
-from stream_infer.app import _bind as bind_model
+from stream_infer.app import bind_model
 from stream_infer.dataplane.at_work import Span, slot_of
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages

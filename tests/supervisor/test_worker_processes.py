@@ -17,7 +17,7 @@ from stream_infer.events.deadletter import read_dead_letter
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.skips import read_skips
 from stream_infer.pipelines.loading import load_pipeline
-from support import crashing_pipeline, quick_worker, wired_worker
+from support import crashing_pipeline, quick_worker
 from support.kafka import Message, aproduce, aread_all, unique
 from support.processes import is_gone
 from support.worker import WorkerProcess, make_topics, until
@@ -150,7 +150,7 @@ async def test_the_record_that_kills_becomes_a_dead_letter_and_all_others_come_o
     worker = started(
         kafka,
         tmp_path,
-        wired_worker,
+        quick_worker,
         "--processes",
         "1",
         "--web-port",

@@ -5,16 +5,15 @@ As a program of its own, since a supervisor starts it again for each of its chil
 
 from __future__ import annotations
 
+import os
 import sys
 
 from stream_infer import cli
 from stream_infer.supervisor import backoff, processes
 
 if __name__ == "__main__":
-    if "--member" in sys.argv:  # the supervisor itself shall load as little as it does elsewhere
-        from stream_infer import app
-
-        app.FAUST_DEFAULTS.update(broker_session_timeout=1.5, broker_heartbeat_interval=0.3)
+    for setting in ("SESSION_TIMEOUT", "TRANSACTION_TIMEOUT"):
+        os.environ.setdefault(f"STREAM_INFER_WORKER__{setting}", "1500")
     processes.PROGRAM = (sys.executable, __file__)
     backoff.FIRST_DELAY_S = 0.05
     cli.main()
