@@ -28,6 +28,7 @@ from stream_infer.dataplane.replay import replay_log
 from stream_infer.dataplane.sender import BATCH_BYTES_MAX, StageSender
 from stream_infer.dataplane.senders import Assigned, AtLeastOnceSenders, Senders
 from stream_infer.dataplane.skips import without_skipped
+from stream_infer.dataplane.transaction_rules import MARKERS_PER_S_MAX
 from stream_infer.dataplane.transactions import TransactionSender
 from stream_infer.dataplane.transport import BatchConsumer, BatchTransport, RecordBatchSchema
 from stream_infer.dataplane.watch import watch_broker
@@ -88,6 +89,7 @@ class StreamApp(faust.App):
         super().__init__(name, **{**FAUST_DEFAULTS, **security, **options})
         self._make_parts: Callable[[Mapping[str, int]], Parts] | None = None
         self._pipeline: Pipeline | None = None
+        self._partitions: dict[str, int] = {}
         self._instance = uuid.uuid4().hex[:12]
         self.scored_by: tuple[str, str] | None = None
         """Name and version of the model that scores."""
@@ -181,7 +183,7 @@ class StreamApp(faust.App):
         facts = await read_topics(self.connection, names)
         if self._make_parts is None:
             raise ConfigError("no_pipeline", "The app serves no pipeline.", "Call `serve` first.")
-        partitions = {name: fact.partitions for name, fact in facts.items()}
+        self._partitions = partitions = {name: fact.partitions for name, fact in facts.items()}
         stages = build_stages(self._make_parts(partitions))
         await refuse_inputs_made_anew(self.connection, self.conf.id, stages, partitions)
         self.plane.open_stages(stages)
@@ -254,7 +256,17 @@ class StreamApp(faust.App):
             committed=assigned.committed,
             read_committed_offsets=consumer.committed_offsets,
             interval_s=settings.commit_interval_s,
+            markers_per_s_max=MARKERS_PER_S_MAX * self._share_of_commits(name, assigned),
         )
+
+    def _share_of_commits(self, name: str, assigned: Assigned) -> float:
+        """Return a stage's and this worker's share of what all of the group's workers may write.
+
+        Told by the partitions: whoever has a quarter of them is one of about four.
+        """
+        ours = [p for p in assigned.positions if assigned.names[p.topic] == name]
+        partitions = sum(self._partitions[topic] for topic in {p.topic for p in ours})
+        return len(ours) / partitions / len(self.plane.stages)
 
     def _make_producer(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(**self._producer_options(), acks="all", enable_idempotence=True)
