@@ -18,8 +18,11 @@ import faust
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from stream_infer.checkpoints.marks import read_mark
+from stream_infer.checkpoints.opening import open_store
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages, stage_topics
+from stream_infer.dataplane.checkpointing import Checkpointer
 from stream_infer.dataplane.credentials import faust_options
 from stream_infer.dataplane.exactly_once import ExactlyOnceSenders
 from stream_infer.dataplane.made_anew import refuse_inputs_made_anew
@@ -187,11 +190,28 @@ class StreamApp(faust.App):
         stages = build_stages(self._make_parts(partitions))
         await refuse_inputs_made_anew(self.connection, self.conf.id, stages, partitions)
         self.plane.open_stages(stages)
+        self.plane.checkpoints = self._open_checkpoints(pipeline)
         self.plane.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
         self.plane.read_to = cast("BatchConsumer", self.consumer).read_to
         self.add_future(self.plane.commit_forever())
         self.add_future(self.plane.tick_forever())
         self.add_future(watch_broker(self.connection, tell=self._note_broker))
+
+    async def on_shutdown(self) -> None:
+        """Close what the stages leave open, when nothing is consumed any more."""
+        await self.plane.close()
+        await super().on_shutdown()
+
+    def _open_checkpoints(self, pipeline: Pipeline) -> Checkpointer | None:
+        where = self.plane.settings.checkpoints
+        if where == "off":
+            return None
+        return Checkpointer(
+            open_store(where, self.connection, pipeline.name),
+            pipeline.name,
+            read_mark=lambda source, offset: read_mark(self.connection, *source, offset),
+            on_failure=self.crash,
+        )
 
     def _empty_plane(self, settings: WorkerSettings) -> DataPlane:
         return DataPlane(

@@ -25,6 +25,7 @@ from aiokafka import errors as kafka_errors
 from stream_infer.dataplane.alignment import AlignmentGroup
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
 from stream_infer.dataplane.budget import InFlightBudget
+from stream_infer.dataplane.checkpointing import Checkpointer
 from stream_infer.dataplane.lifecycle import (
     UNDECIDED,
     Cause,
@@ -102,6 +103,7 @@ class DataPlane:
         self.commit_positions: CommitPositions | None = None
         self.totals = StageTotals(since_ms=int(time.time() * 1000))
         self.skipped: Skipped = {}
+        self.checkpoints: Checkpointer | None = None
         self.joined = False
         self.polled_s: float | None = None
         self.broker_away_since_s: float | None = None
@@ -252,6 +254,7 @@ class DataPlane:
                 seconds=self._seconds,
                 has_unread=self.has_unread,
                 is_restoring=self._is_restoring,
+                checkpoints=self.checkpoints,
                 state_bytes_max=self.settings.state_bytes_max,
                 align_wait_max_s=None if patience is None else patience / 1000,
             ),
@@ -292,6 +295,8 @@ class DataPlane:
                 await self.commit()
         for partition, task in tasks.items():
             self._leave(partition, task)
+        if self.checkpoints is not None:
+            await asyncio.gather(*map(self.checkpoints.revoked, tasks))
         self.draining = {}
         self.budget = InFlightBudget(self.settings.in_flight_bytes_max)
 
@@ -324,6 +329,11 @@ class DataPlane:
         self._left[partition] = task.life
         task.drop_queued()
         self.totals.closed(task.counters)
+
+    async def close(self) -> None:
+        """Let go of what outlives an assignment, at the worker's end."""
+        if self.checkpoints is not None:
+            await self.checkpoints.close()
 
     # -- delivery -----------------------------------------------------------------------
 
@@ -408,7 +418,12 @@ class DataPlane:
     def _committed(self, offsets: Mapping[Partition, int]) -> None:
         for partition, offset in offsets.items():
             self._done(partition, offset)
-            self._ranges[partition].note_committed(offset)
+            self._note_committed(partition, offset)
+
+    def _note_committed(self, partition: Partition, offset: int) -> None:
+        self._ranges[partition].note_committed(offset)
+        if self.checkpoints is not None:
+            self.checkpoints.committed(partition, offset)
 
     # -- commit ---------------------------------------------------------------------------
 
@@ -427,7 +442,7 @@ class DataPlane:
             log.warning("commit_refused", cause=str(error), partitions=len(offsets))
             return
         for partition, (offset, _) in offsets.items():
-            self._ranges[partition].note_committed(offset)
+            self._note_committed(partition, offset)
 
     async def commit_forever(self) -> None:
         """Commit every `commit_interval_s` until cancelled."""

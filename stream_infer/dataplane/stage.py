@@ -14,7 +14,7 @@ the other kind; `Stage` is what both are to the data plane.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
@@ -115,6 +115,16 @@ class State(Protocol):
     @property
     def entries(self) -> int:
         """Entries that are held of all keys."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Which declarations it belongs to."""
+
+    def capture(self) -> Iterator[Mapping[str, Any] | None]:
+        """Return it as it is now, in frames to be read between folds."""
+
+    def restore_frame(self, frame: Mapping[str, Any]) -> None:
+        """Put one frame into it; it was empty."""
 
 
 class Stage(Protocol):

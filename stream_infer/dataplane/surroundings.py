@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stream_infer.dataplane.batch import Partition, RecordBatch
+from stream_infer.dataplane.checkpointing import Checkpointer
 
 
 class Replayer(Protocol):
@@ -32,6 +33,7 @@ class Surroundings:
     seconds        a clock that never goes back, in seconds
     has_unread     whether a partition's log is known to have more, at or behind an offset
     is_restoring   whether any partition's state is still being restored
+    checkpoints    where states are kept from time to time; None: nowhere
     """
 
     replay: Replayer
@@ -40,5 +42,6 @@ class Surroundings:
     seconds: Callable[[], float]
     has_unread: Callable[[Partition, int], bool]
     is_restoring: Callable[[], bool]
+    checkpoints: Checkpointer | None = None
     state_bytes_max: int | None = None
     align_wait_max_s: float | None = 5.0

@@ -17,6 +17,7 @@ import asyncio
 from collections import deque
 from time import perf_counter
 
+from stream_infer.checkpoints.manifest import Mark
 from stream_infer.dataplane.alignment import AlignmentGroup
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, BadRow, Partition, RecordBatch, merge
 from stream_infer.dataplane.counters import Counters
@@ -165,16 +166,52 @@ class PartitionTask:
 
     async def _restore(self) -> None:
         self.life.move(Cause.STARTED)
+        begin, end = self.start.replay_from, self.start.position
+        checkpoints = self._around.checkpoints
         if self.state is None:
-            self.state = self.stage.open_state(self._around.state_bytes_max)
-        if self.state is None or self.start.replay_from >= self.start.position:
+            restored = None
+            if checkpoints is not None:
+                restored = await checkpoints.newest(
+                    self.source, self.stage.name, self.start, self._open_state
+                )
+            self.state, begin = (
+                (self._open_state(), begin)
+                if restored is None
+                else (restored.state, restored.offset)
+            )
+        if self.state is None:
             return
+        if checkpoints is not None:
+            checkpoints.assigned(self.source, begin)
+        if begin >= end:
+            return
+        began = self._around.seconds()
 
         def fold(batch: RecordBatch) -> None:
             self._work_together.fold_silently(batch, self.state)
             self.counters.restored += len(batch)
 
-        await self._around.replay(self.source, self.start.replay_from, self.start.position, fold)
+        await self._around.replay(self.source, begin, end, fold)
+        if checkpoints is not None:
+            checkpoints.replayed(self.counters.restored, self._around.seconds() - began)
+
+    def _open_state(self) -> State | None:
+        state: State | None = self.stage.open_state(self._around.state_bytes_max)
+        return state
+
+    def _offer_checkpoint(self, batch: RecordBatch) -> None:
+        """Have the state kept as it is now, before the batch's outputs are even sent."""
+        checkpoints = self._around.checkpoints
+        if checkpoints is not None and self.state is not None:
+            last = batch.records[-1]
+            checkpoints.maybe_take(
+                self.source,
+                self.stage.name,
+                self.start,
+                self._position,
+                self.state,
+                Mark.of(last.offset, last.timestamp, last.value),
+            )
 
     # -- the loop ---------------------------------------------------------------------
 
@@ -217,6 +254,7 @@ class PartitionTask:
             self._position = read.offset_after(end)
             if end >= rows:
                 self._taken = self._reading = None
+                self._offer_checkpoint(batch)
             self._begin_sending(result, batch, part.bad, head)
             if end >= rows:
                 return

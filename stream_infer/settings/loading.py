@@ -192,6 +192,7 @@ class Settings(BaseSettings):
             publish_features=section.publish_features,
             start=section.start,
             when_offset_lost=section.when_offset_lost,
+            checkpoints=section.checkpoints,
             state_bytes_max=section.state_bytes_max,
         )
 

@@ -98,6 +98,7 @@ class WorkerSection(Section):
     publish_features: bool = _DEFAULTS.publish_features
     start: Start = _DEFAULTS.start
     when_offset_lost: WhenOffsetLost = _DEFAULTS.when_offset_lost
+    checkpoints: str = _DEFAULTS.checkpoints
     state_bytes_max: Annotated[Annotated[int, Field(ge=1)] | None, NoLimit] = (
         _DEFAULTS.state_bytes_max
     )

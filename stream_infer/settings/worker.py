@@ -39,6 +39,7 @@ class WorkerSettings:
     publish_features     whether scored events carry the features
     start                where a partition without a committed offset begins
     when_offset_lost     what to do when retention removed records that were not read yet
+    checkpoints          where states are kept: ``kafka``, a folder as ``file:///...``, or ``off``
     state_bytes_max      memory that one partition's state may take; None: no limit
     """
 
@@ -56,6 +57,7 @@ class WorkerSettings:
     publish_features: bool = False
     start: Start = "earliest"
     when_offset_lost: WhenOffsetLost = "fail"
+    checkpoints: str = "kafka"
     state_bytes_max: int | None = None
 
     @property
