@@ -248,7 +248,7 @@ class Checkpointer:
             "checkpoint_published",
             source=str(partition),
             offset=manifest.offset,
-            keys=manifest.keys,
+            keys_held=manifest.keys,
             bytes=manifest.bytes,
         )
         try:
