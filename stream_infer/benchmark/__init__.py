@@ -9,7 +9,12 @@ subject     a process under measurement: a worker, or a baseline
 scenarios   a pipeline with its model
 ground      topics, files and processes of a run
 throughput  outputs a second, sampled from the ends of the output's log
+batches     record batches by their headers: records, markers, times
 latency     from the append of an input record to the append of its output
+arrivals    when a reader of committed records has it
+paced       one run at a steady pace
+markers     commit markers a second, and what they hold up
+delivery    exactly once beside at least once
 spread      repeated figures and their ratio to the baseline's
 session     joins these: prepared loads, runs, figures
 """

@@ -31,12 +31,16 @@ class Ground:
     connection  where Kafka is
     cores       where the processes run
     folder      for pipeline files and logs of the processes
+    partitions  of each topic
     """
 
-    def __init__(self, connection: Connection, cores: Cores, folder: Path) -> None:
+    def __init__(
+        self, connection: Connection, cores: Cores, folder: Path, partitions: int = PARTITIONS
+    ) -> None:
         self.connection = connection
         self.folder = folder
-        self._cores = cores
+        self.cores = cores
+        self._partitions = partitions
         self._runs = 0
         # Groups and topics of two sessions on one broker must differ.
         self._prefix = f"bench-{time.time_ns() // 1_000_000:x}"
@@ -71,7 +75,7 @@ class Ground:
         bootstrap = self.connection.bootstrap
         if name == WORKER:
             file = pipelines.write_pipeline_file(self.folder, scenario.maker, run, source)
-            command = worker_command(file, scenario.model, bootstrap, self._config(scenario))
+            command = worker_command(file, scenario.model, bootstrap, self._config(run, scenario))
             if scenario.processes is not None:
                 command += ["--processes", str(scenario.processes)]
         else:
@@ -79,23 +83,28 @@ class Ground:
                 f"{name}.py", source, pipeline.scored, run, scenario.loop, bootstrap
             )
         try:
-            cores = cores or self._cores.subject
+            cores = cores or self.cores.subject
             with Subject(name, command, cores, self.folder / f"{run}.log") as subject:
                 yield subject, pipeline
         finally:
             await self._delete([topic for topic in names if topic.startswith(run)])
 
-    def _config(self, scenario: Scenario) -> Path | None:
+    def _config(self, run: str, scenario: Scenario) -> Path | None:
         """Write the settings in which a scenario differs from the defaults."""
-        if scenario.gather_ms is None:
+        settings = []
+        if scenario.gather_ms is not None:
+            settings.append(f"gather_ms = {scenario.gather_ms}")
+        if scenario.delivery is not None:
+            settings.append(f'delivery = "{scenario.delivery}"')
+        if not settings:
             return None
-        path = self.folder / f"{scenario.maker}.toml"
-        path.write_text(f"[worker]\ngather_ms = {scenario.gather_ms}\n")
+        path = self.folder / f"{run}.toml"
+        path.write_text("\n".join(["[worker]", *settings, ""]))
         return path
 
     async def _create(self, pipeline: Pipeline, roles: set[str]) -> list[str]:
         """Create the pipeline's topics of these roles; their records carry append times."""
-        specs = [spec for spec in pipeline_topics(pipeline, PARTITIONS) if spec.role in roles]
+        specs = [spec for spec in pipeline_topics(pipeline, self._partitions) if spec.role in roles]
         existing = await read_topics(self.connection, [spec.name for spec in specs])
         append_time = {"message.timestamp.type": "LogAppendTime"}
         missing = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from aiokafka import AIOKafkaProducer
 
+from stream_infer.benchmark.batches import batch_log
 from stream_infer.benchmark.load import live_readings, live_rows
 from stream_infer.benchmark.pipelines import labels_topic
 from stream_infer.benchmark.subject import Subject
@@ -52,7 +53,7 @@ class _Named(msgspec.Struct):
         return self.transaction_id or f"{self.sensor_id}@{self.event_time}"
 
 
-_DECODER = msgspec.json.Decoder(_Named)
+NAME_DECODER = msgspec.json.Decoder(_Named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,15 +196,15 @@ async def append_times(connection: Connection, topic: str) -> dict[str, int]:
         stretches = await reader.bounds(await reader.partitions(topic))
         async for _, records in reader.read(stretches):
             for record in records:
-                times.setdefault(_DECODER.decode(record.value).name, record.timestamp)
+                times.setdefault(NAME_DECODER.decode(record.value).name, record.timestamp)
     return times
 
 
 async def count_records(connection: Connection, topic: str) -> int:
-    """Return how many records a topic holds."""
-    async with log_reader(connection) as reader:
-        ends = await reader.bounds(await reader.partitions(topic))
-    return sum(len(stretch) for stretch in ends.values())
+    """Return how many records a topic holds for readers of committed records."""
+    async with batch_log(connection, [topic]) as log:
+        await log.read_on()
+        return log.readable()
 
 
 async def wait_for_outputs(
@@ -211,15 +212,20 @@ async def wait_for_outputs(
 ) -> None:
     """Wait until `topic` holds `expected` records, or a moment has passed."""
     until = time.monotonic() + timeout_s
-    while time.monotonic() < until and await count_records(connection, topic) < expected:
-        subject.check()
-        await asyncio.sleep(0.2)
+    async with batch_log(connection, [topic]) as log:
+        while time.monotonic() < until:
+            subject.check()
+            await log.read_on()
+            if log.readable() >= expected:
+                return
+            await asyncio.sleep(0.2)
 
 
-def latency(sent: dict[str, int], written: dict[str, int], measured: set[str]) -> Latency:
+def latency(sent: Mapping[str, int], written: Mapping[str, float], measured: set[str]) -> Latency:
     """Return percentiles over the `measured` ids.
 
-    sent, written  append times of inputs and outputs, epoch ms
+    sent     append times of inputs, epoch ms
+    written  of outputs, or when a reader had them
     """
     waits = np.array(
         [written[name] - sent[name] for name in measured if name in written], np.float64

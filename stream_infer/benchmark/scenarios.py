@@ -10,6 +10,7 @@ from stream_infer.benchmark import pipelines
 from stream_infer.benchmark.models import ModelKind, bench_model
 from stream_infer.models.ready import ready_model_dir
 from stream_infer.pipeline import Pipeline
+from stream_infer.settings.worker import Delivery
 
 CITY_GATHER_MS = 10
 """Sensors report each minute: a hundredth of a second more does not matter, processor time does."""
@@ -23,6 +24,7 @@ class Scenario:
     model  folder of the worker's model
     loop   folder of the baselines' model: one stage with 15 features
     gather_ms  setting of the worker, None for its default
+    delivery   setting of the worker, None for its default
     processes  how many a supervisor runs, None for one without a supervisor
     """
 
@@ -31,6 +33,7 @@ class Scenario:
     model: Path
     loop: Path
     gather_ms: int | None = None
+    delivery: Delivery | None = None
     processes: int | None = None
 
     def pipeline(self, run: str, source: str) -> Pipeline:

@@ -18,21 +18,10 @@ from stream_infer.benchmark import pipelines
 from stream_infer.benchmark.alerting import alerting_model, alerting_percent
 from stream_infer.benchmark.cores import Cores, pinned
 from stream_infer.benchmark.ground import WORKER, Ground
-from stream_infer.benchmark.latency import (
-    WARM_S,
-    Latency,
-    Paced,
-    PacedPayments,
-    PacedProducer,
-    PacedReadings,
-    append_order,
-    append_times,
-    count_records,
-    latency,
-    wait_for_outputs,
-)
+from stream_infer.benchmark.latency import Latency, Paced, PacedPayments, PacedReadings
 from stream_infer.benchmark.load import Load, reading_load, single_load, two_stage_load
 from stream_infer.benchmark.models import ModelKind
+from stream_infer.benchmark.paced import run_paced
 from stream_infer.benchmark.scenarios import (
     Scenario,
     alerting_scenario,
@@ -41,7 +30,7 @@ from stream_infer.benchmark.scenarios import (
     two_stage_scenario,
 )
 from stream_infer.benchmark.spread import Figure, collect
-from stream_infer.benchmark.subject import BASELINES, Subject, Usage, help_command
+from stream_infer.benchmark.subject import BASELINES, Subject, help_command
 from stream_infer.benchmark.throughput import Throughput, throughput, watch_outputs
 from stream_infer.kafka.connection import Connection
 from stream_infer.pipeline import Pipeline
@@ -124,7 +113,7 @@ class Session:
                         if made.alerts is not None:
                             shares.append(await alerting_percent(self._connection, made, load))
         return [
-            *_throughput_figures(ready.name, runs, load.expected),
+            *throughput_figures(ready.name, runs, load.expected),
             collect(f"{ready.name}, events that alert", "%", shares),
         ]
 
@@ -141,7 +130,7 @@ class Session:
             for _ in range(self._repeat):
                 for name, done in runs.items():
                     done.append(await self._run(name, scenario, source, load))
-        return _throughput_figures(scenario.name, runs, load.expected)
+        return throughput_figures(scenario.name, runs, load.expected)
 
     async def _run(self, name: str, scenario: Scenario, source: str, load: Load) -> Throughput:
         async with self._ground.subject(name, scenario, source) as (subject, pipeline):
@@ -219,27 +208,8 @@ class Session:
     ) -> tuple[Latency, float | None]:
         """Return latencies, and the share of a core that the subject used, in percent."""
         self._show(f"{scenario.name}, {rate:,}/s: {name}", 0, None)
-        async with (
-            self._ground.source(scenario) as source,
-            self._ground.subject(name, scenario, source) as (subject, pipeline),
-        ):
-            begun: list[tuple[float, Usage | None]] = []
-
-            async def ready() -> bool:
-                subject.check()
-                if await count_records(self._connection, pipeline.scored) == 0:
-                    return False
-                begun.append((time.monotonic(), subject.usage()))
-                return True
-
-            paced = await PacedProducer(self._connection, source).run(rows, rate, ready)
-            share = _share(begun[-1], (time.monotonic(), subject.usage()))
-            await wait_for_outputs(self._connection, pipeline.scored, len(rows), subject)
-            sent = await append_times(self._connection, source)
-            order = await append_order(self._connection, source)
-            written = await append_times(self._connection, pipeline.scored)
-        warm = len(rows) - paced + int(min(WARM_S * rate, paced / 4))
-        return latency(sent, written, set(order[warm:])), share
+        run = await run_paced(self._ground, name, scenario, rows, rate)
+        return run.appended, run.processor_percent
 
     # -- start ---------------------------------------------------------------------------------
 
@@ -258,14 +228,9 @@ class Session:
         return [collect("--help", "ms", medians)]
 
 
-def _share(begin: tuple[float, Usage | None], end: tuple[float, Usage | None]) -> float | None:
-    """Return the processor time between two moments, in percent of a core."""
-    if begin[1] is None or end[1] is None:
-        return None
-    return 100 * (end[1].processor_s - begin[1].processor_s) / (end[0] - begin[0])
+def throughput_figures(name: str, runs: dict[str, list[Throughput]], events: int) -> list[Figure]:
+    """Return the figures of the worker beside those of the others; memory where enough was read."""
 
-
-def _throughput_figures(name: str, runs: dict[str, list[Throughput]], events: int) -> list[Figure]:
     def figure(label: str, unit: str, field: str, scale: float = 1.0) -> Figure:
         values = {
             subject: [

@@ -18,6 +18,7 @@ from stream_infer.cli.options import json_option
 from stream_infer.cli.output import print_json, print_table, remark
 
 if TYPE_CHECKING:
+    from stream_infer.benchmark.delivery import DeliverySession
     from stream_infer.benchmark.scale import ScaleSession
     from stream_infer.benchmark.session import Session
     from stream_infer.benchmark.spread import Figure
@@ -33,6 +34,8 @@ WHAT = (
     "memory",
     "help",
     "scale",
+    "delivery",
+    "markers",
     "all",
 )
 EVENTS_DEFAULT = 1_200_000
@@ -98,9 +101,12 @@ def command(
     Throughput counts outputs that Kafka holds, after a warm-up; latency is from the append of
     an event to the append of its output. Close other programs first.
 
-    `scale`, which is not part of `all`, compares two processes on two cores with one on one.
+    Not part of `all` are `scale`, which compares two processes on two cores with one on one;
+    `delivery`, exactly once beside at least once, with the time until a reader of committed
+    records has an output; and `markers`, the commit markers of 4, 12 and 48 partitions.
     """
     from stream_infer.benchmark.cores import choose_cores, describe_machine, pinned
+    from stream_infer.benchmark.delivery import DeliverySession
     from stream_infer.benchmark.scale import ScaleSession
     from stream_infer.benchmark.session import Session
     from stream_infer.cli.output import run_client
@@ -127,6 +133,9 @@ def command(
                 show=line.show,
             )
             figures = run_client(_measure_scale(scale, chosen, events))
+        elif what in ("delivery", "markers"):
+            delivery = DeliverySession(connection, cores, folder, repeat=repeat, show=line.show)
+            figures = run_client(_measure_delivery(delivery, what, chosen, events, seconds))
         else:
             session = Session(
                 connection,
@@ -182,6 +191,23 @@ async def _measure_scale(
     kind = next(kind for kind in MODEL_KINDS if kind in kinds)
     figures = await session.measure(single_scenario(kind), single_load(events))
     return figures + await session.measure(two_stage_scenario(), two_stage_load(events))
+
+
+async def _measure_delivery(
+    session: DeliverySession, what: str, kinds: tuple[str, ...], events: int, seconds: float
+) -> list[Figure]:
+    from stream_infer.benchmark.load import single_load, two_stage_load
+    from stream_infer.benchmark.models import MODEL_KINDS
+    from stream_infer.benchmark.scenarios import single_scenario, two_stage_scenario
+
+    single = single_scenario(next(kind for kind in MODEL_KINDS if kind in kinds))
+    two = two_stage_scenario()
+    if what == "markers":
+        return await session.markers(two, seconds)
+    figures = await session.throughput(single, single_load(events))
+    figures += await session.throughput(two, two_stage_load(events))
+    figures += await session.latency(single, seconds)
+    return figures + await session.latency(two, seconds)
 
 
 @contextlib.contextmanager
