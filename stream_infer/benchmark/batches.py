@@ -153,11 +153,13 @@ class BatchLog:
         unread = set(self._leaders)
         self._readable = None
         while unread:
-            answered = await self._fetch(unread)
-            unread &= {tp for tp, batches in answered.items() if len(batches)}
-            for tp in unread:
-                self._read[tp].append(answered[tp])
-                self._next[tp] = int(answered[tp]["next"][-1])
+            for tp, (batches, end) in (await self._fetch(unread)).items():
+                if len(batches):
+                    self._read[tp].append(batches)
+                    self._next[tp] = int(batches["next"][-1])
+                # An answer without batches may be one that had no room for them.
+                if self._next[tp] >= end:
+                    unread.discard(tp)
 
     def readable(self, ends: Mapping[TopicPartition, int] | None = None) -> int:
         """Return how many records a reader of committed records is given, below those offsets."""
@@ -171,7 +173,10 @@ class BatchLog:
             for tp, (batches, counts) in self._readable.items()
         )
 
-    async def _fetch(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Batches]:
+    async def _fetch(
+        self, partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, tuple[Batches, int]]:
+        """Return what one request to each node brings, and where each log ends."""
         by_node: dict[int, dict[str, list[tuple[int, int, int]]]] = defaultdict(
             lambda: defaultdict(list)
         )
@@ -183,13 +188,13 @@ class BatchLog:
             request = FetchRequest(0, 0, 4 * FETCH_BYTES_MAX, _OPEN_TOO, list(topics.items()))
             response = await self._client.send(node, request)
             for topic, answers in response.topics:
-                for partition, error, *_, content in answers:
+                for partition, error, end, *_, content in answers:
                     if error:
                         raise kafka_errors.for_code(error)(f"{topic}-{partition}")
                     tp = TopicPartition(topic, partition)
                     headers = read_headers(bytes(content or b""))
                     # A batch is sent whole, so the first may begin before what was asked for.
-                    found[tp] = headers[headers["offset"] >= self._next[tp]]
+                    found[tp] = headers[headers["offset"] >= self._next[tp]], end
         return found
 
 

@@ -21,7 +21,6 @@ from stream_infer.benchmark.scenarios import Scenario
 from stream_infer.benchmark.spread import Figure, collect
 from stream_infer.benchmark.throughput import Throughput, throughput, watch_outputs
 from stream_infer.kafka.connection import Connection
-from stream_infer.kafka.topics import pipeline_topics
 from stream_infer.settings.worker import Delivery
 
 RATE = 2_000
@@ -140,12 +139,9 @@ class DeliverySession:
         ):
             rows = payments(ran, seconds)
             run = await pace_subject(ground, subject, pipeline, source, rows, RATE, has_reader=True)
-            written = [
-                spec.name
-                for spec in pipeline_topics(pipeline, partitions)
-                if spec.name.startswith(pipeline.name)
-            ]
-            batches = await batches_of(self._connection, [*written, OFFSETS_TOPIC])
+            batches = await batches_of(
+                self._connection, [*ground.written_by(pipeline), OFFSETS_TOPIC]
+            )
         offsets = {tp: each for tp, each in batches.items() if tp.topic == OFFSETS_TOPIC}
         outputs = {tp: each for tp, each in batches.items() if tp.topic != OFFSETS_TOPIC}
         return marker_figures(list(outputs.values()), list(offsets.values()), run)

@@ -89,6 +89,11 @@ class Ground:
         finally:
             await self._delete([topic for topic in names if topic.startswith(run)])
 
+    def written_by(self, pipeline: Pipeline) -> list[str]:
+        """Return the topics that a run's worker writes to, and nobody else."""
+        specs = pipeline_topics(pipeline, self._partitions)
+        return [spec.name for spec in specs if spec.role in OUTPUT_ROLES]
+
     def _config(self, run: str, scenario: Scenario) -> Path | None:
         """Write the settings in which a scenario differs from the defaults."""
         settings = []
