@@ -43,7 +43,7 @@ class WorkerSettings:
     state_bytes_max      memory that one partition's state may take; None: no limit
     """
 
-    delivery: Delivery = "at_least_once"
+    delivery: Delivery = "exactly_once"
     in_flight_bytes_max: int = 12 * 1024 * 1024
     align_skew_ms: int = 3_600_000
     align_wait_max_ms: int | None = 5_000
