@@ -18,6 +18,7 @@ Three more things differ from aiokafka:
 Private names of aiokafka 0.14 (the version is pinned) that this module relies on:
 
     AIOKafkaProducer   ._sender ._txn_manager ._message_accumulator ._request_timeout_ms
+    MessageAccumulator ._batches ._pending_batches, fail_all; MessageBatch._drain_waiter
     Sender             ._txn_manager ._find_coordinator ._coordinator_dead
                        ._maybe_do_transactional_request ._do_add_partitions_to_txn
                        ._do_add_offsets_to_txn ._do_txn_offset_commit
@@ -184,7 +185,7 @@ class GroupTransactionalProducer(AIOKafkaProducer):  # type: ignore[misc] # aiok
             # that, so what sends is closed first.
             await asyncio.wait_for(self._sender.close(), DROP_SECONDS_MAX)
         # `stop` leaves a task behind that waits for the answers.
-        self._message_accumulator.fail_all(kafka_errors.ProducerClosed())
+        _fail_batches(self._message_accumulator, kafka_errors.ProducerClosed())
         with suppress(kafka_errors.KafkaError, TimeoutError):
             await asyncio.wait_for(self.stop(), DROP_SECONDS_MAX)
         waiter = self._txn_manager.wait_for_transaction_end()
@@ -199,6 +200,11 @@ class _GroupSender(client.Sender):  # type: ignore[misc] # as above
     """
 
     member: GroupMember | None = None
+
+    def _fail_all(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _fail_batches(self._message_accumulator, error)
+            self._txn_manager.fatal_error(error)
 
     def _maybe_do_transactional_request(self) -> asyncio.Task[Any] | None:
         task: asyncio.Task[Any] | None = super()._maybe_do_transactional_request()
@@ -335,3 +341,17 @@ def _refuse_offsets(manager: Any, error: Exception) -> None:
         _, _, waiting = manager._pending_txn_offsets.popleft()
         if not waiting.done():
             waiting.set_exception(error)
+
+
+def _fail_batches(accumulator: Any, error: BaseException) -> None:
+    """Fail what waits to be sent, and look at those answers that nobody else will look at.
+
+    The client has one beside each batch's own, for a batch that was full; the event loop would
+    log each as never retrieved.
+    """
+    waiting = [each for batches in accumulator._batches.values() for each in batches]
+    waiting += accumulator._pending_batches
+    accumulator.fail_all(error)
+    for batch in waiting:
+        if batch._drain_waiter.done() and not batch._drain_waiter.cancelled():
+            batch._drain_waiter.exception()
