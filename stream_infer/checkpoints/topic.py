@@ -174,9 +174,14 @@ class TopicStore:
                         max_batch_size=1024 * 1024,
                         max_request_size=REQUEST_BYTES_MAX,
                     )
-                    await producer.start()
+                    try:
+                        await producer.start()
+                        self._partitions = await self._count(producer)
+                    except BaseException:
+                        # Not kept half open: who gives a checkpoint up comes here once more.
+                        await asyncio.shield(producer.stop())
+                        raise
                     self._producer = producer
-                    self._partitions = await self._count(producer)
             return self._producer
 
     async def _count(self, producer: AIOKafkaProducer) -> int:
@@ -185,8 +190,6 @@ class TopicStore:
         known = metadata.partitions_for_topic(self._chunks)
         for topic in (self._chunks, self._manifests):
             if not metadata.partitions_for_topic(topic):
-                self._producer = None
-                await producer.stop()
                 raise topic_missing(topic)
         return len(known or ())
 
