@@ -81,7 +81,7 @@ async def _refuse_inputs(
         await asyncio.sleep(PATIENCE_SECONDS)
         lost = await _lost(connection, group, feeds, partitions)
     if lost:
-        raise _error(lost)
+        raise input_made_anew(lost)
 
 
 async def _lost(
@@ -115,10 +115,11 @@ async def _refuse_lists(connection: Connection, group: str, lists: str, log: str
             return
         async for _, records in reader.read(told):
             if any(is_list_change(record.value) for record in records):
-                raise _lists_error(lists, log)
+                raise lists_made_anew(lists, log)
 
 
-def _lists_error(lists: str, log: str) -> ConflictError:
+def lists_made_anew(lists: str, log: str) -> ConflictError:
+    """Return the error for a topic of lists that is another one than before."""
     return ConflictError(
         "lists_made_anew",
         f"{log} holds changes of lists, and the group's offset in {lists} is gone: {lists} was "
@@ -130,7 +131,8 @@ def _lists_error(lists: str, log: str) -> ConflictError:
     )
 
 
-def _error(lost: Sequence[Partition]) -> ConflictError:
+def input_made_anew(lost: Sequence[Partition]) -> ConflictError:
+    """Return the error for partitions of an input that are others than before."""
     topic = lost[0].topic
     return ConflictError(
         "input_made_anew",

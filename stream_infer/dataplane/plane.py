@@ -42,15 +42,14 @@ from stream_infer.dataplane.offsets import (
     Committed,
     LogBounds,
     ReadTo,
-    Start,
     StartPoint,
     commit_metadata,
-    decide_start,
 )
 from stream_infer.dataplane.ranges import PartitionRanges
 from stream_infer.dataplane.senders import Assigned, Senders
 from stream_infer.dataplane.skips import without_skipped
 from stream_infer.dataplane.stage import Stage, State
+from stream_infer.dataplane.starts import Starts
 from stream_infer.dataplane.surroundings import Replayer, Surroundings
 from stream_infer.dataplane.task import PartitionTask
 from stream_infer.dataplane.ticks import TICK_SECONDS, write_ticks
@@ -95,6 +94,7 @@ class DataPlane:
         self.stages: dict[str, Stage] = {}
         self.topics: frozenset[str] = frozenset()
         self._work: dict[str, StageWork] = {}
+        self._starts = Starts(self.stages, settings)
         self._senders: Senders | None = None
         self.settings = settings
         self.tasks: dict[Partition, PartitionTask] = {}
@@ -127,6 +127,7 @@ class DataPlane:
         """Set the stages to run, before anything is assigned."""
         self.stages = {stage.topic: stage for stage in stages}
         self.topics = frozenset(self.stages)
+        self._starts = Starts(self.stages, self.settings)
         self._work = {
             topic: StageWork(stage, self.totals.meter(stage.name))
             for topic, stage in self.stages.items()
@@ -140,24 +141,7 @@ class DataPlane:
         bounds: Mapping[Partition, LogBounds],
     ) -> dict[Partition, StartPoint]:
         """Decide where each assigned partition starts."""
-        return {
-            partition: decide_start(
-                partition,
-                None if self._reads_all(partition) else committed[partition],
-                bounds[partition],
-                start=self._start_of(partition),
-                when_offset_lost=self.settings.when_offset_lost,
-            )
-            for partition in bounds
-        }
-
-    def _reads_all(self, partition: Partition) -> bool:
-        stage = self.stages.get(partition.topic)
-        return stage is not None and stage.reads_all
-
-    def _start_of(self, partition: Partition) -> Start:
-        ours = partition.topic in self.topics and not self._reads_all(partition)
-        return self.settings.start if ours else "earliest"
+        return self._starts.decide(committed, bounds)
 
     def metadata(self, partition: Partition, start: StartPoint) -> str:
         """Return the metadata of a commit: only our own partitions carry any."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -165,6 +167,31 @@ async def test_what_is_no_manifest_is_found_as_unreadable(kafka: str) -> None:
     [found] = await store.found()
     assert isinstance(found, Unreadable)
     assert found.name == "card/payments-0/7/x"
+
+
+async def test_a_producer_that_is_given_up_while_it_opens_is_not_kept_half_open(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Revoked at that moment: what was written is discarded by the same store."""
+    store, _ = await a_store(kafka)
+    asked = asyncio.Event()
+
+    async def hangs(*_: object) -> int:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(TopicStore, "_count", hangs)
+            opening = asyncio.create_task(store.discard(draft(), 1))
+            await asked.wait()
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+        await store.discard(draft(), 1)
+    finally:
+        await store.close()
 
 
 async def test_topics_that_are_missing_are_named_and_not_made(kafka: str) -> None:

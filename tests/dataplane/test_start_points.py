@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.offsets import (
@@ -12,7 +13,11 @@ from stream_infer.dataplane.offsets import (
     decide_start,
     declared_start,
 )
+from stream_infer.dataplane.starts import Starts
 from stream_infer.errors import ConflictError
+from stream_infer.events.topic_names import lists_topic
+from support.dataplane import PIPELINE, SETTINGS, stages
+from support.dataplane import SOURCE as INPUT
 
 SOURCE = Partition("transactions", 3)
 
@@ -67,3 +72,36 @@ def test_an_offset_beyond_the_log_means_that_the_topic_was_made_anew() -> None:
 
 def test_the_declared_start_survives_the_round_trip_through_a_commit() -> None:
     assert declared_start(commit_metadata(17)) == 17
+
+
+LOG = LogBounds(0, 200)
+
+
+def starts() -> Starts:
+    return Starts({stage.topic: stage for stage in stages()}, SETTINGS)
+
+
+def test_an_offset_that_another_tool_has_set_is_told_and_followed() -> None:
+    with capture_logs() as logs:
+        decided = starts().decide({INPUT: Committed(120)}, {INPUT: LOG})
+    assert decided[INPUT].position == 120
+    assert [(line["event"], line["offset"]) for line in logs] == [("offset_reset", 120)]
+
+
+def test_an_offset_that_goes_while_the_worker_runs_means_that_the_topic_was_made_anew() -> None:
+    of = starts()
+    of.decide({INPUT: None}, {INPUT: LOG})
+    of.decide({INPUT: None}, {INPUT: LOG})  # its first commit was refused: the group had moved on
+    of.decide({INPUT: Committed(5, commit_metadata(0))}, {INPUT: LOG})
+    with pytest.raises(ConflictError) as caught:
+        of.decide({INPUT: None}, {INPUT: LogBounds(0, 3)})
+    assert caught.value.code == "input_made_anew"
+
+
+def test_lists_that_go_while_the_worker_runs_are_named_as_such() -> None:
+    of = starts()
+    lists = Partition(lists_topic(PIPELINE) or "", 0)
+    of.decide({lists: Committed(5, commit_metadata(0))}, {lists: LOG})
+    with pytest.raises(ConflictError) as caught:
+        of.decide({lists: None}, {lists: LogBounds(0, 0)})
+    assert caught.value.code == "lists_made_anew"
