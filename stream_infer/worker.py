@@ -10,11 +10,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from aiokafka.structs import TopicPartition
+
 import stream_infer
 from stream_infer.app import StreamApp, run_until
+from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.facts import PlaneObserver
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.kafka.connection import Connection, reach, translated
+from stream_infer.kafka.open_transactions import holder_of
 from stream_infer.models.ready import ready_model_dir
 from stream_infer.observability.pulse import Pulse
 from stream_infer.observability.serving import observing
@@ -91,11 +95,17 @@ class Worker:
                 label_fields=self.label_fields,
             )
             pulse.gather = PlaneObserver(
-                self.app.plane, model=self.app.scored_by, is_stopping=stop.is_set
+                self.app.plane,
+                model=self.app.scored_by,
+                is_stopping=stop.is_set,
+                find_holder=self._holder_of,
             )
             pulse.watch("consumer's thread", self.app.consumer_loop)
             async with translated(self.connection):
                 await run_until(self.app, stop)
+
+    async def _holder_of(self, partition: Partition) -> str | None:
+        return await holder_of(self.connection, TopicPartition(*partition))
 
 
 def _membership(settings: WorkerSettings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.plane import DataPlane
+from stream_infer.dataplane.stalls import FindHolder, Stall, StallWatch
 from stream_infer.dataplane.task import PartitionTask
 from stream_infer.observability.facts import PartitionFacts, PlaneFacts
 from stream_infer.observability.progress import ProgressWatch
@@ -18,6 +19,7 @@ class PlaneObserver:
     plane        what is observed
     model        name and version of the model that scores, None without
     is_stopping  whether the worker was told to stop
+    find_holder  asks Kafka whose transaction a partition waits for
     """
 
     def __init__(
@@ -26,6 +28,7 @@ class PlaneObserver:
         *,
         model: tuple[str, str] | None,
         is_stopping: Callable[[], bool],
+        find_holder: FindHolder | None = None,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plane = plane
@@ -33,19 +36,23 @@ class PlaneObserver:
         self._is_stopping = is_stopping
         self._seconds = seconds
         self._progress = ProgressWatch[Partition]()
+        self._stalls = StallWatch(find_holder)
 
     def __call__(self) -> PlaneFacts:
         """Return the facts."""
         plane = self._plane
-        unmoved = self._progress.look(plane.in_work(), self._seconds())
+        now_s = self._seconds()
+        unmoved = self._progress.look(plane.in_work(), now_s)
+        stalls = self._stalls.look({p: plane.read_to(p) for p in plane.tasks}, now_s)
         return PlaneFacts(
             opened=bool(plane.stages),
             joined=plane.joined,
             stopping=self._is_stopping(),
             partitions=tuple(
-                self._partition(task, unmoved.get(partition, 0.0))
-                for partition, task in sorted(plane.tasks.items())
+                self._partition(task, unmoved.get(partition, 0.0), stalls.get(partition), now_s)
+                for partition, task in sorted({**plane.draining, **plane.tasks}.items())
             ),
+            transactions=tuple(plane.totals.transactions()),
             counters=plane.totals.counters(),
             meters={name: meter.facts() for name, meter in plane.totals.meters().items()},
             in_flight_bytes=plane.budget.held,
@@ -55,17 +62,22 @@ class PlaneObserver:
             model=self._model,
         )
 
-    def _partition(self, task: PartitionTask, unmoved_s: float) -> PartitionFacts:
+    def _partition(
+        self, task: PartitionTask, unmoved_s: float, stall: Stall | None, now_s: float
+    ) -> PartitionFacts:
         state = task.state
+        is_here = task.source in self._plane.tasks
         return PartitionFacts(
             stage=task.stage.name,
             topic=task.source.topic,
             partition=task.source.partition,
             phase=task.phase.value,
             position=task.position,
-            log_end=self._plane.log_end(task.source),
+            log_end=self._plane.log_end(task.source) if is_here else None,
             unmoved_s=unmoved_s,
             held=task.held,
+            stalled_s=0.0 if stall is None else now_s - stall.since_s,
+            stalled_by="" if stall is None else stall.by,
             entries=0 if state is None else state.entries,
             keys=0 if state is None else state.keys,
             bytes=0 if state is None else state.bytes,

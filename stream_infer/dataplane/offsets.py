@@ -37,10 +37,16 @@ class LogBounds:
 
 
 class ReadTo(NamedTuple):
-    """How far the client has read a log, and where it ends; None where that is not known."""
+    """How far the client has read a log, and where it ends; None where that is not known.
+
+    position  offset of the next record to be read
+    end       last stable offset: what stands behind it may still be aborted
+    written   offset of the next record to be written
+    """
 
     position: int | None
     end: int | None
+    written: int | None = None
 
 
 NOTHING_READ = ReadTo(None, None)

@@ -211,7 +211,8 @@ class BatchConsumer(driver.Consumer):
         tp = TopicPartition(*partition)
         if consumer is None or tp not in consumer.assignment():
             return NOTHING_READ
-        return ReadTo(self._continuity.taken_to(partition), consumer.last_stable_offset(tp))
+        stable, written = consumer.last_stable_offset(tp), consumer.highwater(tp)
+        return ReadTo(self._continuity.taken_to(partition), stable, written)
 
     # -- the life of an assignment ----------------------------------------------------
 

@@ -29,6 +29,8 @@ class PartitionFacts:
     log_end     next offset to be written into the log, as far as is known
     unmoved_s   for how long nothing was committed although records are in work; 0 if none are
     held        whether it waits for another partition by alignment
+    stalled_s   for how long its last stable offset has stood still below the log's end
+    stalled_by  transactional id whose open transaction that is; empty before Kafka was asked
     entries     entries in its windows
     keys        keys that it holds
     bytes       memory of its state
@@ -42,6 +44,8 @@ class PartitionFacts:
     log_end: int | None = None
     unmoved_s: float = 0.0
     held: bool = False
+    stalled_s: float = 0.0
+    stalled_by: str = ""
     entries: int = 0
     keys: int = 0
     bytes: int = 0
@@ -89,6 +93,7 @@ class PlaneFacts:
     joined              whether the group has told which partitions it has, be it none
     stopping            whether it was told to stop
     partitions          those it has
+    transactions        those of its stages; none where it delivers at least once
     counters            stage -> name of the counter -> value; never falls
     meters              stage -> its meter
     in_flight_bytes     input in memory whose outputs are not acknowledged
@@ -103,6 +108,7 @@ class PlaneFacts:
     joined: bool = False
     stopping: bool = False
     partitions: tuple[PartitionFacts, ...] = ()
+    transactions: tuple[TransactionFacts, ...] = ()
     counters: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     meters: Mapping[str, MeterFacts] = field(default_factory=dict)
     in_flight_bytes: int = 0

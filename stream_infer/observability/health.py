@@ -29,12 +29,14 @@ class HealthLimits:
     poll_after_s     a consumer that has not asked for records for so long is stuck. It asks several
                      times a second, with or without Kafka, also while there is no room for more
     stuck_after_s    records in work whose commit has not moved for so long
+    open_after_s     input that waits for an open transaction for so long
     lag_max          records that a partition may be behind; None: any number
     """
 
     stalled_after_s: float = 30.0
     poll_after_s: float = 60.0
     stuck_after_s: float = 60.0
+    open_after_s: float = 5.0
     lag_max: int | None = None
 
 
@@ -129,6 +131,7 @@ def _unwell(partitions: Sequence[PartitionFacts], limits: HealthLimits) -> Itera
             f"Nothing was committed for {longest:.0f} s although records are in work: "
             f"{_names(stuck)}.",
         )
+    yield from _stalled(partitions, limits)
     if limits.lag_max is not None:
         behind = [each for each in partitions if (each.lag or 0) > limits.lag_max]
         if behind:
@@ -138,6 +141,19 @@ def _unwell(partitions: Sequence[PartitionFacts], limits: HealthLimits) -> Itera
                 f"{most} records behind, more than the {limits.lag_max} that are allowed: "
                 f"{_names(behind)}.",
             )
+
+
+def _stalled(partitions: Sequence[PartitionFacts], limits: HealthLimits) -> Iterator[Reason]:
+    by_holder: dict[str, list[PartitionFacts]] = {}
+    for each in partitions:
+        if each.stalled_s > limits.open_after_s:
+            by_holder.setdefault(each.stalled_by or "an unknown producer", []).append(each)
+    for holder, stalled in sorted(by_holder.items()):
+        longest = max(each.stalled_s for each in stalled)
+        yield Reason(
+            "open_transaction",
+            f"Stalled by open transaction of {holder} for {longest:.0f} s: {_names(stalled)}.",
+        )
 
 
 def _is_stuck(partition: PartitionFacts, limits: HealthLimits) -> bool:

@@ -2,7 +2,8 @@
 
 Nothing here is on the way of an event: a scrape turns the newest snapshot into text. Labels are
 few and bounded: the pipeline, its stages, steps and codes that are our own words, and (switchable)
-topic and partition of gauges. Never an id, a key or a value of an event.
+topic and partition of gauges. Never an id, a key or a value of an event. A transactional id is one
+only while input waits for it.
 
 Names follow the conventions of Prometheus (base units, ``_total`` for counters):
 https://prometheus.io/docs/practices/naming/
@@ -23,7 +24,12 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from stream_infer.observability.facts import PHASES, PartitionFacts, PlaneFacts
+from stream_infer.observability.facts import (
+    PHASES,
+    PartitionFacts,
+    PlaneFacts,
+    TransactionFacts,
+)
 from stream_infer.observability.meter import STEPS, HistogramFacts
 
 PREFIX = "stream_infer_"
@@ -98,6 +104,8 @@ class PlaneCollector(Collector):
         yield from self._counters(facts)
         yield from self._meters(facts)
         yield from self._stages(facts)
+        yield from self._transactions(facts)
+        yield self._stalls(facts)
         if self._partitions:
             yield from self._by_partition(facts)
 
@@ -183,6 +191,47 @@ class PlaneCollector(Collector):
                 family.add_metric([self._pipeline, stage], value(of))
             yield family
         yield self._phases(by_stage)
+
+    def _transactions(self, facts: PlaneFacts) -> Iterator[Metric]:
+        counts: dict[str, tuple[Callable[[TransactionFacts], int], str]] = {
+            "transactions_committed": (lambda of: of.commits, "Transactions that were committed."),
+            "transactions_aborted": (lambda of: of.aborts, "Transactions that were given up."),
+        }
+        for name, (count, text) in counts.items():
+            counter = CounterMetricFamily(f"{PREFIX}{name}", text, labels=_OF_STAGE)
+            for each in facts.transactions:
+                counter.add_metric([self._pipeline, each.stage], count(each))
+            yield counter
+        ages: dict[str, tuple[Callable[[TransactionFacts], float | None], str]] = {
+            "open_transaction_seconds": (
+                lambda of: of.open_s or 0.0,
+                "Since when the open transaction holds something; 0 while none does.",
+            ),
+            "since_commit_seconds": (lambda of: of.since_commit_s, "Since the last commit."),
+        }
+        for name, (age, text) in ages.items():
+            gauge = GaugeMetricFamily(f"{PREFIX}{name}", text, labels=_OF_STAGE)
+            for each in facts.transactions:
+                found = age(each)
+                if found is not None:
+                    gauge.add_metric([self._pipeline, each.stage], found)
+            yield gauge
+
+    def _stalls(self, facts: PlaneFacts) -> Metric:
+        """Return what waits for somebody's transaction; a series only as long as it does."""
+        family = GaugeMetricFamily(
+            f"{PREFIX}stalled_by_open_transaction_seconds",
+            "For how long input has waited for an open transaction, and whose it is.",
+            labels=[*_OF_STAGE, "transactional_id"],
+        )
+        longest: dict[tuple[str, str], float] = {}
+        for each in facts.partitions:
+            if each.stalled_by:
+                key = each.stage, each.stalled_by
+                longest[key] = max(longest.get(key, 0.0), each.stalled_s)
+        for (stage, holder), seconds in longest.items():
+            family.add_metric([self._pipeline, stage, holder], seconds)
+        return family
 
     def _phases(self, by_stage: dict[str, list[PartitionFacts]]) -> Metric:
         family = GaugeMetricFamily(

@@ -51,6 +51,16 @@ def test_an_event_loop_that_does_not_turn_is_not_alive_and_not_ready() -> None:
     assert [reason.code for reason in ready.reasons] == ["loop_stalled"]
 
 
+def test_input_that_waits_for_an_open_transaction_is_not_ready_and_its_id_is_told() -> None:
+    stalled = replace(RUNNING, stalled_s=12.3, stalled_by="loader-1")
+    assert ready_message(stalled) == (
+        "Stalled by open transaction of loader-1 for 12 s: transactions-0."
+    )
+    assert "of an unknown producer for" in ready_message(replace(stalled, stalled_by=""))
+    assert ready_codes(replace(WELL, partitions=(stalled,))) == ["open_transaction"]
+    assert ready_codes(replace(WELL, partitions=(replace(stalled, stalled_s=4.9),))) == []
+
+
 def test_a_consumer_thread_that_does_not_turn_is_not_alive() -> None:
     assert live_codes(WELL, consumer=NOW - 31) == ["loop_stalled"]
     assert live_codes(WELL, consumer=NOW - 29) == []

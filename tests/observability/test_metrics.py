@@ -99,6 +99,23 @@ def test_a_broker_that_is_away_is_shown() -> None:
     assert value(families, "stream_infer_broker_reachable") == 0
 
 
+def test_transactions_are_counted_and_timed_by_stage() -> None:
+    families = scrape(busy_facts())
+    assert value(families, "stream_infer_transactions_committed_total", stage="customer") == 7
+    assert value(families, "stream_infer_transactions_aborted_total", stage="terminal") == 2
+    assert value(families, "stream_infer_open_transaction_seconds", stage="customer") == 0.02
+    assert value(families, "stream_infer_since_commit_seconds", stage="customer") == 0.03
+
+
+def test_input_that_waits_for_a_transaction_shows_whose_only_while_it_waits() -> None:
+    name = "stream_infer_stalled_by_open_transaction_seconds"
+    facts = busy_facts()
+    stalled = {"stage": "customer", "transactional_id": "loader"}
+    assert value(scrape(facts), name, **stalled) == 2.5
+    well = tuple(replace(each, stalled_s=0.0, stalled_by="") for each in facts.partitions)
+    assert scrape(replace(facts, partitions=well))[name].samples == []
+
+
 def test_gauges_by_partition_can_be_switched_off() -> None:
     def labels(families: dict[str, Metric]) -> set[str]:
         samples = [sample for family in families.values() for sample in family.samples]
@@ -119,7 +136,7 @@ def test_without_partitions_the_number_of_series_does_not_grow_with_them() -> No
 def test_labels_are_of_a_closed_list_that_holds_no_entity() -> None:
     allowed = {
         *("pipeline", "stage", "step", "code", "phase", "topic", "partition", "le"),
-        *("version", "model", "model_version"),
+        *("version", "model", "model_version", "transactional_id"),
     }
     for family in scrape(busy_facts()).values():
         for sample in family.samples:

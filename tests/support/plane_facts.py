@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_infer.observability.facts import PartitionFacts, PlaneFacts
+from stream_infer.observability.facts import PartitionFacts, PlaneFacts, TransactionFacts
 from stream_infer.observability.meter import EMIT, FOLD, READ, SCORE, SEND, StageMeter
 from stream_infer.observability.metrics import COUNTERS
 
@@ -31,12 +31,25 @@ def busy_facts(partitions: int = 2) -> PlaneFacts:
                 position=90,
                 log_end=100,
                 unmoved_s=1.5,
+                stalled_s=2.5,
+                stalled_by="loader",
                 entries=1000,
                 keys=50,
                 bytes=65536,
             )
             for stage, topic in (("customer", "transactions"), ("terminal", "fraud.by-terminal"))
             for number in range(partitions)
+        ),
+        transactions=tuple(
+            TransactionFacts(
+                stage=stage,
+                transactional_id=f"fraud.{stage}.1",
+                commits=7,
+                aborts=2,
+                open_s=0.02,
+                since_commit_s=0.03,
+            )
+            for stage in ("customer", "terminal")
         ),
         counters={
             stage: {name: number + 1 for number, name in enumerate(COUNTERS)}
