@@ -1,7 +1,8 @@
 """What is let into the open transaction, and when nothing more is.
 
 `Gate` owns the deliveries that wait and those that are in. It is open for an interval from the
-first one on; then what is in is finished, and what comes waits for the next transaction.
+first one on; then what is in is finished, and what comes waits for the next transaction. It closes
+before that when nothing more comes: what is not committed takes the room of what could be read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ from stream_infer.kafka.transactions import GroupTransactionalProducer
 RECORDS_MAX = 20_000
 """In one transaction: they are kept in memory until it is committed, and so is their input. More
 than the default of `in_flight_bytes_max` lets in would only make the stage wait for the commit."""
+
+QUIET_S = 0.005
+"""When nothing was under way for so long, no more is coming soon."""
+
+QUIET_INTERVAL_SHARE = 0.2
+"""Of the interval that a transaction is open at least, before it may be committed for quiet."""
+
+QUIET_MARKERS_SHARE = 0.1
+"""Of the markers that this sender may cause, those that it may cause by committing early."""
 
 
 class Gate:
@@ -45,6 +55,7 @@ class Gate:
         self._interval_s = interval_s
         self._markers_per_s_max = markers_per_s_max
         self._wake = asyncio.Event()
+        self._answered_s = 0.0
 
     def put(self, delivery: Delivery) -> None:
         """Let a delivery wait for its turn."""
@@ -116,7 +127,7 @@ class Gate:
                         waves.add(gathering)
                 if not waves and self._is_over():
                     return
-                await self._wait()
+                await self._wait(is_idle=not waves)
         finally:
             for wave in waves:
                 wave.cancel()
@@ -128,6 +139,7 @@ class Gate:
         async def send() -> None:
             await send_wave(producer, deliveries)
             _answer(deliveries)
+            self._answered_s = asyncio.get_running_loop().time()
 
         wave = asyncio.get_running_loop().create_task(send(), name=f"wave-{self._name}")
         wave.add_done_callback(lambda _: self._wake.set())
@@ -149,13 +161,25 @@ class Gate:
     def _closes_at(self) -> float | None:
         if self.open_since_s is None:
             return None
-        destinations = {each for delivery in self.kept for each in delivery.writes}
         # A stage that has time to spare pays nothing for committing often.
         is_loaded = any(delivery.records() >= ALONE_ROWS for delivery in self.kept)
         return self.open_since_s + max(
             next_interval(self._interval_s, self.commit_cost_s if is_loaded else 0.0),
-            markers_interval(len(destinations), self._markers_per_s_max),
+            self._markers_interval(1.0),
         )
+
+    def _quiet_at(self) -> float | None:
+        """Return from when on to commit if nothing has come and nothing is under way."""
+        if self.open_since_s is None:
+            return None
+        least_s = max(
+            QUIET_INTERVAL_SHARE * self._interval_s, self._markers_interval(QUIET_MARKERS_SHARE)
+        )
+        return max(self.open_since_s + least_s, self._answered_s + QUIET_S)
+
+    def _markers_interval(self, share: float) -> float:
+        destinations = {each for delivery in self.kept for each in delivery.writes}
+        return markers_interval(len(destinations), share * self._markers_per_s_max)
 
     def _is_closed(self) -> bool:
         """Say whether nothing more is taken into the transaction."""
@@ -169,11 +193,20 @@ class Gate:
         """Say whether it is to be committed, or never was begun, once no wave is under way."""
         if not self.kept:
             return not self.waiting
-        return self._is_closed() or (self.is_hurried and not self.waiting)
+        return self._is_closed() or (not self.waiting and (self.is_hurried or self._is_quiet()))
 
-    async def _wait(self) -> None:
-        """Wait until something comes, a wave is answered, or the gate closes."""
-        closes_at = self._closes_at()
+    def _is_quiet(self) -> bool:
+        quiet_at = self._quiet_at()
+        return quiet_at is not None and asyncio.get_running_loop().time() >= quiet_at
+
+    async def _wait(self, *, is_idle: bool) -> None:
+        """Wait until something comes, a wave is answered, or the gate closes.
+
+        is_idle  no wave is under way
+        """
+        closes_at, quiet_at = self._closes_at(), self._quiet_at()
+        if closes_at is not None and quiet_at is not None and is_idle:
+            closes_at = min(closes_at, quiet_at)
         loop = asyncio.get_running_loop()
         timer = None if closes_at is None else loop.call_at(closes_at, self._wake.set)
         try:

@@ -19,7 +19,7 @@ Private names of aiokafka 0.14 (the version is pinned) that this module relies o
 
     AIOKafkaProducer   ._sender ._txn_manager ._message_accumulator ._request_timeout_ms
     MessageAccumulator ._batches ._pending_batches, fail_all; MessageBatch._drain_waiter
-    Sender             ._txn_manager ._find_coordinator ._coordinator_dead
+    Sender             ._txn_manager ._find_coordinator ._coordinator_dead ._in_flight
                        ._maybe_do_transactional_request ._do_add_partitions_to_txn
                        ._do_add_offsets_to_txn ._do_txn_offset_commit
     handlers of it     ._sender ._default_backoff ._offsets ._group_id, create_request,
@@ -201,6 +201,10 @@ class _GroupSender(client.Sender):  # type: ignore[misc] # as above
 
     member: GroupMember | None = None
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._in_flight: _NoNodes = _NoNodes()
+
     def _fail_all(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             _fail_batches(self._message_accumulator, error)
@@ -242,6 +246,20 @@ class _GroupSender(client.Sender):  # type: ignore[misc] # as above
             _refuse_offsets(self._txn_manager, error)
             return
         await _CommitOffsets(self, offsets, group_id).do(node)
+
+
+class _NoNodes(set[int]):
+    """The nodes that get no further request until they have answered: none.
+
+    aiokafka has one produce request under way to a node, and what comes meanwhile waits for its
+    answer. Each partition still has one batch under way at a time, which is what keeps the order.
+    """
+
+    def add(self, _node: int) -> None:
+        """Hold nothing back."""
+
+    def remove(self, _node: int) -> None:
+        """Hold nothing back."""
 
 
 class _AddPartitions(client.AddPartitionsToTxnHandler):  # type: ignore[misc] # as above

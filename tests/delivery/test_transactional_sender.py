@@ -21,6 +21,7 @@ from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.outputs import NO_HEADERS, Outputs, Refused
 from stream_infer.dataplane.sender import SENDER_STOPPED
 from stream_infer.dataplane.transaction_rules import AssignmentMovedOnError
+from stream_infer.dataplane.transaction_waves import Delivery
 from stream_infer.dataplane.transactions import TransactionSender
 from stream_infer.errors import BrokerError
 from support import fake_transactions
@@ -327,6 +328,28 @@ async def test_what_was_delivered_is_committed_when_the_interval_is_over() -> No
     await stage.give(0, 0, 2)
     await until(lambda: stage.committed() == [2, 0, 0])
     await stage.sender.stop()
+
+
+async def test_when_nothing_more_comes_it_is_committed_before_the_interval_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transaction_gate, "QUIET_INTERVAL_SHARE", 0.0)
+    stage = Few(FakeTransactionalKafka(), interval_s=AT_THE_END)
+    await stage.give(0, 0, 2)
+    await until(lambda: stage.committed() == [2, 0, 0])
+    assert stage.sender.commits == 1
+    await stage.sender.stop()
+
+
+async def test_quiet_ends_no_transaction_whose_markers_would_be_too_many() -> None:
+    gate = transaction_gate.Gate("customer", 0.0, markers_per_s_max=30.0)
+    delivery = Delivery(None, lambda _refused: Outputs(), asyncio.Future())
+    outputs = Outputs()
+    outputs.add(LONG, None, b"value", NO_HEADERS, 0)
+    delivery.add(outputs)
+    gate.kept, gate.open_since_s = [delivery], 100.0
+    # One destination and two markers more: at 3 a second.
+    assert gate._quiet_at() == pytest.approx(101.0)
 
 
 async def test_where_nothing_is_delivered_nothing_is_begun() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka import errors as kafka_errors
+from aiokafka.protocol.produce import ProduceRequest
 
 from stream_infer.errors import BrokerError
 from stream_infer.kafka.stable_offsets import fetch_stable_offsets
@@ -199,3 +201,34 @@ async def test_what_a_dropped_producer_left_open_is_aborted_by_the_next_of_its_i
         assert await group.visible() == [b"2"]
         found = await fetch_stable_offsets(consumer._coordinator, group.tps, seconds_max=SECONDS)
         assert found[group.tps[0]] == (5, META)
+
+
+async def test_a_batch_waits_for_the_one_before_it_in_its_partition_and_for_no_other(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(kafka) as (group, _):
+        producer = await group.producer(unique("id"))
+        requests: list[list[int]] = []
+        answers = asyncio.Event()
+        send = producer.client.send
+
+        async def hold_partition_0(node: int, request: Any, **options: Any) -> Any:
+            response = await send(node, request, **options)
+            if isinstance(request, ProduceRequest):
+                partitions = [p for _, batches in request._topics for p, _ in batches]
+                requests.append(partitions)
+                if partitions == [0]:
+                    await answers.wait()
+            return response
+
+        monkeypatch.setattr(producer.client, "send", hold_partition_0)
+        await producer.begin_transaction()
+        first = await producer.send(group.into, b"1", partition=0)
+        await until(lambda: requests == [[0]])
+        second = await producer.send(group.into, b"2", partition=0)
+        await (await producer.send(group.into, b"3", partition=1))
+        assert requests == [[0], [1]]
+        answers.set()
+        assert (await first).offset < (await second).offset
+        assert requests == [[0], [1], [0]]
+        await producer.commit_transaction()
