@@ -226,7 +226,8 @@ async def test_a_batch_waits_for_the_one_before_it_in_its_partition_and_for_no_o
         first = await producer.send(group.into, b"1", partition=0)
         await until(lambda: requests == [[0]])
         second = await producer.send(group.into, b"2", partition=0)
-        await (await producer.send(group.into, b"3", partition=1))
+        async with asyncio.timeout(SECONDS):
+            await (await producer.send(group.into, b"3", partition=1))
         assert requests == [[0], [1]]
         answers.set()
         assert (await first).offset < (await second).offset
