@@ -35,6 +35,8 @@ from stream_infer.dataplane.consumer_thread import BatchConsumerThread, Fetched
 from stream_infer.dataplane.continuity import Continuity
 from stream_infer.dataplane.offsets import NOTHING_READ, Committed, ReadTo
 from stream_infer.dataplane.plane import GROUP_MOVED_ON, DataPlane
+from stream_infer.errors import BrokerError
+from stream_infer.kafka.causes import BROKEN_WAY
 from stream_infer.kafka.transactions import GroupMember
 
 log = structlog.get_logger("stream_infer.dataplane")
@@ -49,6 +51,8 @@ class HasPlane(Protocol):
 MARKERS_SECONDS = 0.1
 """How long a wait for records may last: one that only passed transaction markers brings none, and
 that the log was read to its end is known when it is over."""
+
+OPEN_AGAIN_SECONDS = 0.5
 
 SETTLE_SECONDS = 15.0
 """How long Kafka may take beyond its time-out to end a transaction that was left open: it looks
@@ -222,7 +226,7 @@ class BatchConsumer(driver.Consumer):
             if self._is_leaving():
                 return
             try:
-                await self._open_assignment(assigned)
+                await self._open_when_kafka_answers(assigned)
             except GROUP_MOVED_ON as error:
                 # A rebalance within this one: the assignment is void, and the next one comes.
                 log.info("assignment_void", cause=str(error))
@@ -233,6 +237,19 @@ class BatchConsumer(driver.Consumer):
                 await self.app.crash(error)
                 return
         await super().on_partitions_assigned(assigned, generation_id)
+
+    async def _open_when_kafka_answers(self, assigned: set[TP]) -> None:
+        """Open the stages; where Kafka goes away meanwhile, wait for it as long as it takes."""
+        while not self._is_leaving():
+            try:
+                await self._open_assignment(assigned)
+            except (BrokerError, *BROKEN_WAY) as error:
+                if not _may_pass(error):
+                    raise
+                log.warning("assignment_waits", cause=str(error))
+                await asyncio.sleep(OPEN_AGAIN_SECONDS)
+            else:
+                return
 
     def _is_leaving(self) -> bool:
         return bool(self.should_stop or self.app.should_stop)
@@ -278,6 +295,13 @@ class BatchConsumer(driver.Consumer):
         async with self._opening:
             await self.plane.revoke()
         await super().on_stop()
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Say whether what stopped an assignment is Kafka's state, and no refusal of ours or its."""
+    if not isinstance(error, BrokerError):
+        return True
+    return error.code == "offsets_not_stable" or error.code.startswith("broker_")
 
 
 def _messages(batches: list[RecordBatch]) -> Iterator[list[RecordBatch]]:

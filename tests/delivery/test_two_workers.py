@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aiokafka.errors import CommitFailedError
+from aiokafka.errors import CommitFailedError, KafkaConnectionError
 
 from stream_infer.audit.reconcile import audit
 from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.offsets import Committed
 from stream_infer.dataplane.transport import BatchConsumer
+from stream_infer.errors import BrokerError
 from stream_infer.kafka.connection import Connection
 from stream_infer.simulators.fraud import DAY_MS, concatenate
 from support.load import (
@@ -163,5 +165,32 @@ async def test_a_rebalance_while_an_assignment_is_opened_is_waited_for(
     monkeypatch.setattr(BatchConsumer, "commit_positions", refuse_once)
     await work_off(kafka, pipeline, TESTED)
     assert refused
+    report = await audit(Connection(bootstrap=kafka), pipeline, {}, lambda _read: None)
+    assert (report.lost, report.scored_twice) == (0, 0)
+
+
+async def test_a_kafka_that_goes_away_while_an_assignment_is_opened_is_waited_for(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = own_pipeline()
+    await make_topics(kafka, pipeline, partitions=2)
+    await send_transactions(kafka, pipeline, make_load(days=1, customers=20).transactions)
+    committed = BatchConsumer.committed
+    failures: list[Exception] = [
+        BrokerError("broker_refused", "nothing listens there"),
+        KafkaConnectionError("closed"),
+        BrokerError("offsets_not_stable", "a transaction is open"),
+    ]
+
+    async def fail_at_first(
+        self: BatchConsumer, partitions: Collection[Partition]
+    ) -> dict[Partition, Committed | None]:
+        if failures:
+            raise failures.pop(0)
+        return await committed(self, partitions)
+
+    monkeypatch.setattr(BatchConsumer, "committed", fail_at_first)
+    await work_off(kafka, pipeline, TESTED)
+    assert not failures
     report = await audit(Connection(bootstrap=kafka), pipeline, {}, lambda _read: None)
     assert (report.lost, report.scored_twice) == (0, 0)
