@@ -10,8 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aiokafka.structs import TopicPartition
-
 import stream_infer
 from stream_infer.app import StreamApp, run_until
 from stream_infer.dataplane.batch import Partition
@@ -105,7 +103,7 @@ class Worker:
                 await run_until(self.app, stop)
 
     async def _holder_of(self, partition: Partition) -> str | None:
-        return await holder_of(self.connection, TopicPartition(*partition))
+        return await holder_of(self.connection, partition)
 
 
 def _membership(settings: WorkerSettings) -> dict[str, Any]:

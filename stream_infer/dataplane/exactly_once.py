@@ -34,6 +34,7 @@ class ExactlyOnceSenders:
 
     def __init__(self, assigned: Assigned, make: MakeTransactionSender) -> None:
         self._stages: dict[str, TransactionSender] = {}
+        self._acknowledged = assigned.acknowledged
         for partition, position in assigned.positions.items():
             sender = self._stages.get(partition.topic)
             if sender is None:
@@ -43,7 +44,7 @@ class ExactlyOnceSenders:
 
     def of(self, partition: Partition) -> Sending:
         """Return the sender of an input partition."""
-        return _PartitionSender(partition, self._stages[partition.topic])
+        return _PartitionSender(partition, self._stages[partition.topic], self._acknowledged)
 
     async def end(self, given_up: Collection[Partition], seconds_max: float) -> None:
         """Commit what is written and stop, within a time; abort the stages with something given up.
@@ -62,9 +63,15 @@ class ExactlyOnceSenders:
 
 
 class _PartitionSender:
-    def __init__(self, partition: Partition, stage: TransactionSender) -> None:
+    def __init__(
+        self,
+        partition: Partition,
+        stage: TransactionSender,
+        acknowledged: Callable[[Partition, int], None],
+    ) -> None:
         self._partition = partition
         self._stage = stage
+        self._acknowledged = acknowledged
 
     async def start(self) -> None:
         await self._stage.start()
@@ -72,6 +79,8 @@ class _PartitionSender:
     async def deliver(self, outputs: Outputs, until: int | None, replace: Replace) -> None:
         covers = None if until is None else (self._partition, until)
         await self._stage.deliver(outputs, covers, replace)
+        if until is not None:
+            self._acknowledged(self._partition, until)
 
     def skip(self, until: int) -> bool:
         return False  # The offset moves with a transaction, like any other.

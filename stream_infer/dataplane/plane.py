@@ -207,6 +207,7 @@ class DataPlane:
             names={topic: stage.name for topic, stage in self.stages.items()},
             metadata=lambda partition: commit_metadata(self._declared[partition]),
             done=self._done,
+            acknowledged=self._acknowledged,
             committed=self._committed,
         )
 
@@ -394,7 +395,13 @@ class DataPlane:
 
     def _done(self, partition: Partition, offset: int) -> None:
         """Note up to where a partition's outputs are safe, and make room for more input."""
-        freed = self._ranges[partition].complete_to(offset)
+        self._free(partition, self._ranges[partition].complete_to(offset))
+
+    def _acknowledged(self, partition: Partition, offset: int) -> None:
+        """Make room for more input: what is kept for an abort, the sender bounds."""
+        self._free(partition, self._ranges[partition].free_to(offset))
+
+    def _free(self, partition: Partition, freed: int) -> None:
         if freed:
             self.budget.release(partition, freed)
             self._room.set()

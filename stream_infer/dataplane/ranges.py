@@ -46,6 +46,13 @@ class PartitionRanges:
         if not self._complete_to <= offset <= self.position:
             raise ValueError(f"offset {offset} is not within {self._complete_to}..{self.position}")
         self._complete_to = offset
+        return self.free_to(offset)
+
+    def free_to(self, offset: int) -> int:
+        """Return the bytes of the batches before `offset` that were not freed yet.
+
+        Their outputs are acknowledged, and may still be aborted: nothing becomes committable.
+        """
         freed = 0
         while self._open and self._open[0][0] < offset:
             freed += self._open.popleft()[1]

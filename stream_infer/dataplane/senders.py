@@ -31,6 +31,7 @@ class Assigned:
     names      topic -> name of the stage that reads it
     metadata   stored with each commit of a partition
     done       called with a partition and the offset up to which its outputs are safe
+    acknowledged  the same when they are acknowledged and may still be aborted
     committed  called with the offsets that the group has now
     """
 
@@ -38,6 +39,7 @@ class Assigned:
     names: Mapping[str, str]
     metadata: Callable[[Partition], str]
     done: Callable[[Partition, int], None]
+    acknowledged: Callable[[Partition, int], None]
     committed: Callable[[Mapping[Partition, int]], None]
 
 

@@ -21,7 +21,7 @@ Covers = tuple[Partition, int]
 COMMIT_SHARE_MOST = 0.1
 """Of the time that a loaded stage may spend on committing, in which it sends nothing."""
 
-STRETCH_MOST = 10.0
+STRETCH_MOST = 4.0
 """How many times its usual length a transaction may last at most, for the sake of that share."""
 
 MARKERS_PER_S_MAX = 5_000.0
@@ -137,7 +137,7 @@ def next_interval(base_s: float, commit_cost_s: float) -> float:
     """Return for how long a transaction should stay open when a commit takes so long.
 
     As short as it may be (`base_s`), and so long that committing takes at most a tenth of the
-    time, within ten times the base.
+    time, within `STRETCH_MOST` times the base.
     """
     worth_s = commit_cost_s * (1 - COMMIT_SHARE_MOST) / COMMIT_SHARE_MOST
     return min(max(base_s, worth_s), base_s * STRETCH_MOST)

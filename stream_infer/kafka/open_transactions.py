@@ -138,7 +138,7 @@ class ListTransactions(Request[ListTransactionsRequestV0]):  # type: ignore[misc
 
 
 async def holder_of(
-    connection: Connection, partition: TopicPartition, *, seconds_max: float = 10.0
+    connection: Connection, partition: tuple[str, int], *, seconds_max: float = 10.0
 ) -> str | None:
     """Return the transactional id of the oldest open transaction on a partition.
 
@@ -149,7 +149,7 @@ async def holder_of(
         admin = AIOKafkaAdminClient(**connection.client_options())
         await admin.start()
         try:
-            return await _holder(admin, partition)
+            return await _holder(admin, TopicPartition(*partition))
         finally:
             await admin.close()
 

@@ -32,6 +32,16 @@ def test_one_offset_may_complete_several_batches_and_what_is_between_them() -> N
     assert ranges.committable() == 21
 
 
+def test_what_is_only_acknowledged_gives_its_bytes_back_once_and_may_not_be_committed() -> None:
+    ranges = PartitionRanges(0)
+    ranges.open(0, 4, size=50)
+    ranges.open(5, 9, size=60)
+    assert ranges.free_to(5) == 50
+    assert ranges.committable() is None
+    assert ranges.complete_to(10) == 60
+    assert ranges.committable() == 10
+
+
 def test_an_offset_is_offered_again_until_it_is_known_to_be_committed() -> None:
     ranges = PartitionRanges(0)
     ranges.open(0, 4)

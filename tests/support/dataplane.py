@@ -100,6 +100,7 @@ def assigned(
         names=dict.fromkeys((partition.topic for partition in positions), "stage"),
         metadata=lambda _partition: "",
         done=done,
+        acknowledged=lambda _partition, _offset: None,
         committed=lambda _offsets: None,
     )
 
