@@ -17,12 +17,14 @@ The rules, pure and without a clock of their own:
   was read to its end: what comes then is new, and holding all others until it is decoded
   would cost each live event some milliseconds.
 - The partition with the lowest head is never held, so somebody always moves.
+- Partitions that other workers own are members like ours; `stream_infer.dataplane.progress_board`
+  tells where they stand. One of which nothing is heard holds nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stream_infer.dataplane.batch import Partition
 
@@ -31,7 +33,14 @@ NO_LIMIT = 2**63 - 1
 
 
 @dataclass(slots=True)
-class _Progress:
+class Standing:
+    """Where a partition stands.
+
+    head       event time of its first row that is not safe yet, ms; None while not known
+    unread     whether it has unread records
+    caught_up  whether it was read to its end once
+    """
+
     head: int | None = UNKNOWN_HEAD
     unread: bool = True
     caught_up: bool = False
@@ -45,11 +54,24 @@ class AlignmentGroup:
 
     def __init__(self, skew_ms: int) -> None:
         self.skew_ms = skew_ms
-        self._progress: dict[Partition, _Progress] = {}
+        self._progress: dict[Partition, Standing] = {}
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """Begin with these partitions, all of them unread and with unknown heads."""
-        self._progress = {partition: _Progress() for partition in partitions}
+        self._progress = {partition: Standing() for partition in partitions}
+
+    def join(self, partition: Partition, standing: Standing) -> None:
+        """Let a partition of another worker be read in step with ours, from where it stands."""
+        self._progress[partition] = replace(standing)
+
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        """Return all members."""
+        return frozenset(self._progress)
+
+    def standing(self, partition: Partition) -> Standing:
+        """Return where a partition stands now."""
+        return replace(self._progress[partition])
 
     def set_head(self, partition: Partition, head: int) -> bool:
         """Set the event time of a partition's first unacknowledged row; True if it changed."""
@@ -73,6 +95,14 @@ class AlignmentGroup:
         progress = self._progress[partition]
         changed = not progress.unread
         progress.unread = True
+        return changed
+
+    def set_silent(self, partition: Partition) -> bool:
+        """Let a partition hold nobody until something is known of it; True if that is news."""
+        progress = self._progress[partition]
+        changed = progress.unread
+        progress.unread = False
+        progress.head = UNKNOWN_HEAD
         return changed
 
     def limit(self, partition: Partition) -> int | None:

@@ -11,6 +11,7 @@ from stream_infer.events.deadletter import SPRING
 from stream_infer.events.internal import internal_type
 from stream_infer.events.mapping import FieldMapping, wire_type
 from stream_infer.events.measures import NO_VALUE
+from stream_infer.events.progress import Progress
 from stream_infer.events.scored import scored_type
 from stream_infer.events.scored_readings import scored_reading_type
 from stream_infer.events.skip import Skip
@@ -19,6 +20,7 @@ from stream_infer.events.topic_names import (
     LATE_EVENTS,
     internal_entities,
     internal_topic,
+    progress_topic,
     skips_topic,
 )
 from stream_infer.pipeline import Pipeline
@@ -93,6 +95,9 @@ def topic_schemas(
         _SIDE_HEADERS,
     )
     schemas[skips_topic(pipeline)] = _schema(Skip, "Key: topic-partition-offset.")
+    progress = progress_topic(pipeline)
+    if progress is not None:
+        schemas[progress] = _schema(Progress, "Key: topic-partition.")
     return schemas
 
 

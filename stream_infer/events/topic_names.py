@@ -53,6 +53,20 @@ def skips_topic(pipeline: Pipeline) -> str:
     return f"{pipeline.name}-skips"
 
 
+def progress_topic(pipeline: Pipeline) -> str | None:
+    """Return the topic in which workers tell each other how far their partitions are.
+
+    None where no log of ours is fed by partitions that could run apart.
+
+    >>> from stream_infer.pipelines.fraud import pipeline
+    >>> progress_topic(pipeline)
+    'fraud-progress'
+    """
+    if not internal_entities(pipeline) and candidates_topic(pipeline) is None:
+        return None
+    return f"{pipeline.name}-progress"
+
+
 def internal_topic(pipeline: Pipeline, entity: str) -> str:
     """Return the name of the topic in front of the stage that is keyed by `entity`.
 

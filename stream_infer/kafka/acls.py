@@ -47,6 +47,7 @@ _BY_TOPIC_ROLE: Mapping[str, Mapping[str, tuple[Operation, ...]]] = {
     "lists": {"worker": READ, "operator": ("Read", "Write")},
     "internal": {"worker": BOTH},
     "skips": {"worker": BOTH},
+    "progress": {"worker": BOTH},
     "scored": {"worker": WRITE, "subscriber": READ},
     "alerts": {"worker": WRITE, "subscriber": READ},
     "dead-letters": {"worker": WRITE, "operator": ("Read",)},

@@ -12,6 +12,7 @@ Everything here is decided from the pipeline's declaration and facts already rea
     dead-letters  dead-letters                as it came     asked for
     late-events   late-events                 as it came     asked for
     skips         <pipeline>-skips            position       1
+    progress      <pipeline>-progress         partition      1
     checkpoints   <pipeline>-checkpoints      id, chunk      asked for
     manifests     <pipeline>-checkpoint-manifests  id        1: it is read whole
 
@@ -36,6 +37,7 @@ from stream_infer.events.topic_names import (
     internal_entities,
     internal_topic,
     lists_topic,
+    progress_topic,
     skips_topic,
     stage_entities,
 )
@@ -75,6 +77,7 @@ Role = Literal[
     "dead-letters",
     "late-events",
     "skips",
+    "progress",
     "checkpoints",
     "manifests",
     "truth",
@@ -90,6 +93,8 @@ _MANIFESTS = {
     "max.compaction.lag.ms": str(parse_duration("1h")),
     "min.cleanable.dirty.ratio": "0.2",
 }
+_PROGRESS = _MANIFESTS
+"""Each word makes the one before it worthless, and in catch-up there are many."""
 _CHUNKS = _MANIFESTS | {
     "segment.bytes": str(64 * 1024 * 1024),
     "max.message.bytes": str(MESSAGE_BYTES_DEFAULT),
@@ -181,11 +186,13 @@ def pipeline_topics(
         (chunks_topic(pipeline.name), "checkpoints", _CHUNKS),
         (manifests_topic(pipeline.name), "manifests", _MANIFESTS),
     ]
+    progress = progress_topic(pipeline)
+    topics += [(progress, "progress", _PROGRESS)] if progress is not None else []
     return [
         TopicSpec(
             name=name,
             role=role,
-            partitions=1 if role in ONE_PARTITION_ROLES | {"manifests"} else partitions,
+            partitions=1 if role in ONE_PARTITION_ROLES | {"manifests", "progress"} else partitions,
             config=dict(config),
         )
         for name, role, config in topics

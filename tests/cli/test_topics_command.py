@@ -86,6 +86,7 @@ def test_schema_needs_no_kafka_and_covers_every_topic() -> None:
         "dead-letters",
         "late-events",
         "fraud-skips",
+        "fraud-progress",
     }
     one = run_command("topics", "schema", "fraud", "--topic", "transactions")
     assert one.json == ran.json["transactions"]

@@ -55,6 +55,7 @@ def test_the_fraud_pipeline_has_its_topics_in_the_order_of_the_data() -> None:
         ("fraud-skips", "skips"),
         ("fraud-checkpoints", "checkpoints"),
         ("fraud-checkpoint-manifests", "manifests"),
+        ("fraud-progress", "progress"),
     ]
 
 
