@@ -27,23 +27,30 @@ from stream_infer.dataplane.credentials import faust_options
 from stream_infer.dataplane.exactly_once import ExactlyOnceSenders
 from stream_infer.dataplane.made_anew import refuse_inputs_made_anew
 from stream_infer.dataplane.plane import DataPlane
+from stream_infer.dataplane.progress_reading import read_progress
+from stream_infer.dataplane.progress_sharing import ProgressSharing
 from stream_infer.dataplane.replay import replay_log
 from stream_infer.dataplane.sender import BATCH_BYTES_MAX, StageSender
 from stream_infer.dataplane.senders import Assigned, AtLeastOnceSenders, Senders
 from stream_infer.dataplane.skips import without_skipped
 from stream_infer.dataplane.transaction_rules import MARKERS_PER_S_MAX
 from stream_infer.dataplane.transactions import TransactionSender
-from stream_infer.dataplane.transport import BatchConsumer, BatchTransport, RecordBatchSchema
+from stream_infer.dataplane.transport import (
+    SETTLE_SECONDS,
+    BatchConsumer,
+    BatchTransport,
+    RecordBatchSchema,
+)
 from stream_infer.dataplane.watch import watch_broker
 from stream_infer.errors import ConfigError
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.sensitive import check_sensitive
-from stream_infer.events.topic_names import candidates_topic, lists_topic
+from stream_infer.events.topic_names import candidates_topic, lists_topic, progress_topic
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.skips import Skipped, read_skips, skipped_offsets
 from stream_infer.kafka.topics import check_topics, pipeline_topics, read_topics
-from stream_infer.kafka.transactions import GroupTransactionalProducer
+from stream_infer.kafka.transactions import GroupMember, GroupTransactionalProducer
 from stream_infer.pipeline import Pipeline
 from stream_infer.scoring.conditions import ConditionScorer
 from stream_infer.scoring.model import Model
@@ -193,6 +200,10 @@ class StreamApp(faust.App):
         self.plane.checkpoints = self._open_checkpoints(pipeline)
         self.plane.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
         self.plane.read_to = cast("BatchConsumer", self.consumer).read_to
+        progress = progress_topic(pipeline)
+        if progress is not None:
+            self.plane.sharing = self._share_progress(progress, partitions)
+            self.add_future(self.plane.sharing.read_forever())
         self.add_future(self.plane.commit_forever())
         self.add_future(self.plane.tick_forever())
         self.add_future(watch_broker(self.connection, tell=self._note_broker))
@@ -210,6 +221,20 @@ class StreamApp(faust.App):
             open_store(where, self.connection, pipeline.name),
             pipeline.name,
             read_mark=lambda source, offset: read_mark(self.connection, *source, offset),
+            on_failure=self.crash,
+        )
+
+    def _share_progress(self, topic: str, partitions: Mapping[str, int]) -> ProgressSharing:
+        settings = self.plane.settings
+        return ProgressSharing(
+            topic,
+            partitions,
+            instance=settings.instance_id or self._instance,
+            generation=lambda: self._member().generation_id,
+            read=partial(read_progress, self.connection, topic),
+            # Others have a dead worker's partitions by then, and what it left open is aborted.
+            silent_s_max=settings.session_timeout_ms / 1000 + SETTLE_SECONDS,
+            on_progress=self.plane.note_progress,
             on_failure=self.crash,
         )
 
@@ -257,9 +282,7 @@ class StreamApp(faust.App):
 
     def _make_transaction_sender(self, name: str, assigned: Assigned) -> TransactionSender:
         consumer = cast("BatchConsumer", self.consumer)
-        member = consumer.member
-        if member is None:
-            raise RuntimeError("partitions were assigned to a worker that is no member")
+        member = self._member()
         settings = self.plane.settings
         # Not the partition's: whether this worker may commit, its membership of the group says.
         instance = settings.instance_id or self._instance
@@ -287,6 +310,13 @@ class StreamApp(faust.App):
         ours = [p for p in assigned.positions if assigned.names[p.topic] == name]
         partitions = sum(self._partitions[topic] for topic in {p.topic for p in ours})
         return len(ours) / partitions / len(self.plane.stages)
+
+    def _member(self) -> GroupMember:
+        """Return who this worker is in the group, as of the current assignment."""
+        member = cast("BatchConsumer", self.consumer).member
+        if member is None:
+            raise RuntimeError("partitions were assigned to a worker that is no member")
+        return member
 
     def _make_producer(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(**self._producer_options(), acks="all", enable_idempotence=True)

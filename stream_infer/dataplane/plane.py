@@ -45,6 +45,7 @@ from stream_infer.dataplane.offsets import (
     StartPoint,
     commit_metadata,
 )
+from stream_infer.dataplane.progress_sharing import ProgressSharing
 from stream_infer.dataplane.ranges import PartitionRanges
 from stream_infer.dataplane.senders import Assigned, Senders
 from stream_infer.dataplane.skips import without_skipped
@@ -104,6 +105,7 @@ class DataPlane:
         self.totals = StageTotals(since_ms=int(time.time() * 1000))
         self.skipped: Skipped = {}
         self.checkpoints: Checkpointer | None = None
+        self.sharing: ProgressSharing | None = None
         self.joined = False
         self.polled_s: float | None = None
         self.broker_away_since_s: float | None = None
@@ -167,6 +169,8 @@ class DataPlane:
             self._runners[partition] = asyncio.create_task(
                 self._run(task), name=f"stage-{partition}"
             )
+        if self.sharing is not None:
+            self.sharing.assigned(self._groups, self.stages, self.tasks, senders)
         self.joined = True
         log.info("assigned", partitions=sorted(str(partition) for partition in ours))
 
@@ -270,6 +274,8 @@ class DataPlane:
             return
         deadline = Deadline(self._seconds(), revoke_seconds())
         self.draining = tasks
+        if self.sharing is not None:
+            await self.sharing.revoked()
         await _end(runners.values())
         given_up = await self._drain(tasks, deadline)
         senders, self._senders = self._senders, None
@@ -463,7 +469,13 @@ class DataPlane:
         for task in self.tasks.values():
             task.refresh_head()
 
+    def note_progress(self) -> None:
+        """Let whoever waits for a head look again."""
+        self._progress.set()
+
     def _is_restoring(self) -> bool:
+        if self.sharing is not None and self.sharing.is_restoring():
+            return True
         return any(task.phase in UNDECIDED for task in self.tasks.values())
 
 
