@@ -15,6 +15,7 @@ from typing import Any
 from aiokafka.errors import CommitFailedError
 
 from simulation.folding import DEAD, INPUT, QUIET, REFUSED, Folded, destination_of, output_of
+from simulation.store import Store
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.offsets import Committed, LogBounds
 from support.fake_transactions import FakeTransactionalKafka, Kind
@@ -51,6 +52,7 @@ class Cluster:
         self.generation = 0
         self.exactly_once = exactly_once
         self.lines: list[Line] = []
+        self.store: Store | None = None
         self.commits_checked = 0
         self._expected: dict[Partition, list[tuple[int, bytes]]] = {s: [] for s in self.sources}
         self._folds: dict[Partition, list[tuple[int, Folded]]] = {s: [] for s in self.sources}

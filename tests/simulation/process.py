@@ -13,7 +13,9 @@ from aiokafka.errors import CommitFailedError
 from simulation.cluster import Cluster, WrongError
 from simulation.folding import FoldingStage
 from simulation.virtual_time import OWNER, OwnedTask, turns
+from stream_infer.checkpoints.pace import Pace
 from stream_infer.dataplane.batch import Partition, RecordBatch
+from stream_infer.dataplane.checkpointing import Checkpointer
 from stream_infer.dataplane.exactly_once import ExactlyOnceSenders
 from stream_infer.dataplane.lifecycle import Phase
 from stream_infer.dataplane.offsets import ReadTo
@@ -72,6 +74,14 @@ class Process:
             seconds=asyncio.get_running_loop().time,
         )
         self.plane.open_stages([FoldingStage(feeds)])
+        if cluster.store is not None:
+            self.plane.checkpoints = Checkpointer(
+                cluster.store,
+                "simulated",
+                pace=Pace(resume_s=0.0, interval_s_min=random.choice([0.0, 0.2])),
+                on_failure=self._fail,
+                seconds=asyncio.get_running_loop().time,
+            )
         self.plane.commit_positions = self._commit
         self.plane.read_to = self._read_to
         for each in (self._consume(), self._deliver(), self.plane.commit_forever()):
@@ -260,6 +270,7 @@ class Process:
         """End as a worker does that was told to."""
         self._leaving = True
         await self.revoke()
+        await self.plane.close()
         await turns(3)  # what waited for its turn goes home
         mine = self.tasks()
         main = {"_consume", "_deliver", "commit_forever"}

@@ -27,7 +27,15 @@ def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
     logging.basicConfig(level=level)
     deliveries = [options.delivery] if options.delivery else get_args(Delivery)
-    began, wrong, records, commits, kept, faults = time.process_time(), [], 0, 0, 0, 0
+    began, wrong, records, commits, kept, faults, checkpoints = (
+        time.process_time(),
+        [],
+        0,
+        0,
+        0,
+        0,
+        0,
+    )
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for delivery in deliveries:
             try:
@@ -41,9 +49,11 @@ def main() -> int:
             commits += story.commits
             kept += story.kept
             faults += story.faults
+            checkpoints += story.checkpoints
     print(  # noqa: T201 - what it is run for
         f"{options.seeds} seeds from {options.first_seed}: {len(wrong)} wrong {wrong[:20]}; "
-        f"{records} records, {commits} commits checked, {kept} states kept, {faults} faults, "
+        f"{records} records, {commits} commits checked, {kept} states kept, "
+        f"{checkpoints} checkpoints, {faults} faults, "
         f"{time.process_time() - began:.0f} s of processor time"
     )
     return 1 if wrong else 0

@@ -15,6 +15,7 @@ from random import Random
 from simulation import virtual_time
 from simulation.cluster import Cluster, WrongError
 from simulation.process import Process
+from simulation.store import Store
 from simulation.virtual_time import turns
 from stream_infer.dataplane.batch import Partition
 from stream_infer.settings.worker import Delivery, WorkerSettings
@@ -29,6 +30,7 @@ class Story:
 
     records, commits, kept  how many records there were, commits looked at, states kept
     steps                   what the script did
+    checkpoints             checkpoints that were made known
     faults                  faults that happened to transactions
     """
 
@@ -36,7 +38,7 @@ class Story:
     commits: int = 0
     kept: int = 0
     faults: int = 0
-    aborts: int = 0
+    checkpoints: int = 0
     steps: list[str] = field(default_factory=list)
 
 
@@ -64,6 +66,8 @@ class _Run:
         )
         self._cluster = Cluster(random, random.randint(1, 4), exactly_once=delivery == EXACTLY)
         self._share = random.choice([0.0, 0.02, 0.1, 0.3])
+        if random.random() < 0.5:
+            self._cluster.store = Store(random, self._cluster.committed, random.choice([0.0, 0.1]))
         self._live: list[Process] = []
         self._owners: dict[Partition, Process] = {}
         self._started = 0
@@ -88,6 +92,8 @@ class _Run:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         if left:
             raise WrongError(f"tasks are left: {left}")
+        if self._cluster.store is not None:
+            self._story.checkpoints = self._cluster.store.published
         self._story.commits = self._cluster.commits_checked
 
     # -- what comes in -----------------------------------------------------------------------------
