@@ -6,13 +6,14 @@ shows that the judge sees: a run with a plant must come out red.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-BACKGROUND: set[asyncio.Task[Any]] = set()
+BEHIND = 400
+"""By how many offsets a planted checkpoint says less than its state holds."""
 
 
 def main() -> None:
@@ -21,41 +22,76 @@ def main() -> None:
     sys.argv = ["stream-infer", *sys.argv[2:]]
     from stream_infer import cli
 
+    _checkpoint_often()
     for name in options["plants"]:
         PLANTS[name]()
     cli.main()
 
 
+def _checkpoint_often() -> None:
+    """Take checkpoints every second or so: a run is too short for as many as a day has."""
+    from stream_infer.checkpoints.pace import Pace
+    from stream_infer.dataplane import checkpointing
+
+    patched: Any = checkpointing
+    patched.Pace = partial(Pace, resume_s=0.0, interval_s_min=1.0, share_max=1.0)
+
+
 def unawaited_send() -> None:
-    """Count outputs as safe before Kafka has acknowledged them."""
-    from stream_infer.dataplane import task
+    """Commit a transaction without a look at the answers to what was sent into it."""
+    from stream_infer.dataplane import transaction_gate, transaction_waves
 
-    patched: Any = task.PartitionTask
-    deliver = patched._deliver
+    waves: Any = transaction_waves
+    patched: Any = transaction_gate
 
-    async def hasty(self: Any, *args: Any) -> None:
-        async def later() -> None:
-            await asyncio.sleep(0.2)
-            await deliver(self, *args)
+    async def hasty(producer: Any, deliveries: Any) -> None:
+        for destination, batch in waves._build(producer, deliveries):
+            await waves._submit(producer, batch, destination)
 
-        sending = asyncio.create_task(later())
-        BACKGROUND.add(sending)
-        sending.add_done_callback(BACKGROUND.discard)
-
-    patched._deliver = hasty
+    patched.send_wave = hasty
 
 
-def state_ahead() -> None:
-    """Restore a state that lacks the last records before the offset at which work goes on."""
-    from stream_infer import app
+def no_fencing() -> None:
+    """Commit offsets as nobody's member of no generation, as clients before KIP-447 do."""
+    from stream_infer.dataplane.transaction_commit import Commits
+    from stream_infer.kafka import transactions
 
-    patched: Any = app
-    replay = patched.replay_log
+    requests: Any = transactions._CommitOffsets
+    create_request = requests.create_request
 
-    async def short(source: Any, start: int, end: int, on_batch: Any, make: Any) -> None:
-        await replay(source, start, max(start, end - 50), on_batch, make)
+    def nobodys(self: Any) -> Any:
+        request = create_request(self)
+        request._fields |= {"generation_id": -1, "member_id": "", "group_instance_id": None}
+        return request
 
-    patched.replay_log = short
+    requests.create_request = nobodys
+    patched: Any = Commits
+    send_offsets = patched._send_offsets
+
+    async def unchecked(self: Any, offsets: Any) -> None:
+        self._joined = self._member()
+        await send_offsets(self, offsets)
+
+    patched._send_offsets = unchecked
+
+
+def checkpoint_ahead() -> None:
+    """Publish checkpoints whose states hold more than their offsets say, and than is committed.
+
+    Folding a record again changes nothing, so what harms is one that comes out for the first time
+    after a restore from a state that holds it already.
+    """
+    from stream_infer.dataplane.checkpointing import Checkpointer
+
+    patched: Any = Checkpointer
+    take = patched.take
+
+    def ahead(
+        self: Any, partition: Any, stage: str, start: Any, position: int, state: Any, _mark: Any
+    ) -> None:
+        take(self, partition, stage, start, max(start.declared, position - BEHIND), state, None)
+
+    patched.take = ahead
 
 
 def forgotten_origin() -> None:
@@ -75,7 +111,8 @@ def forgotten_origin() -> None:
 
 PLANTS: dict[str, Callable[[], None]] = {
     "unawaited_send": unawaited_send,
-    "state_ahead": state_ahead,
+    "no_fencing": no_fencing,
+    "checkpoint_ahead": checkpoint_ahead,
     "forgotten_origin": forgotten_origin,
 }
 """Name -> what plants it."""

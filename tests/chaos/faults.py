@@ -11,17 +11,24 @@ from aiokafka.admin import AIOKafkaAdminClient
 from chaos.load import Feeder, Load
 from chaos.script import Step
 from chaos.transactions import fence, transactional_ids
+from chaos.verdict import settle
 from chaos.workers import Crew
 from stream_infer.pipeline import Pipeline
 from support.cluster import Cluster, Node
 
 WORKERS_MAX = 3
 EXPIRY_S = 6.0
-"""How long the load pauses for an idle transactional id to expire."""
+"""How long nothing is to be done, for an idle transactional id to expire."""
+LONG_ZOMBIES = 0.6
+"""Draws from here on are of zombies that sleep until Kafka has aborted what they had open."""
 
 
 class Faults:
-    """Does to a run what its script says; owns nothing but what it has done."""
+    """Does to a run what its script says; owns nothing but what it has done.
+
+    session_s    session time-out of the group
+    abort_s_max  after so long at the latest Kafka has aborted what a dead worker left open
+    """
 
     def __init__(
         self,
@@ -31,6 +38,7 @@ class Faults:
         feeder: Feeder,
         load: Load,
         session_s: float,
+        abort_s_max: float,
     ) -> None:
         self._cluster = cluster
         self._crew = crew
@@ -38,6 +46,7 @@ class Faults:
         self._feeder = feeder
         self._load = load
         self._session_s = session_s
+        self._abort_s_max = abort_s_max
         self.idle: list[str] = []
         self._ways: dict[str, Callable[[float], Awaitable[None]]] = {
             "kill_worker": self._kill_worker,
@@ -72,7 +81,10 @@ class Faults:
     async def _zombie(self, draw: float) -> None:
         worker = self._crew.pick(draw)
         worker.pause()
-        await asyncio.sleep(self._session_s * (1.3 + 0.4 * draw))
+        asleep_s = self._session_s * (1.3 + 0.4 * draw)
+        if draw >= LONG_ZOMBIES:
+            asleep_s = max(asleep_s, self._abort_s_max + 1.0)
+        await asyncio.sleep(asleep_s)
         worker.resume()
 
     async def _stall(self, draw: float) -> None:
@@ -180,6 +192,8 @@ class Faults:
 
     async def _expired_id(self, _draw: float) -> None:
         self._feeder.paused = True
+        # An id is idle from when all is done, which waits for what dead workers have left open.
+        await settle(self._cluster.bootstrap, self._pipeline, self._crew.look_after)
         await asyncio.sleep(EXPIRY_S)
         self._feeder.paused = False
 

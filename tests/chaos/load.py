@@ -17,7 +17,7 @@ from support.load import START_MS, make_load
 CHUNK_S = 0.05
 ODD_SHARE = 0.01
 REFUSED_BYTES = 48 * 1024
-"""Size of an id that makes an output too large for a topic of `SCORED_BYTES_MAX`."""
+"""Size of a field that makes an output too large for a topic of `SCORED_BYTES_MAX`."""
 SCORED_BYTES_MAX = 32 * 1024
 
 
@@ -73,9 +73,10 @@ class Load:
         for _ in range(2):
             key = self._chance.choice(self._transactions.keys)
             value = payment(
-                transaction_id="x" * REFUSED_BYTES,
+                transaction_id=f"large-{self._next}",
                 event_time=self._times[self._next - 1],
                 customer_id=key.decode(),
+                note="x" * REFUSED_BYTES,
             )
             records.insert(
                 self._chance.randrange(len(records)), (self._pipeline.events.topic, key, value)

@@ -31,7 +31,7 @@ def main() -> int:
         plan = Plan(
             seed=seed,
             delivery=asked.delivery,
-            judged_as=asked.judged_as or asked.delivery,
+            judged_as=asked.judged_as,
             plants=asked.plant,
             rate=asked.rate,
         )
@@ -68,7 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--rate", type=int, default=300, help="payments a second")
     parser.add_argument(
-        "--delivery", choices=["at_least_once", "exactly_once"], default="at_least_once"
+        "--delivery", choices=["at_least_once", "exactly_once"], default="exactly_once"
     )
     parser.add_argument(
         "--judged-as",

@@ -25,9 +25,11 @@ FAULTS_OF_CLUSTERS = (
     "kill_partition_leader",
     "roll_brokers",
 )
+RESTARTS = frozenset({"kill_broker", *FAULTS_OF_CLUSTERS})
+"""Faults after which a broker starts again."""
 NOT_DONE: Mapping[str, str] = {
     "clock jumps": "a process cannot be given another clock without a library that is not here",
-    "disk full on a checkpoint folder": "there are no checkpoints yet",
+    "disk full on a checkpoint folder": "the workers of a run keep their checkpoints in Kafka",
 }
 """Faults that the harness does not have -> why."""
 
@@ -70,6 +72,11 @@ class Script:
     def seconds(self) -> float:
         """How long the load flows, at the least."""
         return sum(step.wait_s for step in self.steps) + 3.0
+
+    @property
+    def restarts_brokers(self) -> bool:
+        """Whether a broker is away for a while."""
+        return any(step.fault in RESTARTS for step in self.steps)
 
     def has(self, fault: str) -> bool:
         """Say whether a fault occurs."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -23,7 +23,12 @@ from support.cluster import Cluster
 from support.pipelines import own_pipeline, written
 
 PARTITIONS = 3
-SETTINGS = {"commit_interval_ms": "50", "align_wait_max": "1s"}
+SETTINGS = {"commit_interval_ms": "50", "align_wait_max": "1s", "unknown_fields": "keep"}
+ABORTS_EVERY_MS = 10_000
+"""How often a broker looks for transactions beyond their time-out: Kafka's default."""
+ABORTS_OFTEN_MS = 1_000
+"""The same where no broker starts again: one that looks before it knows the leaders of its
+partitions drops markers, which more looks make more likely."""
 EXPIRY = {
     "transactional.id.expiration.ms": "3000",
     "transaction.remove.expired.transaction.cleanup.interval.ms": "500",
@@ -34,22 +39,31 @@ EXPIRY = {
 class Plan:
     """How runs are made.
 
-    seed       of the first
+    seed       from which everything is drawn
     delivery   of the workers
-    judged_as  what the judge expects: other than `delivery` to see that it sees
+    judged_as  what the judge expects, None: the same. Other than `delivery` to see that it sees
     plants     what is planted into the workers
     session_s  session time-out of the group
     rate       payments a second
     steps      number of faults, None for a drawn one
+    script     in place of the seed's
+    settings   of the workers, in place of those of every run
     """
 
     seed: int
-    delivery: str = "at_least_once"
-    judged_as: str = "at_least_once"
+    delivery: str = "exactly_once"
+    judged_as: str | None = None
     plants: Sequence[str] = ()
     session_s: float = 4.0
     rate: int = 300
     steps: int | None = None
+    script: Script | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def transaction_s(self) -> float:
+        """Time-out of the workers' transactions."""
+        return self.session_s / 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +104,11 @@ class Outcome:
 
 async def run_seed(plan: Plan, folder: Path | None = None) -> Outcome:
     """Do one run and judge it; its logs stay in the folder."""
-    script = script_of(plan.seed, delivery=plan.delivery, steps=plan.steps)
+    script = plan.script or script_of(plan.seed, delivery=plan.delivery, steps=plan.steps)
     folder = folder or Path(tempfile.mkdtemp(prefix=f"chaos-{plan.seed}-"))
     pipeline = own_pipeline()
     file = written(pipeline, folder)
-    more = EXPIRY if script.has("expired_id") else {}
-    async with Cluster(script.nodes, more) as cluster:
+    async with Cluster(script.nodes, _broker_settings(script)) as cluster:
         await _make_topics(cluster, pipeline)
         crew = Crew(
             file,
@@ -104,7 +117,8 @@ async def run_seed(plan: Plan, folder: Path | None = None) -> Outcome:
                 **SETTINGS,
                 "delivery": plan.delivery,
                 "session_timeout": f"{plan.session_s:g}s",
-                "transaction_timeout": f"{plan.session_s / 4:g}s",
+                "transaction_timeout": f"{plan.transaction_s:g}s",
+                **plan.settings,
             },
             plants=plan.plants,
         )
@@ -112,6 +126,18 @@ async def run_seed(plan: Plan, folder: Path | None = None) -> Outcome:
             return await _run(plan, script, cluster, pipeline, crew, folder)
         finally:
             crew.kill_all()
+
+
+def _aborts_every_ms(script: Script) -> int:
+    return ABORTS_EVERY_MS if script.restarts_brokers else ABORTS_OFTEN_MS
+
+
+def _broker_settings(script: Script) -> dict[str, str]:
+    looks = "transaction.abort.timed.out.transaction.cleanup.interval.ms"
+    return {
+        looks: str(_aborts_every_ms(script)),
+        **(EXPIRY if script.has("expired_id") else {}),
+    }
 
 
 async def _make_topics(cluster: Cluster, pipeline: Pipeline) -> None:
@@ -145,7 +171,8 @@ async def _run(
     await feeder.start()
     workers = [crew.add() for _ in range(script.workers)]
     await workers[0].says("assigned")
-    faults = Faults(cluster, crew, pipeline, feeder, load, plan.session_s)
+    abort_s_max = plan.transaction_s + _aborts_every_ms(script) / 1000
+    faults = Faults(cluster, crew, pipeline, feeder, load, plan.session_s, abort_s_max)
     for step in script.steps:
         await asyncio.sleep(step.wait_s)
         await faults.do(step)
@@ -154,6 +181,7 @@ async def _run(
     settled = await settle(cluster.bootstrap, pipeline, crew.look_after)
     while crew.running:
         await crew.terminate(crew.running[0])
-    verdict = await judge(cluster.bootstrap, pipeline, delivery=plan.judged_as, settled=settled)
+    judged_as = plan.judged_as or plan.delivery
+    verdict = await judge(cluster.bootstrap, pipeline, delivery=judged_as, settled=settled)
     verdict.problems.extend(f"traceback in {name}" for name in crew.tracebacks())
     return Outcome(script=script, sent=sent, verdict=verdict, ended=crew.ended, folder=folder)

@@ -96,7 +96,7 @@ async def judge(bootstrap: str, pipeline: Pipeline, *, delivery: str, settled: b
         Recomputation(
             pipeline=pipeline,
             models=[ready_model_dir(pipeline.model or "")],
-            settings=WorkerSettings(),
+            settings=WorkerSettings(unknown_fields="keep"),
             delivery=delivery,
             twins=TWINS_SHARE,
         ),
