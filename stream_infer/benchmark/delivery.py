@@ -53,7 +53,7 @@ class DeliverySession:
         self._ground = Ground(connection, cores, folder)
 
     async def throughput(self, scenario: Scenario, load: Load) -> list[Figure]:
-        """Measure events a second and processor time of an event in catch-up."""
+        """Measure events a second and an event's processor time over a whole catch-up."""
         runs: dict[Delivery, list[Throughput]] = {each: [] for each in get_args(Delivery)}
         async with self._ground.source(scenario) as source:
             await load.send(
@@ -72,8 +72,8 @@ class DeliverySession:
                 {BESIDE: [getattr(run, field) for run in runs[BESIDE]]},
             )
             for label, unit, field in (
-                ("", "events/s", "events_per_s"),
-                (", processor time", "µs/event", "processor_us"),
+                ("", "events/s", "whole_per_s"),
+                (", processor time", "µs/event", "whole_us"),
             )
         ]
 

@@ -21,7 +21,7 @@ from stream_infer.kafka.topics import administration, create_specs, pipeline_top
 from stream_infer.pipeline import Pipeline
 
 PARTITIONS = 4
-OUTPUT_ROLES = {"internal", "scored", "alerts", "lists", "dead-letters", "late-events", "skips"}
+INPUT_ROLES = {"input", "labels", "truth"}
 WORKER = "worker"
 
 
@@ -50,7 +50,7 @@ class Ground:
         """Make an input topic, and the labels' where the pipeline has them."""
         self._runs += 1
         source = f"{self._prefix}-input-{self._runs}"
-        names = await self._create(scenario.pipeline("unused", source), {"input", "labels"})
+        names = await self._create(scenario.pipeline("unused", source), is_input=True)
         try:
             yield source
         finally:
@@ -71,7 +71,7 @@ class Ground:
         self._runs += 1
         run = f"{self._prefix}-{self._runs}"
         pipeline = scenario.pipeline(run, source)
-        names = await self._create(pipeline, OUTPUT_ROLES)
+        names = await self._create(pipeline, is_input=False)
         bootstrap = self.connection.bootstrap
         if name == WORKER:
             file = pipelines.write_pipeline_file(self.folder, scenario.maker, run, source)
@@ -92,24 +92,24 @@ class Ground:
     def written_by(self, pipeline: Pipeline) -> list[str]:
         """Return the topics that a run's worker writes to, and nobody else."""
         specs = pipeline_topics(pipeline, self._partitions)
-        return [spec.name for spec in specs if spec.role in OUTPUT_ROLES]
+        return [spec.name for spec in specs if spec.role not in INPUT_ROLES]
 
-    def _config(self, run: str, scenario: Scenario) -> Path | None:
-        """Write the settings in which a scenario differs from the defaults."""
-        settings = []
+    def _config(self, run: str, scenario: Scenario) -> Path:
+        """Write a scenario's settings of the worker."""
+        settings = [f'delivery = "{scenario.delivery}"']
         if scenario.gather_ms is not None:
             settings.append(f"gather_ms = {scenario.gather_ms}")
-        if scenario.delivery is not None:
-            settings.append(f'delivery = "{scenario.delivery}"')
-        if not settings:
-            return None
         path = self.folder / f"{run}.toml"
         path.write_text("\n".join(["[worker]", *settings, ""]))
         return path
 
-    async def _create(self, pipeline: Pipeline, roles: set[str]) -> list[str]:
-        """Create the pipeline's topics of these roles; their records carry append times."""
-        specs = [spec for spec in pipeline_topics(pipeline, self._partitions) if spec.role in roles]
+    async def _create(self, pipeline: Pipeline, *, is_input: bool) -> list[str]:
+        """Create what the pipeline reads, or all else; records carry append times."""
+        specs = [
+            spec
+            for spec in pipeline_topics(pipeline, self._partitions)
+            if (spec.role in INPUT_ROLES) is is_input
+        ]
         existing = await read_topics(self.connection, [spec.name for spec in specs])
         append_time = {"message.timestamp.type": "LogAppendTime"}
         missing = [

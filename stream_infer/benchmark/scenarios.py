@@ -24,7 +24,7 @@ class Scenario:
     model  folder of the worker's model
     loop   folder of the baselines' model: one stage with 15 features
     gather_ms  setting of the worker, None for its default
-    delivery   setting of the worker, None for its default
+    delivery   setting of the worker; `bench delivery` compares both
     processes  how many a supervisor runs, None for one without a supervisor
     """
 
@@ -33,7 +33,7 @@ class Scenario:
     model: Path
     loop: Path
     gather_ms: int | None = None
-    delivery: Delivery | None = None
+    delivery: Delivery = "at_least_once"
     processes: int | None = None
 
     def pipeline(self, run: str, source: str) -> Pipeline:

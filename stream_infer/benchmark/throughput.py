@@ -47,6 +47,9 @@ class Throughput:
     rss_bytes_max    most resident memory of the subject until the end
     rss_bytes        resident memory at the end
     outputs, span_s  what the rate was taken from
+    whole_per_s      events a second from the first output to the last, and `whole_us` processor
+                     time of one: for comparisons of two that may do the same in another order, as
+                     when a first stage runs ahead of the second
     """
 
     events_per_s: float | None
@@ -55,6 +58,8 @@ class Throughput:
     rss_bytes: int | None
     outputs: int
     span_s: float
+    whole_per_s: float | None
+    whole_us: float | None
 
 
 async def watch_outputs(
@@ -120,6 +125,9 @@ def throughput(samples: list[Sample], measured: float) -> Throughput:
         outputs = 0
     used = end.usage.processor_s - begin.usage.processor_s if end.usage and begin.usage else None
     last = samples[-1].usage
+    first = next(sample for sample in samples if sample.outputs)
+    whole, whole_s = total - first.outputs, samples[-1].at_s - first.at_s
+    worked = last.processor_s - first.usage.processor_s if last and first.usage else None
     return Throughput(
         events_per_s=outputs / span_s if outputs else None,
         processor_us=used / outputs * 1e6 if outputs and used is not None else None,
@@ -127,4 +135,6 @@ def throughput(samples: list[Sample], measured: float) -> Throughput:
         rss_bytes=last.rss_bytes if last else None,
         outputs=outputs,
         span_s=span_s,
+        whole_per_s=whole / whole_s if whole and whole_s else None,
+        whole_us=worked / whole * 1e6 if whole and worked is not None else None,
     )

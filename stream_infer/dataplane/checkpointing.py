@@ -213,7 +213,7 @@ class Checkpointer:
         # One that nobody covered yet gives way to the newer one.
         superseded, held.written, held.offset = held.written, manifest, draft.offset
         if superseded is not None:
-            await self._remove([superseded])
+            self._go_on(asyncio.create_task(self._remove([superseded]), name="drop-checkpoint"))
         self._publish_if_covered(partition, held)
 
     # -- publishing -------------------------------------------------------------------------
