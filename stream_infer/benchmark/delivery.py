@@ -72,8 +72,8 @@ class DeliverySession:
                 {BESIDE: [getattr(run, field) for run in runs[BESIDE]]},
             )
             for label, unit, field in (
-                ("", "events/s", "whole_per_s"),
-                (", processor time", "µs/event", "whole_us"),
+                ("", "events/s", "events_per_s"),
+                (", processor time", "µs/event", "processor_us"),
             )
         ]
 
@@ -90,7 +90,7 @@ class DeliverySession:
                 seconds_max=SECONDS_MAX,
                 show=lambda done: self._show(f"{scenario.name}: {delivery}", done, load.expected),
             )
-        return throughput(samples, load.measured)
+        return throughput(samples, scenario.measured(load))
 
     async def latency(self, scenario: Scenario, seconds: float) -> list[Figure]:
         """Measure at `RATE` until a reader of committed records has each output."""

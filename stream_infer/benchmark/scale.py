@@ -102,7 +102,7 @@ class ScaleSession:
             )
         # From the last sample before any output: a short run has one sample with outputs.
         begun = next(at for at, sample in enumerate(samples) if sample.outputs)
-        return throughput(samples, load.measured), cores_used(broker[max(0, begun - 1) :])
+        return throughput(samples, scenario.measured(load)), cores_used(broker[max(0, begun - 1) :])
 
     def _broker_seconds(self) -> float | None:
         return None if self._broker_pid is None else processor_seconds(self._broker_pid)

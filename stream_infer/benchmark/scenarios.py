@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from stream_infer.benchmark import pipelines
+from stream_infer.benchmark.load import Load
 from stream_infer.benchmark.models import ModelKind, bench_model
 from stream_infer.models.ready import ready_model_dir
 from stream_infer.pipeline import Pipeline
@@ -35,6 +36,10 @@ class Scenario:
     gather_ms: int | None = None
     delivery: Delivery = "at_least_once"
     processes: int | None = None
+
+    def measured(self, load: Load) -> float | None:
+        """Return the share of the outputs after which measuring begins; see `throughput`."""
+        return load.measured if self.maker == "single_stage" else None
 
     def pipeline(self, run: str, source: str) -> Pipeline:
         """Return the pipeline of a run."""

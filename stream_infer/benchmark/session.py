@@ -150,8 +150,10 @@ class Session:
             show=lambda done: self._show(f"{scenario.name}: {name}", done, expected),
         )
         # A baseline of one stage needs no first half: it is warm as soon as it runs.
-        warm = min(0.2, load.measured) if name in BASELINE_SECONDS_MAX else load.measured
-        return throughput(samples, warm)
+        is_baseline = name in BASELINE_SECONDS_MAX
+        return throughput(
+            samples, min(0.2, load.measured) if is_baseline else scenario.measured(load)
+        )
 
     # -- latency ----------------------------------------------------------------------------
 

@@ -47,9 +47,6 @@ class Throughput:
     rss_bytes_max    most resident memory of the subject until the end
     rss_bytes        resident memory at the end
     outputs, span_s  what the rate was taken from
-    whole_per_s      events a second from the first output to the last, and `whole_us` processor
-                     time of one: for comparisons of two that may do the same in another order, as
-                     when a first stage runs ahead of the second
     """
 
     events_per_s: float | None
@@ -58,8 +55,6 @@ class Throughput:
     rss_bytes: int | None
     outputs: int
     span_s: float
-    whole_per_s: float | None
-    whole_us: float | None
 
 
 async def watch_outputs(
@@ -112,22 +107,22 @@ def _over(samples: list[Sample], started: float, seconds_max: float) -> bool:
     return first is not None and now - first > seconds_max
 
 
-def throughput(samples: list[Sample], measured: float) -> Throughput:
+def throughput(samples: list[Sample], measured: float | None) -> Throughput:
     """Return the figures of one run.
 
-    measured  share of the outputs after which measuring begins
+    measured  share of the outputs after which measuring begins; None for a chain of stages, which
+              is measured from its first output to its last: in catch-up the first stage runs
+              ahead, and in any piece of the run it has done less, or more, than its share
     """
     total = samples[-1].outputs
-    begin = next(sample for sample in samples if sample.outputs >= measured * total)
-    end = next(sample for sample in samples if sample.outputs >= END_SHARE * total)
+    end_share = 1.0 if measured is None else END_SHARE
+    begin = next(sample for sample in samples if sample.outputs >= max(1, (measured or 0) * total))
+    end = next(sample for sample in samples if sample.outputs >= end_share * total)
     outputs, span_s = end.outputs - begin.outputs, end.at_s - begin.at_s
     if outputs <= 0 or span_s < 2 * SAMPLE_S:
         outputs = 0
     used = end.usage.processor_s - begin.usage.processor_s if end.usage and begin.usage else None
     last = samples[-1].usage
-    first = next(sample for sample in samples if sample.outputs)
-    whole, whole_s = total - first.outputs, samples[-1].at_s - first.at_s
-    worked = last.processor_s - first.usage.processor_s if last and first.usage else None
     return Throughput(
         events_per_s=outputs / span_s if outputs else None,
         processor_us=used / outputs * 1e6 if outputs and used is not None else None,
@@ -135,6 +130,4 @@ def throughput(samples: list[Sample], measured: float) -> Throughput:
         rss_bytes=last.rss_bytes if last else None,
         outputs=outputs,
         span_s=span_s,
-        whole_per_s=whole / whole_s if whole and whole_s else None,
-        whole_us=worked / whole * 1e6 if whole and worked is not None else None,
     )

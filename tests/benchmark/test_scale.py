@@ -29,7 +29,7 @@ def logs_of(folder: Path) -> list[str]:
 
 
 def run_of(events_per_s: float) -> tuple[Throughput, float | None]:
-    return Throughput(events_per_s, 5.0, None, None, 1_000, 1.0, None, None), 0.5
+    return Throughput(events_per_s, 5.0, None, None, 1_000, 1.0), 0.5
 
 
 def test_the_ratio_is_that_of_two_processes_to_one() -> None:
