@@ -198,8 +198,8 @@ class StreamApp(faust.App):
         await refuse_inputs_made_anew(self.connection, self.conf.id, stages, partitions)
         self.plane.open_stages(stages)
         self.plane.checkpoints = self._open_checkpoints(pipeline)
-        self.plane.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
-        self.plane.read_to = cast("BatchConsumer", self.consumer).read_to
+        self.plane.ledger.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
+        self.plane.ledger.read_to = cast("BatchConsumer", self.consumer).read_to
         progress = progress_topic(pipeline)
         if progress is not None:
             self.plane.sharing = self._share_progress(progress, partitions)

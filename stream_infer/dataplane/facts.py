@@ -42,8 +42,8 @@ class PlaneObserver:
         """Return the facts."""
         plane = self._plane
         now_s = self._seconds()
-        unmoved = self._progress.look(plane.in_work(), now_s)
-        stalls = self._stalls.look({p: plane.read_to(p) for p in plane.tasks}, now_s)
+        unmoved = self._progress.look(plane.ledger.in_work(), now_s)
+        stalls = self._stalls.look({p: plane.ledger.read_to(p) for p in plane.tasks}, now_s)
         return PlaneFacts(
             opened=bool(plane.stages),
             joined=plane.joined,
@@ -55,8 +55,8 @@ class PlaneObserver:
             transactions=tuple(plane.totals.transactions()),
             counters=plane.totals.counters(),
             meters={name: meter.facts() for name, meter in plane.totals.meters().items()},
-            in_flight_bytes=plane.budget.held,
-            in_flight_bytes_max=plane.budget.bytes_max,
+            in_flight_bytes=plane.ledger.budget.held,
+            in_flight_bytes_max=plane.ledger.budget.bytes_max,
             polled_s=plane.polled_s,
             broker_away_since_s=plane.broker_away_since_s,
             model=self._model,
@@ -73,7 +73,7 @@ class PlaneObserver:
             partition=task.source.partition,
             phase=task.phase.value,
             position=task.position,
-            log_end=self._plane.log_end(task.source) if is_here else None,
+            log_end=self._plane.ledger.log_end(task.source, task.position) if is_here else None,
             unmoved_s=unmoved_s,
             held=task.held,
             stalled_s=0.0 if stall is None else now_s - stall.since_s,

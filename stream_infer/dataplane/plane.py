@@ -20,12 +20,11 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from aiokafka import errors as kafka_errors
 
 from stream_infer.dataplane.alignment import AlignmentGroup
-from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
-from stream_infer.dataplane.budget import InFlightBudget
+from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.checkpointing import Checkpointer
+from stream_infer.dataplane.ledger import Ledger, moment
 from stream_infer.dataplane.lifecycle import (
     UNDECIDED,
     Cause,
@@ -38,15 +37,12 @@ from stream_infer.dataplane.lifecycle import (
     revoke_seconds,
 )
 from stream_infer.dataplane.offsets import (
-    NOTHING_READ,
     Committed,
     LogBounds,
-    ReadTo,
     StartPoint,
     commit_metadata,
 )
 from stream_infer.dataplane.progress_sharing import ProgressSharing
-from stream_infer.dataplane.ranges import PartitionRanges
 from stream_infer.dataplane.senders import Assigned, Senders
 from stream_infer.dataplane.skips import without_skipped
 from stream_infer.dataplane.stage import Stage, State
@@ -62,18 +58,13 @@ from stream_infer.settings.worker import WorkerSettings
 
 log = structlog.get_logger("stream_infer.dataplane")
 
-GROUP_MOVED_ON = (kafka_errors.CommitFailedError, kafka_errors.IllegalStateError)
-"""What the client raises when the group has taken a partition away meanwhile."""
-
-CommitPositions = Callable[[Mapping[Partition, tuple[int, str]]], Awaitable[None]]
-
 
 async def _no_skips() -> Skipped:
     return {}
 
 
 class DataPlane:
-    """Tasks, ranges, budget and alignment of one worker.
+    """Stages, tasks and alignment of one worker; its ledger has the offsets.
 
     settings     how to run the stages
     replay       reads a log for the restore
@@ -99,9 +90,7 @@ class DataPlane:
         self._senders: Senders | None = None
         self.settings = settings
         self.tasks: dict[Partition, PartitionTask] = {}
-        self.budget = InFlightBudget(settings.in_flight_bytes_max)
-        self.read_to: Callable[[Partition], ReadTo] = lambda _partition: NOTHING_READ
-        self.commit_positions: CommitPositions | None = None
+        self.ledger = Ledger(settings.in_flight_bytes_max, self._tell_committed)
         self.totals = StageTotals(since_ms=int(time.time() * 1000))
         self.skipped: Skipped = {}
         self.checkpoints: Checkpointer | None = None
@@ -114,15 +103,11 @@ class DataPlane:
         self._make_senders = make_senders
         self._on_failure = on_failure
         self._seconds = seconds
-        self._ranges: dict[Partition, PartitionRanges] = {}
-        self._declared: dict[Partition, int] = {}
-        self._ends: dict[Partition, int] = {}
         self._kept: dict[Partition, tuple[int, State]] = {}
         self._left: dict[Partition, Life] = {}
         self.draining: dict[Partition, PartitionTask] = {}
         self._runners: dict[Partition, asyncio.Task[None]] = {}
         self._groups: dict[str, AlignmentGroup] = {}
-        self._room = asyncio.Event()
         self._progress = asyncio.Event()
 
     def open_stages(self, stages: Sequence[Stage]) -> None:
@@ -153,11 +138,8 @@ class DataPlane:
         """Open a task for each partition of our stages."""
         self.skipped = await self._read_skips()
         ours = {p: start for p, start in starts.items() if p.topic in self.topics}
-        self.budget = InFlightBudget(self.settings.in_flight_bytes_max, partitions=len(ours))
-        self._ranges = {p: PartitionRanges(start.position) for p, start in ours.items()}
-        self._declared = {p: start.declared for p, start in ours.items()}
+        self.ledger.assign(ours)
         self._groups = self._group_partitions(ours)
-        self._ends = {p: start.end for p, start in ours.items()}
         senders = self._senders = self._make_senders(self._assigned(ours))
         self.totals.transacting(senders.facts)
         kept, self._kept = self._kept, {}
@@ -209,10 +191,10 @@ class DataPlane:
         return Assigned(
             positions={partition: start.position for partition, start in starts.items()},
             names={topic: stage.name for topic, stage in self.stages.items()},
-            metadata=lambda partition: commit_metadata(self._declared[partition]),
-            done=self._done,
-            acknowledged=self._acknowledged,
-            committed=self._committed,
+            metadata=self.ledger.metadata,
+            done=self.ledger.done,
+            acknowledged=self.ledger.acknowledged,
+            committed=self.ledger.committed,
         )
 
     def _open_task(
@@ -241,7 +223,7 @@ class DataPlane:
                 on_progress=self._progress.set,
                 wait_progress=self._wait_progress,
                 seconds=self._seconds,
-                has_unread=self.has_unread,
+                has_unread=self.ledger.has_unread,
                 is_restoring=self._is_restoring,
                 checkpoints=self.checkpoints,
                 state_bytes_max=self.settings.state_bytes_max,
@@ -283,13 +265,13 @@ class DataPlane:
             await senders.end(given_up, deadline.left_s(self._seconds()))
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline.left_s(self._seconds())):
-                await self.commit()
+                await self.ledger.commit()
         for partition, task in tasks.items():
             self._leave(partition, task)
         if self.checkpoints is not None:
             await asyncio.gather(*map(self.checkpoints.revoked, tasks))
         self.draining = {}
-        self.budget = InFlightBudget(self.settings.in_flight_bytes_max)
+        self.ledger.revoked()
 
     async def _drain(
         self, tasks: Mapping[Partition, PartitionTask], deadline: Deadline
@@ -314,7 +296,7 @@ class DataPlane:
         if settled is not None and keeps_state(
             was_fenced=task.life.was_fenced,
             folded_to=settled[0],
-            committed=self._ranges[partition].committed,
+            committed=self.ledger.committed_of(partition),
         ):
             self._kept[partition] = settled
         self._left[partition] = task.life
@@ -333,28 +315,12 @@ class DataPlane:
         partition = Partition(*source)
         if partition.topic not in self.topics:
             return True
-        return partition in self.tasks and self.budget.has_room(partition)
-
-    async def wait_for_room(self) -> None:
-        """Wait until a batch is finished, or a moment has passed."""
-        self._room.clear()
-        await _moment(self._room, seconds=0.05)
+        return partition in self.tasks and self.ledger.budget.has_room(partition)
 
     def open(self, source: Partition, records: Sequence[Any]) -> Iterable[RecordBatch]:
-        """Register fetched records and yield them as batches, skipping what was taken before."""
-        ranges = self._ranges.get(source)
-        records = without_skipped(records, self.skipped.get(source, ()))
-        for start in range(0, len(records), BATCH_ROWS_MAX):
-            if ranges is None or not self._is_current(source, ranges):
-                return  # Revoked in the meantime; whoever owns it next reads it.
-            part = records[start : start + BATCH_ROWS_MAX]
-            if part[0].offset < ranges.position:
-                part = [record for record in part if record.offset >= ranges.position]
-            if part:
-                batch = RecordBatch(source, part, ranges)
-                ranges.open(batch.first, batch.last, batch.bytes)
-                self.budget.take(source, batch.bytes)
-                yield batch
+        """Register fetched records and yield them as batches, without those to be passed over."""
+        kept = without_skipped(records, self.skipped.get(source, ()))
+        return self.ledger.open(source, kept, lambda: source in self.tasks)
 
     def accept(self, batches: Iterable[RecordBatch]) -> None:
         """Take batches from their stage's agent, but none of an assignment that has ended.
@@ -364,90 +330,21 @@ class DataPlane:
         """
         for batch in batches:
             task = self.tasks.get(batch.source)
-            current = self._is_current(batch.source, batch.ranges)
+            current = self.ledger.is_current(batch.source, batch.ranges)
             if task is not None and current and task.phase is not Phase.CLOSED:
                 task.put(batch)
 
-    def _is_current(self, source: Partition, ranges: PartitionRanges | None) -> bool:
-        return source in self.tasks and self._ranges.get(source) is ranges
-
-    def positions(self) -> dict[Partition, int]:
-        """Return the next offset to deliver of each partition."""
-        return {partition: ranges.position for partition, ranges in self._ranges.items()}
-
-    def in_work(self) -> dict[Partition, tuple[int, int]]:
-        """Return the committed offset and the next offset to deliver of each partition."""
-        return {p: (ranges.committed, ranges.position) for p, ranges in self._ranges.items()}
-
-    def has_unread(self, source: Partition, position: int) -> bool:
-        """Say whether a log is known to have more, at or behind an offset.
-
-        Markers of transactions and compacted records stand in a log and are never handed out, so
-        it is read to its end when the client has come there.
-        """
-        if self._ranges[source].position > position:
-            return True  # Handed out, and on its way to the task.
-        read = self.read_to(source)
-        end = max(self._ends[source], read.end or 0)
-        return max(position, read.position or 0) < end
-
-    def log_end(self, source: Partition) -> int | None:
-        """Return the end of a log as the last fetch told it, None if not known.
-
-        Where nothing but markers is left to read: the offset up to which it was worked on.
-        """
-        task, read = self.tasks[source], self.read_to(source)
-        return read.end if self.has_unread(source, task.position) else task.position
-
-    def _done(self, partition: Partition, offset: int) -> None:
-        """Note up to where a partition's outputs are safe, and make room for more input."""
-        self._free(partition, self._ranges[partition].complete_to(offset))
-
-    def _acknowledged(self, partition: Partition, offset: int) -> None:
-        """Make room for more input: what is kept for an abort, the sender bounds."""
-        self._free(partition, self._ranges[partition].free_to(offset))
-
-    def _free(self, partition: Partition, freed: int) -> None:
-        if freed:
-            self.budget.release(partition, freed)
-            self._room.set()
-
-    def _committed(self, offsets: Mapping[Partition, int]) -> None:
-        for partition, offset in offsets.items():
-            self._done(partition, offset)
-            self._note_committed(partition, offset)
-
-    def _note_committed(self, partition: Partition, offset: int) -> None:
-        self._ranges[partition].note_committed(offset)
+    def _tell_committed(self, partition: Partition, offset: int) -> None:
         if self.checkpoints is not None:
             self.checkpoints.committed(partition, offset)
 
-    # -- commit ---------------------------------------------------------------------------
-
-    async def commit(self) -> None:
-        """Commit what is complete. A group that has moved on is no error: it is read again."""
-        offsets = {}
-        for partition, ranges in self._ranges.items():
-            offset = ranges.committable()
-            if offset is not None:
-                offsets[partition] = (offset, commit_metadata(self._declared[partition]))
-        if not offsets or self.commit_positions is None:
-            return
-        try:
-            await self.commit_positions(offsets)
-        except GROUP_MOVED_ON as error:
-            log.warning("commit_refused", cause=str(error), partitions=len(offsets))
-            return
-        for partition, (offset, _) in offsets.items():
-            self._note_committed(partition, offset)
+    # -- commit and time -----------------------------------------------------------------------
 
     async def commit_forever(self) -> None:
         """Commit every `commit_interval_s` until cancelled."""
         while True:
             await asyncio.sleep(self.settings.commit_interval_s)
-            await self.commit()
-
-    # -- ticks ----------------------------------------------------------------------------------
+            await self.ledger.commit()
 
     async def tick_forever(self) -> None:
         """Let time pass in logs of ours that nobody writes to, until cancelled."""
@@ -465,7 +362,7 @@ class DataPlane:
         record of it passing through here.
         """
         self._progress.clear()
-        await _moment(self._progress, seconds=0.02)
+        await moment(self._progress, seconds=0.02)
         for task in self.tasks.values():
             task.refresh_head()
 
@@ -477,17 +374,6 @@ class DataPlane:
         if self.sharing is not None and self.sharing.is_restoring():
             return True
         return any(task.phase in UNDECIDED for task in self.tasks.values())
-
-
-async def _moment(event: asyncio.Event, *, seconds: float) -> None:
-    """Wait for an event, or so long.
-
-    Not by `asyncio.wait_for`: before Python 3.12 it returns, instead of being cancelled, when
-    the event is set in the very turn of the cancellation (CPython issue 86296).
-    """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
 
 
 async def _end(runners: Iterable[asyncio.Task[None]]) -> None:

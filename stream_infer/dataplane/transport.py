@@ -33,8 +33,9 @@ from faust.types.tuples import ConsumerMessage
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
 from stream_infer.dataplane.consumer_thread import BatchConsumerThread, Fetched
 from stream_infer.dataplane.continuity import Continuity
+from stream_infer.dataplane.ledger import GROUP_MOVED_ON
 from stream_infer.dataplane.offsets import NOTHING_READ, Committed, ReadTo
-from stream_infer.dataplane.plane import GROUP_MOVED_ON, DataPlane
+from stream_infer.dataplane.plane import DataPlane
 from stream_infer.errors import BrokerError
 from stream_infer.kafka.causes import BROKEN_WAY
 from stream_infer.kafka.transactions import GroupMember
@@ -102,7 +103,7 @@ class BatchConsumer(driver.Consumer):
         wanted = self._get_active_partitions()
         fetchable = {tp for tp in wanted if self.plane.has_room(tp)}
         if not fetchable:
-            await self.plane.wait_for_room()
+            await self.plane.ledger.wait_for_room()
             return
         generation = self.app.consumer_generation_id
         fetched = cast("Fetched", await self._getmany(fetchable, min(timeout, MARKERS_SECONDS)))
@@ -173,7 +174,7 @@ class BatchConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """Seek stage partitions to the data plane's positions, others as Faust does."""
-        ours = self.plane.positions()
+        ours = self.plane.ledger.positions()
         others = [tp for tp in self.assignment() if tp.topic not in self.plane.topics]
         if others:
             await super().perform_seek()

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from aiokafka.errors import CommitFailedError
 
+from stream_infer.dataplane import ledger as ledgers
 from stream_infer.dataplane import plane as planes
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.lifecycle import Phase
@@ -49,7 +50,7 @@ def deliver(fakes: PlaneOnFakes, first: int, count: int) -> RecordBatch:
 async def done(fakes: PlaneOnFakes, count: int) -> None:
     task = fakes.plane.tasks[SOURCE]
     await until(
-        lambda: task.counters.events == count and fakes.plane.budget.held == 0, patience_s=20
+        lambda: task.counters.events == count and fakes.plane.ledger.budget.held == 0, patience_s=20
     )
 
 
@@ -122,7 +123,7 @@ async def test_outputs_that_are_not_acknowledged_in_time_are_given_up_with_the_s
     async with assigned() as fakes:
         deliver(fakes, 0, 3)
         await done(fakes, 3)
-        await fakes.plane.commit()
+        await fakes.plane.ledger.commit()
         fakes.sender.answers.clear()
         deliver(fakes, 3, 3)
         await until(lambda: fakes.sender.under_way == 1)
@@ -167,15 +168,15 @@ async def test_a_batch_that_was_fetched_before_the_partition_was_given_up_is_not
 async def test_a_fetch_that_goes_on_after_the_partition_was_given_up_yields_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(planes, "BATCH_ROWS_MAX", 2)
+    monkeypatch.setattr(ledgers, "BATCH_ROWS_MAX", 2)
     async with assigned() as fakes:
         fetched = iter(fakes.plane.open(SOURCE, [record(offset) for offset in range(6)]))
         fakes.plane.accept([next(fetched)])
         await fakes.plane.revoke()
         await assign(fakes)
         assert list(fetched) == []
-        assert fakes.plane.budget.held == 0
-        assert fakes.plane.positions() == {SOURCE: 0}
+        assert fakes.plane.ledger.budget.held == 0
+        assert fakes.plane.ledger.positions() == {SOURCE: 0}
 
 
 async def test_a_task_that_is_held_ends_even_if_others_move_on_at_that_very_moment() -> None:

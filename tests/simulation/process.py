@@ -82,8 +82,8 @@ class Process:
                 on_failure=self._fail,
                 seconds=asyncio.get_running_loop().time,
             )
-        self.plane.commit_positions = self._commit
-        self.plane.read_to = self._read_to
+        self.plane.ledger.commit_positions = self._commit
+        self.plane.ledger.read_to = self._read_to
         for each in (self._consume(), self._deliver(), self.plane.commit_forever()):
             self.begin(each)
 
@@ -171,7 +171,7 @@ class Process:
             await asyncio.sleep(random.choice([0.0, 0.001, 0.01]))
             fetchable = [p for p in self._position if self.plane.has_room(p)]
             if not fetchable:
-                await self.plane.wait_for_room()
+                await self.plane.ledger.wait_for_room()
                 continue
             generation = self._generation
             wanted = random.sample(fetchable, random.randint(1, len(fetchable)))
@@ -232,13 +232,13 @@ class Process:
             for source, (offset, state) in self.plane._kept.items():
                 self.kept_seen += 1
                 self._cluster.check_state(source, offset, state)
-            if self.plane.budget.held or self.plane.tasks:
+            if self.plane.ledger.budget.held or self.plane.tasks:
                 raise WrongError(f"{self.name} holds something after a revocation")
 
     def is_at_rest(self) -> bool:
         """Say whether every partition that it was given is worked on, and nothing is in work."""
         running = all(task.phase is Phase.RUNNING for task in self.plane.tasks.values())
-        return self.plane.joined and running and self.plane.budget.held == 0
+        return self.plane.joined and running and self.plane.ledger.budget.held == 0
 
     def check_states(self) -> None:
         """Look at the states of all partitions that are at rest."""

@@ -217,7 +217,7 @@ class _Run:
             stands = [
                 (str(p), cluster.committed.get(p), cluster.last_offset(p)) for p in cluster.sources
             ]
-            held = [process.plane.budget.held for process in self._live]
+            held = [process.plane.ledger.budget.held for process in self._live]
             raise WrongError(f"it stands still: committed, written {stands}; held {held}") from None
         for process in self._live:
             process.check_states()

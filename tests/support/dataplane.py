@@ -127,7 +127,7 @@ class PlaneOnFakes:
             on_failure=self._failed,
         )
         self.plane.open_stages([customer_stage()])
-        self.plane.commit_positions = self._commit
+        self.plane.ledger.commit_positions = self._commit
 
     async def _failed(self, error: BaseException) -> None:
         self.failures.append(error)
