@@ -34,6 +34,8 @@ def main() -> int:
             judged_as=asked.judged_as,
             plants=asked.plant,
             rate=asked.rate,
+            session_s=asked.session_s,
+            settings=dict(each.split("=", 1) for each in asked.set),
         )
         outcome = asyncio.run(run_seed(plan))
         _tell(outcome)
@@ -74,6 +76,10 @@ def _arguments() -> argparse.Namespace:
         "--judged-as",
         choices=["at_least_once", "exactly_once"],
         help="what the judge expects; other than --delivery, to see that it sees",
+    )
+    parser.add_argument("--session-s", type=float, default=4.0, help="session time-out")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the workers"
     )
     parser.add_argument(
         "--plant", action="append", default=[], choices=sorted(PLANTS), help="a planted fault"

@@ -35,6 +35,8 @@ NOT_DONE: Mapping[str, str] = {
 
 CLUSTER_EVERY = 4
 """One seed in so many runs on three brokers."""
+STATIC_EVERY = 3
+"""One seed in so many has static members: who replaces a worker fences it by its name."""
 FAULTS_MIN, FAULTS_MAX = 6, 9
 WORKERS = 2
 
@@ -61,12 +63,14 @@ class Script:
     nodes    of the Kafka cluster
     workers  at the beginning
     steps    the faults, in order
+    static   whether the workers are static members of the group
     """
 
     seed: int
     nodes: int
     workers: int
     steps: tuple[Step, ...]
+    static: bool = False
 
     @property
     def seconds(self) -> float:
@@ -108,4 +112,4 @@ def script_of(seed: int, *, delivery: str, steps: int | None = None) -> Script:
         chosen[0] = "kill_worker"
     chance.shuffle(chosen)
     made = tuple(Step(chance.uniform(0.5, 3.0), fault, chance.random()) for fault in chosen)
-    return Script(seed, nodes, WORKERS, made)
+    return Script(seed, nodes, WORKERS, made, static=seed % STATIC_EVERY == 0)

@@ -86,7 +86,8 @@ class Outcome:
         script, verdict = self.script, self.verdict
         faults = Counter(step.fault for step in script.steps)
         done = ", ".join(f"{name} {n}" if n > 1 else name for name, n in faults.items())
-        head = f"seed {script.seed} ({script.nodes} broker{'s' * (script.nodes > 1)})"
+        head = f"seed {script.seed} ({script.nodes} broker{'s' * (script.nodes > 1)}"
+        head += ", static members)" if script.static else ")"
         books, recomputed = verdict.audited, verdict.recomputed
         if books is None or recomputed is None:
             return f"{head}: faults: {done}; RED: {verdict.problems}"
@@ -121,6 +122,7 @@ async def run_seed(plan: Plan, folder: Path | None = None) -> Outcome:
                 **plan.settings,
             },
             plants=plan.plants,
+            static=script.static,
         )
         try:
             return await _run(plan, script, cluster, pipeline, crew, folder)

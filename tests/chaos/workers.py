@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from support.worker import WorkerProcess
@@ -18,6 +19,8 @@ STOP_S_MAX = 60.0
 
 class Worker(WorkerProcess):
     """One worker process."""
+
+    instance_id: str | None = None
 
     @property
     def code(self) -> int | None:
@@ -36,7 +39,8 @@ class Worker(WorkerProcess):
 class Crew:
     """All workers of one run; owns which of them were ended on purpose.
 
-    Those that end by themselves are replaced, as an operator's supervisor does, and noted.
+    Those that end by themselves are replaced, as an operator's supervisor does, and noted. Where
+    they are static members, a replacement has the name of the one whose place it takes.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Crew:
         *,
         settings: dict[str, str],
         plants: Sequence[str] = (),
+        static: bool = False,
     ) -> None:
         self.running: list[Worker] = []
         self.ended: list[str] = []
@@ -53,6 +58,7 @@ class Crew:
         self._file = file
         self._bootstrap = bootstrap
         self._settings = settings
+        self._static = static
         self._started = 0
         options = json.dumps({"plants": list(plants)})
         self._command = (sys.executable, "-c", ENTRY, options)
@@ -60,17 +66,25 @@ class Crew:
     def add(self) -> Worker:
         """Start one more."""
         self._started += 1
+        instance = self._free_instance() if self._static else None
+        own = {} if instance is None else {"instance_id": instance}
         worker = Worker(
             self._file,
             self._bootstrap,
             "--web-port",
             "off",
             log=self._file.with_name(f"worker-{self._started}.log"),
-            settings=self._settings,
+            settings=self._settings | own,
             command=self._command,
         )
+        worker.instance_id = instance
         self.running.append(worker)
         return worker
+
+    def _free_instance(self) -> str:
+        """Return the first name that no running worker has: whoever had it is replaced."""
+        taken = {worker.instance_id for worker in self.running}
+        return next(name for n in count(1) if (name := f"worker-{n}") not in taken)
 
     def pick(self, draw: float) -> Worker:
         """Return one of those that run."""
