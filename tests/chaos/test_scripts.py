@@ -24,6 +24,12 @@ def test_a_quarter_of_the_seeds_run_on_three_brokers() -> None:
     assert sizes.count(3) * 4 >= len(SEEDS)
 
 
+def test_a_third_of_the_seeds_has_static_members_on_clusters_too() -> None:
+    static = [script_of(seed, delivery="exactly_once") for seed in SEEDS if seed % 3 == 0]
+    assert all(script.static for script in static)
+    assert {script.nodes for script in static} == {1, 3}
+
+
 def test_twenty_seeds_hold_every_fault() -> None:
     scripts = [script_of(seed, delivery="exactly_once") for seed in SEEDS]
     found = {step.fault for script in scripts for step in script.steps}
