@@ -48,7 +48,7 @@ SETTINGS = {"align_wait_max": "1h", "commit_interval_ms": "100"}
 def history_and_now() -> tuple[Load, Load]:
     """Return two weeks with all labels, and the week after the one in which those come in.
 
-    Alignment is within one worker, so nothing of the second load may depend on how far
+    Without a breach of the alignment or with one, nothing of the second load depends on how far
     another worker is: its delayed windows see the first load only.
 
         day      0 ........ 14 ........ 21 ........ 28
