@@ -20,8 +20,10 @@ from support.processes import wait_until
 
 BUSY_CHILD = """
 import subprocess, sys
-subprocess.run([sys.executable, "-c", "while True: pass"])
+busy = "import os; parent = os.getppid()\\nwhile os.getppid() == parent: pass"
+subprocess.run([sys.executable, "-c", busy])
 """
+"""The child ends with its parent: nobody else would end it."""
 
 
 def logs_of(folder: Path) -> list[str]:
