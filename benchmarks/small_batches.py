@@ -186,7 +186,7 @@ def _merged(log: Log) -> Log:
 
 def _known_at(record: Any) -> int:
     fields = msgspec.json.decode(record.value)
-    return max(fields[8], fields[16])
+    return int(max(fields[8], fields[16]))
 
 
 def _fraud(events: int, sizes: Sequence[int]) -> Iterator[tuple[str, int, float, str]]:
