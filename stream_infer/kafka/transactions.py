@@ -367,8 +367,11 @@ def _fail_batches(accumulator: Any, error: BaseException) -> None:
     The client has one beside each batch's own, for a batch that was full; the event loop would
     log each as never retrieved.
     """
-    waiting = [each for batches in accumulator._batches.values() for each in batches]
-    waiting += accumulator._pending_batches
+    # One that was sent before and waits to be sent again is not among those on their way, where
+    # the client looks for it as soon as it has an answer.
+    for batches in accumulator._batches.values():
+        accumulator._pending_batches.update(batches)
+    waiting = list(accumulator._pending_batches)
     accumulator.fail_all(error)
     for batch in waiting:
         if batch._drain_waiter.done() and not batch._drain_waiter.cancelled():
