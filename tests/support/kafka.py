@@ -70,11 +70,15 @@ async def acreate_topics(
                 for name, count in topics.items()
             ]
         )
+        for name, code, message in response.topic_errors:
+            if code:
+                raise for_code(code)(f"{name}: {message}")
+        # The controller has them; the broker that is asked next may hear of them a moment later.
+        async with asyncio.timeout(30):
+            while not set(topics) <= {item["topic"] for item in await admin.describe_topics()}:
+                await asyncio.sleep(0.02)
     finally:
         await admin.close()
-    for name, code, message in response.topic_errors:
-        if code:
-            raise for_code(code)(f"{name}: {message}")
 
 
 async def aproduce(
