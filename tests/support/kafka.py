@@ -75,7 +75,10 @@ async def acreate_topics(
                 raise for_code(code)(f"{name}: {message}")
         # The controller has them; the broker that is asked next may hear of them a moment later.
         async with asyncio.timeout(30):
-            while not set(topics) <= {item["topic"] for item in await admin.describe_topics()}:
+            while True:
+                known = {item["topic"] for item in await admin.describe_topics()}
+                if set(topics) <= known:
+                    break
                 await asyncio.sleep(0.02)
     finally:
         await admin.close()
