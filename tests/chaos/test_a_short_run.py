@@ -52,7 +52,7 @@ async def test_a_send_whose_answer_nobody_awaits_is_seen_as_a_loss(tmp_path: Pat
     assert recomputed(outcome).total("lost") > 0, outcome.line()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 async def test_exactly_once_switched_off_is_seen_as_doubles(tmp_path: Path) -> None:
     made = replace(plan(*KILLS), delivery="at_least_once", judged_as="exactly_once")
     outcome = await run_seed(made, tmp_path)
@@ -60,7 +60,7 @@ async def test_exactly_once_switched_off_is_seen_as_doubles(tmp_path: Path) -> N
     assert recomputed(outcome).twice > 0, outcome.line()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("plant", [None, "no_fencing"])
 async def test_a_zombie_harms_nothing_unless_nobody_fences_it(
     tmp_path: Path, plant: str | None
@@ -71,7 +71,7 @@ async def test_a_zombie_harms_nothing_unless_nobody_fences_it(
     assert (recomputed(outcome).twice > 0) is (plant is not None), outcome.line()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("plant", [None, "checkpoint_ahead"])
 async def test_a_checkpoint_harms_nothing_unless_it_is_ahead_of_what_is_committed(
     tmp_path: Path, plant: str | None

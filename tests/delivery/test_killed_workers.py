@@ -27,7 +27,7 @@ SETTINGS = {"align_wait_max": "1h", "commit_interval_ms": "50", "transaction_tim
 KILLS = 5
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 async def test_a_worker_killed_at_random_moments_loses_nothing_and_doubles_no_state(
     kafka: str, tmp_path: Path, seed: int, delivery: str

@@ -69,6 +69,7 @@ class GroupProgress:
         roles = ("input", "labels", "internal")
         specs = pipeline_topics(pipeline)
         self._topics = [spec.name for spec in specs if spec.role in roles]
+        self._wanted: list[TopicPartition] = []
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         self._reader = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
@@ -98,12 +99,7 @@ class GroupProgress:
         """Say whether everything that is in the logs has been done and committed."""
         committed = await self.committed()
         try:
-            metadata = await self._reader._client.fetch_all_metadata()
-            wanted = [
-                TopicPartition(topic, partition)
-                for topic in self._topics
-                for partition in metadata.partitions_for_topic(topic) or ()
-            ]
+            wanted = await self._partitions()
             ends = await self._reader.end_offsets(wanted)
             if not wanted or any(tp not in committed for tp in wanted):
                 return False
@@ -111,6 +107,16 @@ class GroupProgress:
             return not behind or await self._are_markers(behind)
         except KafkaError:
             return False
+
+    async def _partitions(self) -> list[TopicPartition]:
+        """Return the partitions; asked for once, since the answer tells of every test's topics."""
+        if not self._wanted:
+            metadata = await self._reader._client.fetch_all_metadata()
+            known = {topic: metadata.partitions_for_topic(topic) for topic in self._topics}
+            if not all(known.values()):
+                return []
+            self._wanted = [TopicPartition(t, p) for t in known for p in known[t]]
+        return self._wanted
 
     async def _are_markers(self, stretches: dict[TopicPartition, tuple[int, int]]) -> bool:
         """Say whether these stretches of logs hold no records."""
