@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_infer.dataplane import plane, task
+from stream_infer.dataplane import ledger, task
 from stream_infer.simulators.fraud import DAY_MS, Transactions
 from support.load import (
     Load,
@@ -42,7 +42,7 @@ async def test_a_history_of_one_partition_gives_what_the_file_gives(kafka: str) 
 async def test_the_size_of_batches_changes_no_feature(
     kafka: str, rows_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plane, "BATCH_ROWS_MAX", rows_max)  # cut into so many,
+    monkeypatch.setattr(ledger, "BATCH_ROWS_MAX", rows_max)  # cut into so many,
     monkeypatch.setattr(task, "BATCH_ROWS_MAX", rows_max)  # and not merged again
     load = make_load(days=40, customers=12 if rows_max == 1 else 60, terminals=20)
     pipeline = own_pipeline()
