@@ -82,7 +82,10 @@ async def test_the_clock_of_a_kafka_of_this_machine_agrees_and_nothing_remains(k
 async def test_topics_are_found_missing_short_lived_and_as_declared(kafka: str) -> None:
     connection, pipeline = Connection(bootstrap=kafka), own_pipeline()
     missing = await examine_topics(connection, pipeline)
-    assert {found.status for found in missing if pipeline.name in found.detail} == {"failed"}
+    of_it = [found for found in missing if pipeline.name in found.detail]
+    assert {found.status for found in of_it if "checkpoint" not in found.detail} == {"failed"}
+    # Without those a worker works; it takes longer to start.
+    assert {found.status for found in of_it if "checkpoint" in found.detail} == {"warning"}
     await acreate_topics(kafka, {pipeline.events.topic: 4}, {"retention.ms": "1000"})
     await create_topics(connection, pipeline)
     short, well = await examine_topics(connection, pipeline)
