@@ -24,6 +24,10 @@ from support.processes import wait_until
 from support.supervised import PROGRAM
 
 
+def _hear_hangups() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Supervising:
     """The process, and what it and its children have left in the folder."""
 
@@ -36,6 +40,8 @@ class Supervising:
                 [sys.executable, __file__, str(processes), log_format, how, str(folder)],
                 stderr=output,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
+                # Whoever runs the tests may ignore it, as nohup does, and that is inherited.
+                preexec_fn=_hear_hangups,  # noqa: PLW1509 - no threads that could hold a lock
             )
 
     @property
