@@ -75,11 +75,3 @@ async def restore_checkpoint(
                 began = seconds()
         done += 1
         on_chunk(done)
-
-
-async def verify_checkpoint(store: CheckpointStore, manifest: Manifest) -> int:
-    """Read a checkpoint to its end and return how many keys its windows hold; see `read_frames`."""
-    keys = 0
-    async for frames in read_frames(store, manifest):
-        keys += sum(len(frame["keys"]) for frame in frames if frame["part"] == KEYS)
-    return keys

@@ -31,7 +31,7 @@ accepts its own version and the one before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 from operator import attrgetter
 from typing import Annotated, Any, Literal
@@ -94,6 +94,20 @@ def internal_type(events: Events) -> type[msgspec.Struct]:
         array_like=True,
         gc=False,
     )
+
+
+class InternalHead(msgspec.Struct, array_like=True, gc=False):
+    """The first fields of every internal record, whatever its pipeline: what it was made from."""
+
+    schema_version: int
+    kind: int
+    upstream_topic: str
+    upstream_partition: int
+    upstream_offset: int
+
+
+read_head: Callable[[bytes], InternalHead] = msgspec.json.Decoder(InternalHead).decode
+"""Returns the head of a record; raises msgspec.MsgspecError."""
 
 
 def encode_internal(

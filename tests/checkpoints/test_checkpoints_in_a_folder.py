@@ -13,11 +13,11 @@ import pytest
 from stream_infer.checkpoints import folder as folder_module
 from stream_infer.checkpoints.folder import FolderStore
 from stream_infer.checkpoints.manifest import Manifest, Unreadable
-from stream_infer.checkpoints.reading import restore_checkpoint, verify_checkpoint
+from stream_infer.checkpoints.reading import restore_checkpoint
 from stream_infer.checkpoints.writing import write_checkpoint
 from stream_infer.dataplane.state import StageState
 from stream_infer.errors import ConflictError, InvalidDataError, NotFoundError
-from support.checkpoints import PLAN, draft, state_of, written
+from support.checkpoints import PLAN, draft, keys_read, state_of, written
 
 
 def files(folder: Path) -> list[str]:
@@ -31,7 +31,7 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
         store = FolderStore(tmp_path, "payments")
         made = await written(store, state, 5_000, keys=state.keys)
         assert await store.found() == [made]
-        assert await verify_checkpoint(store, made) == 2_000
+        assert await keys_read(store, made) == 2_000
         again = StageState(PLAN)
         await restore_checkpoint(store, made, again)
         return again
@@ -66,7 +66,7 @@ def test_damaged_chunks_are_named_and_never_become_a_state(tmp_path: Path, damag
         path.write_bytes({"cut": data[:-9], "flipped": data}.get(damage, bytearray()))
         if damage == "missing":
             path.unlink()
-        await verify_checkpoint(store, made)
+        await keys_read(store, made)
 
     with pytest.raises(InvalidDataError) as caught:
         asyncio.run(run())

@@ -13,13 +13,13 @@ from stream_infer.checkpoints.choosing import prunable
 from stream_infer.checkpoints.manifest import Manifest, Unreadable
 from stream_infer.checkpoints.marks import read_mark
 from stream_infer.checkpoints.names import chunks_topic, manifests_topic
-from stream_infer.checkpoints.reading import restore_checkpoint, verify_checkpoint
+from stream_infer.checkpoints.reading import restore_checkpoint
 from stream_infer.checkpoints.topic import TopicStore
 from stream_infer.checkpoints.writing import write_checkpoint
 from stream_infer.dataplane.state import StageState
 from stream_infer.errors import InvalidDataError, NotFoundError
 from stream_infer.kafka.connection import Connection
-from support.checkpoints import PLAN, draft, mark, state_of, written
+from support.checkpoints import PLAN, draft, keys_read, mark, state_of, written
 from support.kafka import acreate_topics, aproduce, aread_all, unique
 
 COMPACTED = {"cleanup.policy": "compact"}
@@ -78,7 +78,7 @@ async def test_a_wide_gap_of_others_is_passed_by_a_seek(
             (first.chunks[0], *rest.chunks[1:]), first.content_sha256
         )
         reader = TopicStore(Connection(bootstrap=kafka), name)
-        assert await verify_checkpoint(reader, parted) == 100
+        assert await keys_read(reader, parted) == 100
         assert reader.records_fetched < parted.chunks[1].place - parted.chunks[0].place
     finally:
         await store.close()
@@ -96,7 +96,7 @@ async def test_chunks_that_lie_in_another_order_are_found_all_the_same(kafka: st
         parted = draft(1, id=first.id).manifest(tuple(mixed), first.content_sha256)
         reader = TopicStore(Connection(bootstrap=kafka), name)
         assert len(mixed) > 3
-        assert await verify_checkpoint(reader, parted) == 300
+        assert await keys_read(reader, parted) == 300
     finally:
         await store.close()
 
@@ -148,10 +148,10 @@ async def test_chunks_that_kafka_no_longer_has_or_that_are_others_are_named(kafk
         wrong = await written(store, state_of(60), 60)
         for place in (beyond, wrong.chunks[0]):
             with pytest.raises(InvalidDataError) as caught:
-                await verify_checkpoint(store, _with(made, place))
+                await keys_read(store, _with(made, place))
             assert caught.value.code == "checkpoint_damaged"
         await store.remove([made])
-        assert await verify_checkpoint(store, made) == 50  # compaction has not come yet
+        assert await keys_read(store, made) == 50  # compaction has not come yet
     finally:
         await store.close()
     assert name

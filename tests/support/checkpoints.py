@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from stream_infer.checkpoints.manifest import Draft, Manifest, Mark
+from stream_infer.checkpoints.packing import KEYS
+from stream_infer.checkpoints.reading import read_frames
 from stream_infer.checkpoints.store import CheckpointStore
 from stream_infer.checkpoints.writing import write_checkpoint
 from stream_infer.dataplane.state import StageState
@@ -69,3 +71,11 @@ async def written(
 
 def frames_of(state: Any) -> Iterator[dict[str, Any]]:
     return (frame for frame in state.capture() if frame is not None)
+
+
+async def keys_read(store: CheckpointStore, manifest: Manifest) -> int:
+    """Read a checkpoint to its end and return how many keys its windows hold; see `read_frames`."""
+    keys = 0
+    async for frames in read_frames(store, manifest):
+        keys += sum(len(frame["keys"]) for frame in frames if frame["part"] == KEYS)
+    return keys

@@ -20,8 +20,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from stream_infer.errors import ConfigError
+from stream_infer.alerts.candidate import Candidate
+from stream_infer.errors import InvalidDataError
 from stream_infer.events.deadletter import read_dead_letter
+from stream_infer.events.internal import read_head
 from stream_infer.events.topic_names import DEAD_LETTERS, LATE_EVENTS
 from stream_infer.pipeline import Pipeline
 
@@ -64,32 +66,6 @@ Naming = Callable[[Content], Origin]
 UNKNOWN = Origin(None)
 
 
-class _Internal(msgspec.Struct, array_like=True, gc=False):
-    schema_version: int
-    kind: int | str | None
-    upstream_topic: str
-    upstream_partition: int
-    upstream_offset: int
-
-
-class _Candidate(msgspec.Struct, array_like=True, gc=False):
-    schema_version: int
-    kind: str | None
-    upstream_topic: str
-    upstream_partition: int
-    upstream_offset: int
-    sub: int
-    event_time: int
-    entity: str
-    group: str
-    level: float
-    score: float | None = None
-    decision: str | None = None
-    rule: str | None = None
-    model: str | None = None
-    version: str | None = None
-
-
 class _Scored(msgspec.Struct, gc=False):
     event_id: str
     model: str | None = None
@@ -101,8 +77,7 @@ class _Alert(msgspec.Struct, gc=False):
     revision: int
 
 
-_read_internal = msgspec.json.Decoder(_Internal).decode
-_read_candidate = msgspec.json.Decoder(_Candidate).decode
+_read_candidate = msgspec.json.Decoder(Candidate).decode
 _read_scored = msgspec.json.Decoder(_Scored).decode
 _read_alert = msgspec.json.Decoder(_Alert).decode
 
@@ -134,7 +109,7 @@ def name_of(naming: Naming, content: Content) -> Origin:
 
 
 def _of_internal(content: Content) -> Origin:
-    read = _read_internal(content.value or b"")
+    read = read_head(content.value or b"")
     return Origin(
         (read.upstream_topic, read.upstream_partition, read.upstream_offset),
         read.upstream_topic,
@@ -191,5 +166,9 @@ def without_features(value: bytes | None) -> bytes | None:
         return value
     _, closed, tail = rest.partition(b"}")
     if not closed:
-        raise ConfigError("features_unclosed", "A scored event's features have no end.", "")
+        raise InvalidDataError(
+            "features_unclosed",
+            "A scored event's features have no end: no worker of this version wrote it.",
+            "Find out who else writes to the topic of scored events.",
+        )
     return head + tail
