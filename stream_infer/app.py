@@ -16,25 +16,19 @@ from typing import Any, cast
 
 import faust
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from stream_infer.checkpoints.marks import read_mark
 from stream_infer.checkpoints.opening import open_store
-from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages, stage_topics
 from stream_infer.dataplane.checkpointing import Checkpointer
 from stream_infer.dataplane.credentials import faust_options
-from stream_infer.dataplane.exactly_once import ExactlyOnceSenders
 from stream_infer.dataplane.made_anew import refuse_inputs_made_anew
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.progress_reading import read_progress
 from stream_infer.dataplane.progress_sharing import ProgressSharing
-from stream_infer.dataplane.replay import replay_log
-from stream_infer.dataplane.sender import BATCH_BYTES_MAX, StageSender
-from stream_infer.dataplane.senders import Assigned, AtLeastOnceSenders, Senders
-from stream_infer.dataplane.skips import without_skipped
-from stream_infer.dataplane.transaction_rules import MARKERS_PER_S_MAX
-from stream_infer.dataplane.transactions import TransactionSender
+from stream_infer.dataplane.replaying import LogReplayer
+from stream_infer.dataplane.sender_making import SenderMaker
+from stream_infer.dataplane.senders import Assigned, Senders
 from stream_infer.dataplane.transport import (
     SETTLE_SECONDS,
     BatchConsumer,
@@ -50,11 +44,10 @@ from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.skips import Skipped, read_skips, skipped_offsets
 from stream_infer.kafka.topics import check_topics, pipeline_topics, read_topics
-from stream_infer.kafka.transactions import GroupMember, GroupTransactionalProducer
+from stream_infer.kafka.transactions import GroupMember
 from stream_infer.pipeline import Pipeline
-from stream_infer.scoring.conditions import ConditionScorer
+from stream_infer.scoring.binding import bind_model, version_of
 from stream_infer.scoring.model import Model
-from stream_infer.scoring.session import Scorer
 from stream_infer.settings.worker import WorkerSettings
 
 log = structlog.get_logger("stream_infer.app")
@@ -153,7 +146,7 @@ class StreamApp(faust.App):
         check_sensitive(pipeline.events)
         plan = compile_plan(pipeline)
         scorer = bind_model(model, plan)
-        self.scored_by = _name_of(scorer)
+        self.scored_by = version_of(scorer)
         self._pipeline = pipeline
         self.plane = self._empty_plane(settings)
         self._make_parts = lambda partitions: Parts(
@@ -241,7 +234,7 @@ class StreamApp(faust.App):
     def _empty_plane(self, settings: WorkerSettings) -> DataPlane:
         return DataPlane(
             settings,
-            replay=self._replay,
+            replay=LogReplayer(self.connection, lambda p: self.plane.skipped.get(p, ())),
             make_senders=self._make_senders,
             on_failure=self.crash,
             read_skips=self._read_skips,
@@ -252,64 +245,18 @@ class StreamApp(faust.App):
             return {}
         return skipped_offsets(await read_skips(self.connection, self._pipeline))
 
-    async def _replay(
-        self,
-        source: Partition,
-        start: int,
-        end: int,
-        on_batch: Callable[[RecordBatch], None],
-    ) -> None:
-        make_consumer = partial(
-            AIOKafkaConsumer,
-            **self.connection.client_options(),
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=4 * 1024 * 1024,
-        )
-        skipped = self.plane.skipped.get(source, frozenset())
-
-        def fold(batch: RecordBatch) -> None:
-            if kept := without_skipped(batch.records, skipped):
-                on_batch(RecordBatch(source, kept))
-
-        await replay_log(source, start, end, fold, make_consumer)
-
     def _make_senders(self, assigned: Assigned) -> Senders:
-        if self.plane.settings.delivery == "exactly_once":
-            return ExactlyOnceSenders(assigned, self._make_transaction_sender)
-        return AtLeastOnceSenders(assigned, lambda name: StageSender(name, self._make_producer))
-
-    def _make_transaction_sender(self, name: str, assigned: Assigned) -> TransactionSender:
-        consumer = cast("BatchConsumer", self.consumer)
-        member = self._member()
         settings = self.plane.settings
-        # Not the partition's: whether this worker may commit, its membership of the group says.
-        instance = settings.instance_id or self._instance
-        return TransactionSender(
-            name,
-            partial(
-                GroupTransactionalProducer,
-                **self._producer_options(),
-                transactional_id=f"{self.conf.id}.{name}.{instance}",
-                transaction_timeout_ms=settings.transaction_timeout_ms,
-            ),
-            member=lambda: member,
-            metadata=assigned.metadata,
-            committed=assigned.committed,
-            read_committed_offsets=consumer.committed_offsets,
-            interval_s=settings.commit_interval_s,
-            markers_per_s_max=MARKERS_PER_S_MAX * self._share_of_commits(name, assigned),
+        maker = SenderMaker(
+            self.connection,
+            group=self.conf.id,
+            instance=settings.instance_id or self._instance,
+            settings=settings,
+            partitions=self._partitions,
+            member=self._member,
+            read_committed_offsets=cast("BatchConsumer", self.consumer).committed_offsets,
         )
-
-    def _share_of_commits(self, name: str, assigned: Assigned) -> float:
-        """Return a stage's and this worker's share of what all of the group's workers may write.
-
-        Told by the partitions: whoever has a quarter of them is one of about four.
-        """
-        ours = [p for p in assigned.positions if assigned.names[p.topic] == name]
-        partitions = sum(self._partitions[topic] for topic in {p.topic for p in ours})
-        return len(ours) / partitions / len(self.plane.stages)
+        return maker.make(assigned)
 
     def _member(self) -> GroupMember:
         """Return who this worker is in the group, as of the current assignment."""
@@ -318,34 +265,12 @@ class StreamApp(faust.App):
             raise RuntimeError("partitions were assigned to a worker that is no member")
         return member
 
-    def _make_producer(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(**self._producer_options(), acks="all", enable_idempotence=True)
-
-    def _producer_options(self) -> dict[str, Any]:
-        options = self.connection.client_options()
-        return {**options, "linger_ms": 0, "max_batch_size": BATCH_BYTES_MAX}
-
     def _note_broker(self, away_since_s: float | None) -> None:
         self.plane.broker_away_since_s = away_since_s
 
     def consumer_loop(self) -> asyncio.AbstractEventLoop | None:
         """Return the event loop of the consumer's thread, None before it has started."""
         return cast("BatchConsumer", self.consumer).thread_loop()
-
-
-def _name_of(scorer: Scorer | ConditionScorer | None) -> tuple[str, str] | None:
-    if scorer is None or scorer.name is None or scorer.version is None:
-        return None
-    return scorer.name, scorer.version
-
-
-def bind_model(model: Model | Path | str | None, plan: Plan) -> Scorer | ConditionScorer | None:
-    """Return the model as the pipeline uses it: for a probability, or for conditions."""
-    if model is None:
-        return None
-    if plan.pipeline.conditions is not None:
-        return ConditionScorer(plan, model)
-    return Scorer(model, plan.feature_names, plan.fingerprint)
 
 
 async def run_until(app: faust.App, stop: asyncio.Event) -> None:

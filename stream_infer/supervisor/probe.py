@@ -13,7 +13,6 @@ from functools import partial
 import structlog
 from aiokafka import AIOKafkaConsumer
 
-from stream_infer.app import bind_model
 from stream_infer.dataplane.at_work import Span, slot_of
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages
@@ -29,6 +28,7 @@ from stream_infer.kafka.skips import read_skips, skipped_offsets
 from stream_infer.kafka.topics import administration, pipeline_topics, read_topics
 from stream_infer.observability.meter import StageMeter
 from stream_infer.precompile import precompile_pipeline
+from stream_infer.scoring.binding import bind_model
 from stream_infer.worker import Worker
 
 log = structlog.get_logger("stream_infer.supervisor")

@@ -140,7 +140,7 @@ ALLOWED: dict[str, set[str]] = {
 EVERYWHERE = {"*"}
 # library -> the parts that may import it; pure parts know no Kafka, no Faust and no ONNX Runtime
 OWNERS: dict[str, set[str]] = {
-    "aiokafka": {"app", "audit.reconcile", "benchmark", "dataplane", "demo", "doctor", "kafka"}
+    "aiokafka": {"audit.reconcile", "benchmark", "dataplane", "demo", "doctor", "kafka"}
     | {"audit.recompute"}
     | {"supervisor.probe", "supervisor.verdict"}
     | {"checkpoints.marks", "checkpoints.topic"},
