@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 
 from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.checkpointing import Checkpointer
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.stalls import FindHolder, Stall, StallWatch
 from stream_infer.dataplane.task import PartitionTask
-from stream_infer.observability.facts import PartitionFacts, PlaneFacts
+from stream_infer.observability.facts import CheckpointFacts, PartitionFacts, PlaneFacts
 from stream_infer.observability.progress import ProgressWatch
 
 
@@ -53,6 +54,7 @@ class PlaneObserver:
                 for partition, task in sorted({**plane.draining, **plane.tasks}.items())
             ),
             transactions=tuple(plane.totals.transactions()),
+            checkpoints=_checkpoints(plane.checkpoints),
             counters=plane.totals.counters(),
             meters={name: meter.facts() for name, meter in plane.totals.meters().items()},
             in_flight_bytes=plane.ledger.budget.held,
@@ -82,3 +84,7 @@ class PlaneObserver:
             keys=0 if state is None else state.keys,
             bytes=0 if state is None else state.bytes,
         )
+
+
+def _checkpoints(of: Checkpointer | None) -> CheckpointFacts | None:
+    return None if of is None else CheckpointFacts(published=of.published, failed=of.failed)

@@ -84,6 +84,18 @@ class TransactionFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFacts:
+    """What became of the checkpoints that a worker took, since its start.
+
+    published  those that a restore may use now
+    failed     those that could not be written or published; each costs a longer restore
+    """
+
+    published: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlaneFacts:
     """A worker.
 
@@ -94,6 +106,7 @@ class PlaneFacts:
     stopping            whether it was told to stop
     partitions          those it has
     transactions        those of its stages; none where it delivers at least once
+    checkpoints         what became of its checkpoints; None where it takes none
     counters            stage -> name of the counter -> value; never falls
     meters              stage -> its meter
     in_flight_bytes     input in memory whose outputs are not acknowledged
@@ -109,6 +122,7 @@ class PlaneFacts:
     stopping: bool = False
     partitions: tuple[PartitionFacts, ...] = ()
     transactions: tuple[TransactionFacts, ...] = ()
+    checkpoints: CheckpointFacts | None = None
     counters: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     meters: Mapping[str, MeterFacts] = field(default_factory=dict)
     in_flight_bytes: int = 0

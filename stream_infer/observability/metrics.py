@@ -106,6 +106,7 @@ class PlaneCollector(Collector):
         yield from self._stages(facts)
         yield from self._transactions(facts)
         yield self._stalls(facts)
+        yield from self._checkpoints(facts)
         if self._partitions:
             yield from self._by_partition(facts)
 
@@ -232,6 +233,24 @@ class PlaneCollector(Collector):
         for (stage, holder), seconds in longest.items():
             family.add_metric([self._pipeline, stage, holder], seconds)
         return family
+
+    def _checkpoints(self, facts: PlaneFacts) -> Iterator[Metric]:
+        found = facts.checkpoints
+        values: dict[str, tuple[int | None, str]] = {
+            "checkpoints_published": (
+                None if found is None else found.published,
+                "Checkpoints that a restore may use.",
+            ),
+            "checkpoints_failed": (
+                None if found is None else found.failed,
+                "Checkpoints that could not be written or published.",
+            ),
+        }
+        for name, (value, text) in values.items():
+            family = CounterMetricFamily(f"{PREFIX}{name}", text, labels=["pipeline"])
+            if value is not None:
+                family.add_metric([self._pipeline], value)
+            yield family
 
     def _phases(self, by_stage: dict[str, list[PartitionFacts]]) -> Metric:
         family = GaugeMetricFamily(

@@ -107,6 +107,18 @@ def test_transactions_are_counted_and_timed_by_stage() -> None:
     assert value(families, "stream_infer_since_commit_seconds", stage="customer") == 0.03
 
 
+def test_checkpoints_are_counted_by_what_became_of_them() -> None:
+    families = scrape(busy_facts())
+    assert value(families, "stream_infer_checkpoints_published_total", pipeline="fraud") == 5
+    assert value(families, "stream_infer_checkpoints_failed_total", pipeline="fraud") == 1
+
+
+def test_a_worker_that_takes_no_checkpoints_counts_none() -> None:
+    families = scrape(replace(busy_facts(), checkpoints=None))
+    assert families["stream_infer_checkpoints_published"].samples == []
+    assert families["stream_infer_checkpoints_failed"].samples == []
+
+
 def test_input_that_waits_for_a_transaction_shows_whose_only_while_it_waits() -> None:
     name = "stream_infer_stalled_by_open_transaction_seconds"
     facts = busy_facts()

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_infer.observability.facts import PartitionFacts, PlaneFacts, TransactionFacts
+from stream_infer.observability.facts import (
+    CheckpointFacts,
+    PartitionFacts,
+    PlaneFacts,
+    TransactionFacts,
+)
 from stream_infer.observability.meter import EMIT, FOLD, READ, SCORE, SEND, StageMeter
 from stream_infer.observability.metrics import COUNTERS
 
@@ -51,6 +56,7 @@ def busy_facts(partitions: int = 2) -> PlaneFacts:
             )
             for stage in ("customer", "terminal")
         ),
+        checkpoints=CheckpointFacts(published=5, failed=1),
         counters={
             stage: {name: number + 1 for number, name in enumerate(COUNTERS)}
             for stage in ("customer", "terminal")
