@@ -60,11 +60,13 @@ class SilenceCandidates:
     def make(self, read: ReadEvents, silences: Silences) -> Iterator[Found]:
         """Yield the candidates of one partition's batch, by row and then by key."""
         source, times = read.batch.source, read.columns.event_time
-        last, sub = -1, 0
+        last, at = -1, 0
         for row, name, level in zip(silences.rows, silences.keys, silences.levels, strict=True):
-            sub = sub + 1 if row == last else self._subs_before
+            at = at + 1 if row == last else 0
             last = row
-            for kind in self._kinds:
+            # One number for each key and kind: a fold takes what has the same for a repeat.
+            first_sub = self._subs_before + at * len(self._kinds)
+            for sub, kind in enumerate(self._kinds, first_sub):
                 if level < kind.keep_at:
                     continue
                 group = self._group(kind.spec.group, name)

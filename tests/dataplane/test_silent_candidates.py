@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
+from stream_infer.alerts.candidate import Candidate
+from stream_infer.alerts.declared import compile_alerts
+from stream_infer.alerts.fold import AlertFold
+from stream_infer.alerts.spec import Alerts
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages
 from stream_infer.dataplane.stage import FeatureStage
@@ -26,7 +32,7 @@ START_MS = 1_767_225_600_000
 LOG = Partition("traffic.by-corridor", 0)
 
 
-def road(sensors: int) -> FeatureStage:
+def road(sensors: int, alerts: Alerts | None = traffic.alerts) -> FeatureStage:
     """Return the corridor's stage of a road with so many sensors, and no model."""
     table = sensor_table(
         [
@@ -34,7 +40,7 @@ def road(sensors: int) -> FeatureStage:
             for n in range(sensors)
         ]
     )
-    pipeline = traffic_pipeline(table, model=None)
+    pipeline = traffic_pipeline(table, model=None, alerts=alerts)
     partitions = {spec.name: 1 for spec in pipeline_topics(pipeline)}
     stages = build_stages(Parts(compile_plan(pipeline), None, partitions, WorkerSettings()))
     for stage in stages:
@@ -95,6 +101,27 @@ def test_they_are_written_in_the_order_by_which_a_fold_knows_repeats() -> None:
     assert {(each[7], each[8]) for each in silent} == {("s2", "road-0"), ("s3", "road-1")}
     # Readings are jammed, so that both kinds stand in one log.
     assert {each[1] for each in found} > {"sensor_silent"}
+
+
+def test_two_kinds_of_alerts_on_silence_both_open_for_every_key() -> None:
+    assert traffic.alerts is not None
+    [one] = [kind for kind in traffic.alerts.kinds if kind.name == "sensor_silent"]
+    alerts = replace(
+        traffic.alerts,
+        topic="alerts-traffic",
+        kinds=(replace(one, storm=None), replace(one, name="device_lost", open_at=6.0, storm=None)),
+    )
+    stage = road(4, alerts)
+    values = rekeyed(range(20), range(4), 0) + rekeyed(range(20, 40), range(2), 80)
+    found = candidates(stage, stage.open_state(None), values, 0)
+    places = [(each[4], each[5]) for each in found]
+    assert places == sorted(set(places))
+    fold = AlertFold(compile_alerts(alerts, "traffic"))
+    changes = fold.fold(msgspec.convert(found, list[Candidate]))
+    opened = {(c.alert.kind, c.alert.entity) for c in changes if c.alert.change == "opened"}
+    assert opened == {
+        (kind, sensor) for kind in ("sensor_silent", "device_lost") for sensor in ("s2", "s3")
+    }
 
 
 def test_ten_thousand_sensors_silent_at_once_are_one_tick_and_a_bounded_stream() -> None:
