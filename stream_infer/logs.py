@@ -7,6 +7,9 @@ Three rules hold for every line, whoever writes it:
 - bytes are never shown: keys and values of records are bytes, and hold what people paid;
 - a line is one line: control characters in what came from outside would forge lines or reach
   the terminal as commands.
+
+One line of a library is said in other words: that a connection to Kafka broke, which asyncio may
+report as an error that nobody looked at.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import re
 import socket
 import sys
 from collections.abc import Collection, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -37,6 +41,8 @@ _TO_VALUE = r"""["']?\s*[=:]\s*"""
 _VALUE = r"""("[^"]*"|'[^']*'|[^\s,;&]+)"""
 _ASSIGNED_SECRET = re.compile(f"({_SECRET_NAME})({_TO_VALUE}){_VALUE}", re.IGNORECASE)
 """``sasl.jaas.config`` and query strings bring ``password="..."`` into the texts of errors."""
+_NEVER_RETRIEVED = "Future exception was never retrieved"
+_CLIENT_CONNECTION = str(Path("aiokafka", "conn.py"))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 Event = MutableMapping[str, Any]
@@ -112,7 +118,7 @@ def configure_logs(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
-    _configure_libraries([*before, render])
+    _configure_libraries([*before, render], level)
     # Python's own warnings would be the one line that is no JSON.
     logging.captureWarnings(as_json)
 
@@ -122,11 +128,11 @@ def worker_id() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
-def _configure_libraries(processors: list[Any]) -> None:
+def _configure_libraries(processors: list[Any], level: int) -> None:
     root = logging.getLogger()
     for handler in [each for each in root.handlers if isinstance(each, _LibraryHandler)]:
         root.removeHandler(handler)
-    root.addHandler(_LibraryHandler(processors))
+    root.addHandler(_LibraryHandler(processors, level))
     root.setLevel(logging.WARNING)
     # The client reports each failed attempt as an error; the worker says once that it waits.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -139,20 +145,49 @@ def _configure_libraries(processors: list[Any]) -> None:
 class _LibraryHandler(logging.Handler):
     """Gives the lines of other libraries the form of ours."""
 
-    def __init__(self, processors: list[Any]) -> None:
+    def __init__(self, processors: list[Any], own_level: int) -> None:
         super().__init__()
         self._processors = processors
+        self._own_level = own_level
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            event: Any = {"event": record.getMessage(), "logger": record.name}
-            if record.exc_info:
-                event["exc_info"] = record.exc_info
-            for processor in self._processors:
-                event = processor(None, record.levelname.lower(), event)
-            sys.stderr.write(f"{event}\n")
+            broken = _broken_connection(record)
+            if broken is not None:
+                if self._own_level <= logging.INFO:
+                    self._say("info", {"event": "connection_lost", "cause": str(broken)})
+                return
+            event = {"event": record.getMessage(), "logger": record.name}
+            self._say(record.levelname.lower(), event, exc_info=record.exc_info)
         except Exception:  # noqa: BLE001 - logging's own way to say that a line was lost
             self.handleError(record)
+
+    def _say(self, level: str, event: Any, *, exc_info: Any = None) -> None:
+        if exc_info:
+            event["exc_info"] = exc_info
+        for processor in self._processors:
+            event = processor(None, level, event)
+        sys.stderr.write(f"{event}\n")
+
+
+def _broken_connection(record: logging.LogRecord) -> OSError | None:
+    """Return why a connection of the Kafka client broke, if that is all that a line says.
+
+    The client takes it up itself: it fails what waits for an answer and connects again. But the
+    future by which asyncio would also tell it (`StreamWriter.wait_closed`) it never looks at. The
+    protocol that holds the future looks instead, when it is collected; in a cycle of garbage the
+    future may be collected before, and reports, with a traceback, an error that was dealt with.
+    """
+    if record.name != "asyncio" or not record.exc_info:
+        return None
+    _, error, trace = record.exc_info
+    if not isinstance(error, OSError) or not record.getMessage().startswith(_NEVER_RETRIEVED):
+        return None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.endswith(_CLIENT_CONNECTION):
+            return error
+        trace = trace.tb_next
+    return None
 
 
 def _plain(value: Any) -> Any:
