@@ -8,7 +8,6 @@ stages run on the data plane instead of on Faust's per-message path.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from stream_infer.checkpoints.opening import open_store
 from stream_infer.dataplane.build import Parts, build_stages, stage_topics
 from stream_infer.dataplane.checkpointing import Checkpointer
 from stream_infer.dataplane.credentials import faust_options
+from stream_infer.dataplane.dead_workers import DeadWorkers
 from stream_infer.dataplane.made_anew import refuse_inputs_made_anew
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.progress_reading import read_progress
@@ -42,6 +42,7 @@ from stream_infer.events.sensitive import check_sensitive
 from stream_infer.events.topic_names import candidates_topic, lists_topic, progress_topic
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.dead_transactions import group_transactions
 from stream_infer.kafka.skips import Skipped, read_skips, skipped_offsets
 from stream_infer.kafka.topics import check_topics, pipeline_topics, read_topics
 from stream_infer.kafka.transactions import GroupMember
@@ -93,7 +94,6 @@ class StreamApp(faust.App):
         self._make_parts: Callable[[Mapping[str, int]], Parts] | None = None
         self._pipeline: Pipeline | None = None
         self._partitions: dict[str, int] = {}
-        self._instance = uuid.uuid4().hex[:12]
         self.scored_by: tuple[str, str] | None = None
         """Name and version of the model that scores."""
         self.plane = self._empty_plane(WorkerSettings())
@@ -191,6 +191,7 @@ class StreamApp(faust.App):
         await refuse_inputs_made_anew(self.connection, self.conf.id, stages, partitions)
         self.plane.open_stages(stages)
         self.plane.checkpoints = self._open_checkpoints(pipeline)
+        self.plane.dead_workers = self._end_dead_workers()
         self.plane.ledger.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
         self.plane.ledger.read_to = cast("BatchConsumer", self.consumer).read_to
         progress = progress_topic(pipeline)
@@ -217,12 +218,24 @@ class StreamApp(faust.App):
             on_failure=self.crash,
         )
 
+    def _end_dead_workers(self) -> DeadWorkers | None:
+        settings = self.plane.settings
+        if settings.delivery != "exactly_once":
+            return None
+        group, timeout_ms = self.conf.id, settings.transaction_timeout_ms
+        return DeadWorkers(
+            group,
+            self.plane.instance,
+            timeout_ms / 1000 + SETTLE_SECONDS,
+            partial(group_transactions, self.connection, group, timeout_ms),
+        )
+
     def _share_progress(self, topic: str, partitions: Mapping[str, int]) -> ProgressSharing:
         settings = self.plane.settings
         return ProgressSharing(
             topic,
             partitions,
-            instance=settings.instance_id or self._instance,
+            instance=self.plane.instance,
             generation=lambda: self._member().generation_id,
             read=partial(read_progress, self.connection, topic),
             # Others have a dead worker's partitions by then, and what it left open is aborted.
@@ -250,7 +263,7 @@ class StreamApp(faust.App):
         maker = SenderMaker(
             self.connection,
             group=self.conf.id,
-            instance=settings.instance_id or self._instance,
+            instance=self.plane.instance,
             settings=settings,
             partitions=self._partitions,
             member=self._member,

@@ -103,6 +103,9 @@ class Worker:
                 await run_until(self.app, stop)
 
     async def _holder_of(self, partition: Partition) -> str | None:
+        # It may be a dead worker's that was no member any more when it began its transaction.
+        if self.app is not None:
+            self.app.plane.look_for_dead_workers()
         return await holder_of(self.connection, partition)
 
 

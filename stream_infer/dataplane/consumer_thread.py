@@ -15,6 +15,7 @@ from faust.types import TP
 
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.continuity import Span
+from stream_infer.dataplane.dead_workers import client_id_of
 from stream_infer.dataplane.fetching import (
     FETCH_MAX_WAIT_MS,
     FETCH_PARTITION_BYTES,
@@ -57,17 +58,23 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._max_partition_fetch_bytes = FETCH_PARTITION_BYTES
         # What a transaction that was aborted has written is nobody's event.
         consumer._isolation_level = "read_committed"
+        # By it the others see whose transactions have a member of the group behind them.
+        client = consumer._client
+        client._client_id = client_id_of(client._client_id, self._plane().instance)
         return consumer
 
     async def on_start(self) -> None:
         """Start the consumer, and change how it fetches."""
         await super().on_start()
-        plane = cast("HasConsumerPlane", self.consumer).plane
+        plane = self._plane()
         pace_fetches(
             self._ensure_consumer()._fetcher,
             lambda topic: topic in plane.topics,
             plane.settings.gather_ms,
         )
+
+    def _plane(self) -> DataPlane:
+        return cast("HasConsumerPlane", self.consumer).plane
 
     async def on_thread_stop(self) -> None:
         """Leave the group and close the client, within a bound.

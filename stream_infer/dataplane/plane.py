@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -24,6 +25,7 @@ import structlog
 from stream_infer.dataplane.alignment import AlignmentGroup
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.checkpointing import Checkpointer
+from stream_infer.dataplane.dead_workers import DeadWorkers
 from stream_infer.dataplane.ledger import Ledger, moment
 from stream_infer.dataplane.lifecycle import (
     UNDECIDED,
@@ -89,12 +91,15 @@ class DataPlane:
         self._starts = Starts(self.stages, settings)
         self._senders: Senders | None = None
         self.settings = settings
+        self.instance = settings.instance_id or uuid.uuid4().hex[:12]
+        """Of this worker: in its transactional ids, and shown by its member of the group."""
         self.tasks: dict[Partition, PartitionTask] = {}
         self.ledger = Ledger(settings.in_flight_bytes_max, self._tell_committed)
         self.totals = StageTotals(since_ms=int(time.time() * 1000))
         self.skipped: Skipped = {}
         self.checkpoints: Checkpointer | None = None
         self.sharing: ProgressSharing | None = None
+        self.dead_workers: DeadWorkers | None = None
         self.joined = False
         self.polled_s: float | None = None
         self.broker_away_since_s: float | None = None
@@ -129,6 +134,11 @@ class DataPlane:
     ) -> dict[Partition, StartPoint]:
         """Decide where each assigned partition starts."""
         return self._starts.decide(committed, bounds)
+
+    def look_for_dead_workers(self) -> None:
+        """Begin to end what dead workers of the group have left open; nobody waits for it."""
+        if self.dead_workers is not None:
+            self.dead_workers.look([stage.name for stage in self.stages.values()])
 
     def metadata(self, partition: Partition, start: StartPoint) -> str:
         """Return the metadata of a commit: only our own partitions carry any."""
@@ -307,6 +317,8 @@ class DataPlane:
         """Let go of what outlives an assignment, at the worker's end."""
         if self.checkpoints is not None:
             await self.checkpoints.close()
+        if self.dead_workers is not None:
+            await self.dead_workers.close()
 
     # -- delivery -----------------------------------------------------------------------
 

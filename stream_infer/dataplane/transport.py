@@ -260,6 +260,8 @@ class BatchConsumer(driver.Consumer):
         thread = self._thread
         # Asked for once: what is committed later is committed as the member of this assignment.
         self.member = thread.membership()
+        # Beside what follows: the committed offsets may wait for it.
+        self.plane.look_for_dead_workers()
         committed = await self.committed([Partition(*tp) for tp in readable])
         bounds = await thread.call_thread(thread.log_bounds, readable)
         starts = self.plane.decide_starts(committed, bounds)

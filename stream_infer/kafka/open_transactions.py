@@ -12,6 +12,7 @@ Private names of aiokafka 0.14 (the version is pinned) that this module relies o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -125,16 +126,23 @@ class DescribeProducers(Request[DescribeProducersRequestV0]):  # type: ignore[mi
 
 
 class ListTransactions(Request[ListTransactionsRequestV0]):  # type: ignore[misc] # as above
-    """Sends `ListTransactionsRequestV0`."""
+    """Sends `ListTransactionsRequestV0`.
+
+    states        such as ``Ongoing``; none: all
+    producer_ids  none: all
+    """
 
     API_KEY = 66
 
-    def __init__(self, producer_id: int) -> None:
-        self._producer_id = producer_id
+    def __init__(self, *, states: Sequence[str] = (), producer_ids: Sequence[int] = ()) -> None:
+        self._states = list(states)
+        self._producer_ids = list(producer_ids)
 
     def build(self, request_class: Any) -> Any:
         """Return the request to send."""
-        return request_class(state_filters=[], producer_id_filters=[self._producer_id], tags={})
+        return request_class(
+            state_filters=self._states, producer_id_filters=self._producer_ids, tags={}
+        )
 
 
 async def holder_of(
@@ -166,7 +174,8 @@ async def _holder(admin: Any, partition: TopicPartition) -> str | None:
     if producer_id is None:
         return None
     for broker in client.cluster.brokers():
-        listed = await admin._send_request_to_node(broker.nodeId, ListTransactions(producer_id))
+        asked = ListTransactions(producer_ids=[producer_id])
+        listed = await admin._send_request_to_node(broker.nodeId, asked)
         for transactional_id, _, _, _ in listed.transactions or ():
             return str(transactional_id)
     return None

@@ -105,7 +105,9 @@ def _not_stable(
     return BrokerError(
         "offsets_not_stable",
         f"The committed offsets of group {group!r} are not known after {seconds_max:g} s: {state}.",
-        "Wait: Kafka ends an open transaction when its time-out is over.",
+        "Wait: Kafka ends an open transaction when its time-out is over. Where a dead worker left"
+        " it open, the next one ends it at once if it may write the group's transactional ids:"
+        " stream-infer acls show PIPELINE prints what a worker needs.",
         group=group,
         partitions=[f"{tp.topic}-{tp.partition}" for tp in wanted],
         waited_s=seconds_max,
