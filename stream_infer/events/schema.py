@@ -15,11 +15,13 @@ from stream_infer.events.progress import Progress
 from stream_infer.events.scored import scored_type
 from stream_infer.events.scored_readings import scored_reading_type
 from stream_infer.events.skip import Skip
+from stream_infer.events.told import Told
 from stream_infer.events.topic_names import (
     DEAD_LETTERS,
     LATE_EVENTS,
     internal_entities,
     internal_topic,
+    models_topic,
     progress_topic,
     skips_topic,
 )
@@ -98,6 +100,9 @@ def topic_schemas(
     progress = progress_topic(pipeline)
     if progress is not None:
         schemas[progress] = _schema(Progress, "Key: topic-partition.")
+    models = models_topic(pipeline)
+    if models is not None:
+        schemas[models] = _schema(Told, "Compacted, one partition. Key: the model's name.")
     return schemas
 
 

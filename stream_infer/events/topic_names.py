@@ -67,6 +67,16 @@ def progress_topic(pipeline: Pipeline) -> str | None:
     return f"{pipeline.name}-progress"
 
 
+def models_topic(pipeline: Pipeline) -> str | None:
+    """Return the topic that tells workers which versions serve, None for one without a model.
+
+    >>> from stream_infer.pipelines.fraud import pipeline
+    >>> models_topic(pipeline)
+    'fraud-models'
+    """
+    return None if pipeline.model is None else f"{pipeline.name}-models"
+
+
 def internal_topic(pipeline: Pipeline, entity: str) -> str:
     """Return the name of the topic in front of the stage that is keyed by `entity`.
 

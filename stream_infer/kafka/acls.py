@@ -48,6 +48,7 @@ _BY_TOPIC_ROLE: Mapping[str, Mapping[str, tuple[Operation, ...]]] = {
     "internal": {"worker": BOTH},
     "skips": {"worker": BOTH},
     "progress": {"worker": BOTH},
+    "models": {"worker": READ, "operator": ("Write",)},
     "scored": {"worker": WRITE, "subscriber": READ},
     "alerts": {"worker": WRITE, "subscriber": READ},
     "dead-letters": {"worker": WRITE, "operator": ("Read",)},

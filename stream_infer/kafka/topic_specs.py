@@ -15,6 +15,7 @@ Everything here is decided from the pipeline's declaration and facts already rea
     progress      <pipeline>-progress         partition      1
     checkpoints   <pipeline>-checkpoints      id, chunk      asked for
     manifests     <pipeline>-checkpoint-manifests  id        1: it is read whole
+    models        <pipeline>-models           model          1: which versions serve
 
 An internal topic is a log that state is rebuilt from, so its retention covers all
 that a feature may look back on, and a week for the operator to notice.
@@ -37,6 +38,7 @@ from stream_infer.events.topic_names import (
     internal_entities,
     internal_topic,
     lists_topic,
+    models_topic,
     progress_topic,
     skips_topic,
     stage_entities,
@@ -80,6 +82,7 @@ Role = Literal[
     "progress",
     "checkpoints",
     "manifests",
+    "models",
     "truth",
 ]
 Severity = Literal["error", "warning"]
@@ -100,6 +103,7 @@ _CHUNKS = _MANIFESTS | {
     "max.message.bytes": str(MESSAGE_BYTES_DEFAULT),
 }
 
+_READ_WHOLE: frozenset[Role] = frozenset({"manifests", "models", "progress"})
 PARTITIONED_ROLES: frozenset[Role] = frozenset({"input", "internal", "lists"})
 """Topics whose number of partitions matters: that of those that hold state is the same."""
 
@@ -188,11 +192,13 @@ def pipeline_topics(
     ]
     progress = progress_topic(pipeline)
     topics += [(progress, "progress", _PROGRESS)] if progress is not None else []
+    models = models_topic(pipeline)
+    topics += [(models, "models", {"cleanup.policy": "compact"})] if models is not None else []
     return [
         TopicSpec(
             name=name,
             role=role,
-            partitions=1 if role in ONE_PARTITION_ROLES | {"manifests", "progress"} else partitions,
+            partitions=1 if role in ONE_PARTITION_ROLES | _READ_WHOLE else partitions,
             config=dict(config),
         )
         for name, role, config in topics
@@ -252,8 +258,9 @@ def message_bytes_max_of(source: TopicFacts | None) -> int:
 def _missing(pipeline: Pipeline, spec: TopicSpec) -> TopicFinding:
     return TopicFinding(
         topic=spec.name,
-        # Without checkpoints a worker works too; it takes longer to start.
-        severity="warning" if spec.role in ("checkpoints", "manifests") else "error",
+        # Without checkpoints a worker works too, it takes longer to start; and without being told
+        # of versions it serves the one that it was given.
+        severity="warning" if spec.role in ("checkpoints", "manifests", "models") else "error",
         code="topic_missing",
         message=f"Topic {spec.name!r} ({spec.role} of pipeline {pipeline.name!r}) does not exist.",
         fix=f"Create it with: stream-infer topics create {pipeline.name}.",

@@ -20,6 +20,7 @@ from typing import Annotated
 import msgspec
 
 from stream_infer.errors import InvalidDataError, NotFoundError
+from stream_infer.scoring.reference import Calibration, Reference
 
 MANIFEST_FORMAT = 1
 MODEL_FILE = "model.onnx"
@@ -28,6 +29,10 @@ MANIFEST_FILE = "manifest.json"
 _Word = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 _Hex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_File = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+_Text = Annotated[str, msgspec.Meta(max_length=2_000)]
+_LATER_FIELDS = ("calibration", "reference", "parent", "protocol", "made_with", "attachments")
+"""Left out of the text where empty: a manifest of before they were there stays as it is."""
 
 
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +82,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     row_chunk             rows per call of the runtime; changes speed only, never a score
     created               RFC 3339, UTC
     training, metrics     where it comes from and how good it was found to be
+    calibration           how its score became a probability
+    reference             how features and scores lay where it was validated, for drift
+    parent                version of the same name that it was made from, by pruning, say
+    protocol              how it was tried: which days, which delay of labels, in words
+    made_with             library -> version that made it
+    attachments           further files of the version, such as a report: name -> sha256
     format                version of this manifest's form
     """
 
@@ -91,6 +102,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     training: Training
     metrics: dict[str, float] = {}
     outputs: tuple[str, ...] = ()
+    calibration: Calibration | None = None
+    reference: Reference | None = None
+    parent: _Word | None = None
+    protocol: dict[str, _Text] = {}
+    made_with: dict[str, _Text] = {}
+    attachments: dict[_File, _Hex] = {}
     format: int = MANIFEST_FORMAT
 
     def __post_init__(self) -> None:
@@ -98,11 +115,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f"format {self.format} is not {MANIFEST_FORMAT}, the one known here")
         if len(set(self.features)) != len(self.features):
             raise ValueError("features: a name stands twice")
+        if taken := sorted({MODEL_FILE, MANIFEST_FILE}.intersection(self.attachments)):
+            raise ValueError(f"attachments: {taken[0]} is the name of a file that every model has")
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the manifest as indented JSON with a final newline."""
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    fields = msgspec.to_builtins(manifest)
+    for name in _LATER_FIELDS:
+        if not fields[name]:
+            del fields[name]
+    return msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n"
 
 
 def decode_manifest(text: bytes, where: str) -> Manifest:

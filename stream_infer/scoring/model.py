@@ -25,6 +25,7 @@ from stream_infer.scoring.manifest import (
     read_manifest,
     read_model_part,
 )
+from stream_infer.scoring.onnx_file import MODEL_BYTES_MAX, examine
 
 _REMAKE = "Copy the model's folder again, or make the model again."
 # Zeros are what a key's first event has in most windows; the others are habits at the
@@ -77,13 +78,15 @@ def load_model(folder: Path | str) -> Model:
     """Verify the model in `folder` and return it.
 
     Raises  NotFoundError ``model_not_found``
-            InvalidDataError ``manifest_invalid``, ``model_checksum_differs``,
+            InvalidDataError ``manifest_invalid``, ``model_too_large``,
+            ``model_checksum_differs``, ``model_external_data``, ``model_opset_unsupported``,
             ``model_unreadable``, ``model_inputs_differ``, ``model_output_unusable``,
             ``model_answers_no_probability``
     Cost    reads the file once; the bytes that were hashed are the bytes that serve
     """
     place = Path(folder)
     manifest = read_manifest(place)
+    _check_size(place / MODEL_FILE)
     content = read_model_part(place / MODEL_FILE)
     found = hashlib.sha256(content).hexdigest()
     if found != manifest.sha256:
@@ -94,6 +97,7 @@ def load_model(folder: Path | str) -> Model:
             expected=manifest.sha256,
             found=found,
         )
+    check_content(content)
     session = open_session(content)
     taken = _input_name(session, manifest)
     outputs = manifest.outputs
@@ -101,6 +105,41 @@ def load_model(folder: Path | str) -> Model:
     model = Model(manifest, session, taken, output)
     _check_answers(model)
     return model
+
+
+def _check_size(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return  # reading it says why
+    if size > MODEL_BYTES_MAX:
+        raise _too_large(size)
+
+
+def check_content(content: bytes) -> None:
+    """Refuse a file that must not come near the runtime; see `stream_infer.scoring.onnx_file`.
+
+    Raises  InvalidDataError ``model_unreadable``, ``model_external_data``, ``model_too_large``
+    """
+    facts = examine(content)
+    if facts.external:
+        raise InvalidDataError(
+            "model_external_data",
+            "The model keeps tensors in another file, which could be any file of this machine.",
+            "Export the model in one file, without external data.",
+        )
+    if facts.tensor_bytes > MODEL_BYTES_MAX:
+        raise _too_large(facts.tensor_bytes)
+
+
+def _too_large(size: int) -> InvalidDataError:
+    return InvalidDataError(
+        "model_too_large",
+        f"The model takes {size:,} bytes; a worker loads at most {MODEL_BYTES_MAX:,}.",
+        "Serve a smaller model: prune it, or distil it.",
+        bytes=size,
+        bytes_max=MODEL_BYTES_MAX,
+    )
 
 
 def open_session(content: bytes) -> Any:
@@ -117,8 +156,9 @@ def open_session(content: bytes) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's errors share no base class below Exception
+        is_opset = "opset" in str(error).lower()
         raise InvalidDataError(
-            "model_unreadable",
+            "model_opset_unsupported" if is_opset else "model_unreadable",
             f"ONNX Runtime {onnxruntime.__version__} cannot load the model: {error}",
             "Export the model for an opset that this ONNX Runtime knows, in one file.",
         ) from error

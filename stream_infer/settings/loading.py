@@ -17,6 +17,7 @@
 
     [model]
     path = "model.onnx"                    # or a model's folder
+    registry = "models"                    # or s3://bucket/models
 
     [fields]
     event_time = {path = "payment.created_at", unit = "s"}
@@ -269,11 +270,16 @@ _SECURITY_FILES = tuple(
 def read_config_file(path: Path) -> dict[str, Any]:
     """Return what the file holds; paths in it are relative to the file, not to whoever reads it."""
     content = _read_toml(path)
-    for section, key in (("pipeline", "file"), ("model", "path"), *_SECURITY_FILES):
+    named = (("pipeline", "file"), ("model", "path"), ("model", "registry"), *_SECURITY_FILES)
+    for section, key in named:
         keys = content.get(section)
         if not isinstance(keys, dict):
             continue
         place = keys.get(key)
+        if key == "registry" and isinstance(place, str):
+            # An object store is no file; a folder is meant without a scheme alone.
+            keys[key] = place if "://" in place else str(path.parent / place)
+            continue
         # A built-in pipeline is a word, not a path.
         if isinstance(place, str) and (section == "security" or "." in place or "/" in place):
             keys[key] = str(path.parent / place)

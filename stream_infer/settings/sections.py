@@ -114,10 +114,12 @@ class ModelSection(Section):
     """``[model]``: which one scores.
 
     path             folder of a model, or one ONNX file without a manifest
+    registry         folder or object store that holds versions and aliases
     review, decline  for a file without a manifest: where decisions change
     """
 
     path: Path | None = None
+    registry: Annotated[str, Field(min_length=1)] | None = None
     review: Annotated[float, Field(ge=0, le=1)] = 0.5
     decline: Annotated[float, Field(ge=0, le=1)] = 0.9
 

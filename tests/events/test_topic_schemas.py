@@ -121,4 +121,5 @@ def test_a_pipeline_without_labels_and_second_entity_has_fewer_topics() -> None:
         "dead-letters",
         "late-events",
         "fraud-skips",
+        "fraud-models",
     ]

@@ -43,7 +43,7 @@ INNER = PURE | CHECKPOINTS | {"audit", "files", "kafka", "observability", "scori
 EDGE = (
     INNER
     | {"app", "dataplane", "logs", "models", "precompile", "scaffold", "simulators", "worker"}
-    | {"supervisor", "supervisor.probe", "supervisor.verdict"}
+    | {"registry", "registry.control_topic", "supervisor", "supervisor.probe", "supervisor.verdict"}
     | {
         "settings.log",
         "settings.web",
@@ -89,6 +89,9 @@ ALLOWED: dict[str, set[str]] = {
     # parts that touch the world; each takes its own small settings object
     "scoring": PURE,
     "models": PURE | {"scoring", "simulators"},
+    # where versions and aliases are kept; knows no Kafka but for the topic that tells of them
+    "registry": {"errors", "events", "scoring"},
+    "registry.control_topic": {"errors", "events", "kafka", "registry"},
     # a state at one offset as chunks, and where they are kept
     "checkpoints": {"errors"},
     "checkpoints.names": set(),
@@ -156,6 +159,7 @@ OWNERS: dict[str, set[str]] = {
     "numpy": EVERYWHERE,
     "onnx": {"models"},
     "onnxmltools": {"models"},
+    "obstore": {"registry"},
     "onnxruntime": {"scoring"},
     "orjson": EVERYWHERE,
     "packaging": {"doctor"},

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stream_infer.errors import InvalidDataError, NotFoundError
 from stream_infer.scoring.manifest import decode_manifest, encode_manifest, read_manifest
-from support.onnx_models import logistic_model, make_manifest, write_model
+from stream_infer.scoring.reference import Calibration, describe_rows
+from support.onnx_models import FEATURES, logistic_model, make_manifest, write_model
 
 
 def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -20,7 +22,8 @@ def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param({"calibration": [1.0]}, id="unknown field"),
+        pytest.param({"temperature": [1.0]}, id="unknown field"),
+        pytest.param({"calibration": [1.0]}, id="calibration of another form"),
         pytest.param({"name": "Fraud Model"}, id="name with a blank"),
         pytest.param({"sha256": "abc"}, id="short checksum"),
         pytest.param({"features": []}, id="no features"),
@@ -39,6 +42,26 @@ def test_a_manifest_that_cannot_be_honoured_is_refused(change: dict[str, Any]) -
         decode_manifest(json.dumps(text).encode(), "models/tiny/1/manifest.json")
     assert caught.value.code == "manifest_invalid"
     assert "models/tiny/1/manifest.json" in caught.value.message
+
+
+def test_facts_that_a_manifest_may_lack_come_back_too(tmp_path: Path) -> None:
+    scores = np.linspace(0, 1, 101, dtype=np.float32)
+    manifest = make_manifest(
+        logistic_model(),
+        reference=describe_rows(FEATURES, np.tile(scores[:, None], 3), scores, review=0.9),
+        calibration=Calibration(method="isotonic", expected_error=0.01, brier=0.02),
+        parent="0",
+        protocol={"test": "2018-08-08..2018-08-14"},
+        made_with={"lightgbm": "4.6.0"},
+        attachments={"report.html": "a" * 64},
+    )
+    assert decode_manifest(encode_manifest(manifest), "here") == manifest
+
+
+def test_a_manifest_says_nothing_of_facts_that_it_lacks() -> None:
+    text = encode_manifest(make_manifest(logistic_model()))
+    assert b"reference" not in text
+    assert b"outputs" in text
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff\xfe", b'{"name": "\xff"}'])

@@ -1,0 +1,1 @@
+"""Where models are kept: immutable versions, aliases that move, and the history of their moves."""
