@@ -57,7 +57,7 @@ def test_another_number_of_columns_is_refused_with_the_features_named(tmp_path: 
 
 def test_what_is_no_model_or_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
-    with pytest.raises(InvalidDataError, match="cannot load"):
+    with pytest.raises(InvalidDataError, match="no ONNX model"):
         adopt_model(tmp_path / "text.onnx", pipeline, THRESHOLDS)
     with pytest.raises(NotFoundError):
         adopt_model(tmp_path / "none.onnx", pipeline, THRESHOLDS)
