@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
+from aiokafka.errors import CommitFailedError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -120,8 +121,20 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         ends = await consumer.end_offsets(wanted)
         return {Partition(*tp): LogBounds(starts[tp], ends[tp]) for tp in wanted}
 
-    async def commit_with_metadata(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
-        """Commit offsets; raises the client's error when the group refuses."""
+    async def commit_as(
+        self, member: GroupMember | None, offsets: Mapping[Partition, tuple[int, str]]
+    ) -> None:
+        """Commit offsets with metadata, in the name of a member of the group.
+
+        The client commits as whoever this process is by now: after its session has expired, as
+        nobody, which an empty group takes; or as a member of a later generation, in which others
+        may have come further.
+
+        Raises CommitFailedError when this process is that member no more, and the client's error
+        when the group refuses.
+        """
+        if self.membership() != member:
+            raise CommitFailedError("this process is another member of the group by now")
         await self._ensure_consumer().commit(
             {
                 TopicPartition(*partition): OffsetAndMetadata(offset, metadata)

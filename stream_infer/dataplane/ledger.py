@@ -44,6 +44,7 @@ class Ledger:
         self._tell = tell
         self._ranges: dict[Partition, PartitionRanges] = {}
         self._starts: Mapping[Partition, StartPoint] = {}
+        self._is_over = True
         self._room = asyncio.Event()
 
     def assign(self, starts: Mapping[Partition, StartPoint]) -> None:
@@ -51,9 +52,15 @@ class Ledger:
         self.budget = InFlightBudget(self._bytes_max, partitions=len(starts))
         self._ranges = {p: PartitionRanges(start.position) for p, start in starts.items()}
         self._starts = dict(starts)
+        self._is_over = False
 
     def revoked(self) -> None:
-        """Let go of what is in flight; positions are known until the next assignment."""
+        """Let go of what is in flight; positions are known until the next assignment.
+
+        What was not committed by now never is: others may have come further, and this process may
+        be a member of the next generation, whose commits the group takes.
+        """
+        self._is_over = True
         self.budget = InFlightBudget(self._bytes_max)
 
     def metadata(self, partition: Partition) -> str:
@@ -149,6 +156,8 @@ class Ledger:
 
     async def commit(self) -> None:
         """Commit what is safe. A group that has moved on is no error: it is read again."""
+        if self._is_over:
+            return
         offsets = {
             partition: offset
             for partition, ranges in self._ranges.items()

@@ -202,8 +202,8 @@ class BatchConsumer(driver.Consumer):
         return {partition: each.offset for partition, each in found.items() if each is not None}
 
     async def commit_positions(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
-        """Commit offsets of stage partitions."""
-        await self._thread.call_thread(self._thread.commit_with_metadata, offsets)
+        """Commit offsets of stage partitions, as the member that the current assignment was for."""
+        await self._thread.call_thread(self._thread.commit_as, self.member, offsets)
 
     def thread_loop(self) -> asyncio.AbstractEventLoop | None:
         """Return the event loop of the thread that owns the client, None before it has started."""
