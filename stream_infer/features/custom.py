@@ -1,10 +1,10 @@
 """Custom steps: a user's numba function over a state record per key, in log order.
 
 A step sees each kept event of its key once, in the order of the log, and writes its
-features and its record. Events that are not kept (duplicates, and those too old for
-the stage's windows) are evaluated on a copy of the record, which is thrown away. A
-record starts zeroed, and is zeroed again when the partition's clock is more than
-`forget_after` past the newest event that it folded.
+features and its record. One that learns also sees each label of its key. Events that
+are not kept (duplicates, and those too old for the stage's windows) are evaluated on a
+copy of the record, which is thrown away. A record starts zeroed, and is zeroed again when
+the partition's clock is more than `forget_after` past the newest event that it folded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.durations import parse_duration
-from stream_infer.events.columns import EventColumns
+from stream_infer.events.columns import LABEL, EventColumns
 from stream_infer.events.measures import NO_VALUE
 from stream_infer.features.linked import CustomRows, Links
 from stream_infer.features.plan import StagePlan
@@ -65,10 +65,55 @@ def _runner(step: Callable[..., None], _state: np.dtype[Any]) -> Callable[..., N
     return one_form(host(run))
 
 
+@lru_cache(maxsize=64)
+def _learner(
+    step: Callable[..., None], learn: Callable[..., None], _state: np.dtype[Any]
+) -> Callable[..., None]:
+    """Return a kernel as `_runner` does, for a step that learns from labels.
+
+    A label whose key was forgotten is learnt into a record that is zeroed before anything reads
+    it: so it changes nothing, whether or not memory was given back meanwhile.
+    """
+
+    def run(
+        records: np.ndarray,
+        scratch: np.ndarray,
+        rows: Rows,
+        values: NDArray[np.float64],
+        results: Results,
+        forget_after: int,
+        out: NDArray[np.float64],
+        start: int,
+        end: int,
+    ) -> None:
+        for i in range(start, end):
+            s = rows.slot[i]
+            if rows.kind[i] == LABEL:
+                if results.accepted[i]:
+                    learn(records[s], rows.ids[i], rows.time[i], rows.label[i], rows.label_time[i])
+                continue
+            if results.stepped[i] == 0:
+                continue
+            before = results.before[i]
+            if before == NONE or before + forget_after < results.clock[i]:
+                records[s] = scratch[1]
+            if results.stepped[i] == _FOLD:
+                step(records[s], rows.ids[i], rows.time[i], values[i], out[i])
+            else:
+                scratch[0] = records[s]
+                step(scratch[0], rows.ids[i], rows.time[i], values[i], out[i])
+
+    return one_form(host(run))
+
+
 def custom_rows(plan: StagePlan, custom: Custom, columns: EventColumns) -> CustomRows:
     """Return what a step reads of rows, and room for what it writes."""
     values = np.empty((len(columns), len(custom.of)), np.float64)
     for v, name in enumerate(custom.of):
+        if name not in columns.values:
+            # Labels and ticks bring no features, and their rows are not stepped.
+            values[:, v] = columns.features[:, plan.earlier.index(name)]
+            continue
         units = columns.values[name]
         values[:, v] = units / 10.0 ** plan.decimals[name]
         if name in plan.measures:
@@ -113,6 +158,19 @@ class CustomSteps:
             if own.keys is not None and self._links is not None:
                 self._links.run(
                     custom, records, scratch, rows, results, own, forget_after, start, end
+                )
+                continue
+            if custom.learn is not None:
+                _learner(custom.step, custom.learn, custom.state)(
+                    records,
+                    scratch,
+                    rows,
+                    own.values,
+                    results,
+                    forget_after,
+                    own.out,
+                    start,
+                    end,
                 )
                 continue
             _runner(custom.step, custom.state)(

@@ -135,6 +135,8 @@ def _check_values(feature: Feature, pipeline: Pipeline) -> None:
     for value in (of,) if isinstance(of, str) else of:
         if value in pipeline.events.decimals:
             continue
+        if isinstance(feature, Custom) and value in _earlier_names(feature, pipeline):
+            continue
         if value in pipeline.events.type.__struct_fields__:
             raise ConfigError(
                 "value_without_decimals",
@@ -146,6 +148,15 @@ def _check_values(feature: Feature, pipeline: Pipeline) -> None:
             f"{feature_names(feature)[0]!r} reads {value!r}, which is no value of the events.",
             _closest(value, pipeline.events.decimals),
         )
+
+
+def _earlier_names(feature: Custom, pipeline: Pipeline) -> set[str]:
+    """Return the features of the stages before the step's own: they come with each row."""
+    key = pipeline.events.key
+    stages = dict.fromkeys([key, *(f.by for f in pipeline.features if hasattr(f, "by"))])
+    before = list(stages)[: list(stages).index(feature.by)]
+    of_stages = [f for f in pipeline.features if getattr(f, "by", None) in before]
+    return {name for f in of_stages for name in feature_names(f)}
 
 
 def _check_windows(feature: Feature) -> None:
@@ -205,6 +216,8 @@ def _check_custom(feature: Feature, pipeline: Pipeline) -> None:
         )
     if feature.linked:
         _check_linked(feature, pipeline)
+    if feature.learn is not None:
+        _check_learning(feature, pipeline)
 
 
 def _check_linked(feature: Custom, pipeline: Pipeline) -> None:
@@ -221,6 +234,23 @@ def _check_linked(feature: Custom, pipeline: Pipeline) -> None:
             "bad_state_record",
             f"The state of {feature.names} has no int64 field 'stepped', as a linked step's must.",
             'Add ("stepped", np.int64) to it.',
+        )
+
+
+def _check_learning(feature: Custom, pipeline: Pipeline) -> None:
+    """Refuse a step that no label would reach."""
+    labels = pipeline.labels
+    if feature.linked or labels is None or feature.by != labels.by:
+        raise ConfigError(
+            "learning_without_labels",
+            f"The step of {feature.names} learns from labels, and none come to it.",
+            "Declare `labels` by the step's own entity, and leave `linked` out.",
+        )
+    if not hasattr(feature.learn, "py_func"):
+        raise ConfigError(
+            "step_not_compiled",
+            f"`learn` of {feature.names} is no compiled numba function.",
+            "Decorate it with @numba.njit.",
         )
 
 

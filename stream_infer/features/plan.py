@@ -85,6 +85,7 @@ class StagePlan:
     known             the keys that there are, None when there may be any
     time_is_id        whether a key's events are told apart by their time alone
     silence           when keys that say nothing are told; None for never
+    earlier           names of the features of earlier stages, in stage order, that come with rows
     """
 
     entity: str
@@ -99,6 +100,7 @@ class StagePlan:
     known: KnownKeys | None = None
     time_is_id: bool = False
     silence: Silence | None = None
+    earlier: tuple[str, ...] = ()
 
     @property
     def first(self) -> bool:
@@ -176,9 +178,13 @@ def compile_plan(pipeline: Pipeline) -> Plan:
         else:
             rows.append((at, feature))
         at += width
+    stages: list[StagePlan] = []
+    for by, own in keyed.items():
+        earlier = tuple(name for stage in stages for name in stage.names)
+        stages.append(_stage(pipeline, by, own, places[by], earlier))
     return Plan(
         pipeline=pipeline,
-        stages=tuple(_stage(pipeline, by, keyed[by], places[by]) for by in keyed),
+        stages=tuple(stages),
         feature_names=tuple(name for f in pipeline.features for name in feature_names(f)),
         fingerprint=_digest(_facts(pipeline, pipeline.features)),
         meaning=_digest(_facts(pipeline, pipeline.features, table=False)),
@@ -187,9 +193,13 @@ def compile_plan(pipeline: Pipeline) -> Plan:
 
 
 def _stage(
-    pipeline: Pipeline, entity: str, features: list[KeyFeature], places: list[int]
+    pipeline: Pipeline,
+    entity: str,
+    features: list[KeyFeature],
+    places: list[int],
+    earlier: tuple[str, ...],
 ) -> StagePlan:
-    """Compile the declarations of one entity."""
+    """Compile the declarations of one entity; `earlier` are the features that rows bring along."""
     windows: list[tuple[int, WindowFeature | Last | Since]] = []
     customs: list[tuple[int, Custom]] = []
     names: list[str] = []
@@ -200,6 +210,10 @@ def _stage(
             windows.append((len(names), feature))
         names.extend(feature_names(feature))
     facts = _facts(pipeline, tuple(features)) | {"stage": entity}
+    read = {name for _, custom in customs for name in custom.of} & set(earlier)
+    if read:
+        sources = [f for f in pipeline.features if read & set(feature_names(f))]
+        facts["earlier"] = [_feature_facts(feature) for feature in sources]
     silence = pipeline.silence if entity == pipeline.events.key else None
     if silence is not None:
         facts["silence"] = [silence.intervals, parse_duration(silence.forget_after)]
@@ -218,6 +232,7 @@ def _stage(
         known=pipeline.events.known,
         time_is_id=pipeline.events.time_is_id and entity == pipeline.events.key,
         silence=silence,
+        earlier=earlier,
     )
 
 
@@ -298,6 +313,10 @@ def _feature_facts(feature: Feature) -> dict[str, Any]:
         if not feature.linked:
             # A later word: steps that do without it keep the fingerprint that they have.
             del facts["linked"]
+        if feature.learn is None:
+            del facts["learn"]
+        else:
+            facts["learn"] = feature.learn.__qualname__
     return {"kind": type(feature).__name__} | facts
 
 

@@ -149,11 +149,19 @@ class Custom:
     step          numba function ``step(record, event_time, values, out)``: `record` is the
                   key's state (structured scalar, written in place), `event_time` int64 ms,
                   `values` (len(of),) float64, `out` (len(names),) float64 to be filled
-    of            values of the event that the step reads, in this order
+    of            values of the event, or features of an earlier stage, that the step reads, in
+                  this order
     version       raise it whenever the step's meaning changes: it is part of the fingerprint
     forget_after  a key is forgotten when the partition's clock is this far past its newest event
     linked        whether the step reads the records of linked keys, and what the table of known
                   keys says of its own
+    learn         numba function ``learn(record, identity, event_time, label, label_time)`` that
+                  folds what became known of an event of the key: its id as int64 hash, its time,
+                  0 or 1, and since when; None for a step that reads no labels
+
+    Where there is `learn`, the step is ``step(record, identity, event_time, values, out)``: what
+    it keeps of an event by its identity, `learn` finds again. A label may come twice, correct an
+    earlier one, or speak of an event that is no longer held or has not come yet.
 
     The function of a linked step is ``step(record, records, links, facts, event_time, values,
     out)``: `records` are those of all keys, to be read only; `links` (k,) int64 the rows of the
@@ -170,6 +178,7 @@ class Custom:
     version: int
     forget_after: str
     linked: bool = False
+    learn: Callable[..., None] | None = None
 
 
 RowFeature = Value | HourOfDay | Weekend | Night

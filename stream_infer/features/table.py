@@ -36,17 +36,21 @@ def compute_features(
     rows = events if labels is None or len(labels) == 0 else merge_labels(events, labels)
     is_event = rows.kind == EVENT
     parts: list[NDArray[np.float64]] = []
+    earlier = np.empty((len(rows), 0), np.float64)
     for stage in plan.stages:
         fold = StageFold(stage, memory_bytes_max)
         features = np.empty((len(rows), len(stage.names)), np.float64)
         for first in range(0, len(rows), ROWS_PER_BATCH):
             until = min(first + ROWS_PER_BATCH, len(rows))
-            folded = fold.fold(rows.slice(first, until))
+            batch = rows.slice(first, until)
+            batch.features = earlier[first:until]
+            folded = fold.fold(batch)
             features[first:until] = folded.features
             if stage.first:
                 rows.late[first:until] = folded.late
                 rows.duplicate_of[first:until] = folded.duplicate_of
         parts.append(features[is_event])
+        earlier = np.concatenate((earlier, features), axis=1)
     if rows is not events:
         events.late[:] = rows.late[is_event]
         events.duplicate_of[:] = rows.duplicate_of[is_event]

@@ -35,7 +35,16 @@ WORDS = {
     "kafka.stretch",
     "pipeline",
 }
-PURE = WORDS | {"records", "events", "windows", "features", "pipelines", "traffic", "alerts"}
+PURE = WORDS | {
+    "records",
+    "events",
+    "windows",
+    "features",
+    "payments",
+    "pipelines",
+    "traffic",
+    "alerts",
+}
 CHECKPOINTS = {"checkpoints", "checkpoints.names", "checkpoints.topic", "checkpoints.marks"} | {
     "checkpoints.opening"
 }
@@ -79,7 +88,9 @@ ALLOWED: dict[str, set[str]] = {
     "alerts": WORDS | {"events"},
     # what is known of roads: sensor tables, and steps over what sensors send
     "traffic": WORDS | {"windows"},
-    "pipelines": WORDS | {"traffic"},
+    # what is known of payments: steps over what customers and terminals do
+    "payments": set(),
+    "pipelines": WORDS | {"payments", "traffic"},
     # columns by seed, for training, demos and benchmarks
     "simulators": PURE,
     # writes them to topics and files, for the demo and the command line

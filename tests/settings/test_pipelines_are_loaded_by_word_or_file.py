@@ -18,7 +18,7 @@ def file_with(folder: Path, text: str) -> str:
 
 def test_a_word_names_a_built_in_pipeline() -> None:
     assert load_pipeline("fraud") is fraud
-    assert built_in_pipelines() == ["fraud", "traffic"]
+    assert built_in_pipelines() == ["fraud", "fraud_history", "traffic"]
 
 
 def test_a_file_names_a_pipeline_of_one_s_own(tmp_path: Path) -> None:
