@@ -40,12 +40,7 @@ RESERVED = frozenset(
     }
 )
 
-_SINGLE_NODE = {
-    "offsets.topic.replication.factor": "1",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
-    "share.coordinator.state.topic.replication.factor": "1",
-    "share.coordinator.state.topic.min.isr": "1",
+SMALL_NODE = {
     # The first member of a group would wait 3 s for others to join.
     "group.initial.rebalance.delay.ms": "0",
     # 50 partitions each by default: most of a fresh broker's files and start-up time.
@@ -63,6 +58,15 @@ _SINGLE_NODE = {
     # default. Shorter than this, a machine that is busy for a moment would fence it.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
+}
+"""What a small heap and a laptop ask for, of however many nodes."""
+
+_ALONE = {
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
 }
 
 
@@ -115,7 +119,8 @@ def server_properties(
             ]
         ),
         "log.dirs": DATA_FOLDER,
-        **_SINGLE_NODE,
+        **_ALONE,
+        **SMALL_NODE,
         **{key: value for each, _ in listeners for key, value in each.properties().items()},
         **(overrides or {}),
     }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from stream_infer.checkpoints.manifest import Mark
-from stream_infer.kafka.connection import Connection, translated
+from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.ungrouped import ungrouped_consumer
 
 _WAIT_S = 10.0
 
@@ -15,30 +16,17 @@ _WAIT_S = 10.0
 async def read_mark(connection: Connection, topic: str, partition: int, offset: int) -> Mark | None:
     """Return the mark of the record at an offset; None where the log has no record there."""
     tp = TopicPartition(topic, partition)
-    async with translated(connection):
-        consumer = AIOKafkaConsumer(
-            **connection.client_options(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-        )
-        try:
-            await consumer.start()
-            # Stopped before its background task ever ran, aiokafka raises CancelledError.
-            await asyncio.sleep(0)
-            consumer.assign([tp])
-            start = (await consumer.beginning_offsets([tp]))[tp]
-            end = (await consumer.end_offsets([tp]))[tp]
-            if not start <= offset < end:
-                return None
-            consumer.seek(tp, offset)
-            async with asyncio.timeout(_WAIT_S):
-                while await consumer.position(tp) <= offset:
-                    fetched = await consumer.getmany(tp, timeout_ms=200, max_records=1)
-                    for record in fetched.get(tp, []):
-                        if record.offset == offset:
-                            return Mark.of(offset, record.timestamp, record.value)
-        finally:
-            await consumer.stop()
+    async with ungrouped_consumer(connection) as consumer:
+        consumer.assign([tp])
+        start = (await consumer.beginning_offsets([tp]))[tp]
+        end = (await consumer.end_offsets([tp]))[tp]
+        if not start <= offset < end:
+            return None
+        consumer.seek(tp, offset)
+        async with asyncio.timeout(_WAIT_S):
+            while await consumer.position(tp) <= offset:
+                fetched = await consumer.getmany(tp, timeout_ms=200, max_records=1)
+                for record in fetched.get(tp, []):
+                    if record.offset == offset:
+                        return Mark.of(offset, record.timestamp, record.value)
     return None

@@ -31,6 +31,7 @@ from stream_infer.checkpoints.manifest import (
 from stream_infer.checkpoints.names import chunks_topic, manifests_topic
 from stream_infer.errors import BrokerError
 from stream_infer.kafka.connection import Connection, reach, topic_missing, translated
+from stream_infer.kafka.ungrouped import ungrouped_consumer
 
 REQUEST_BYTES_MAX = 4 * 1024 * 1024
 ANSWER_S_MAX = 60.0
@@ -51,7 +52,6 @@ class TopicStore:
         self._sending = asyncio.Lock()
         self._known: dict[bytes, Found] = {}
         self._manifests_read = -1
-        self.records_fetched = 0
 
     async def put(self, draft: Draft, chunk: Chunk) -> ChunkPlace:
         """Write a chunk and wait until Kafka has it."""
@@ -128,7 +128,6 @@ class TopicStore:
             while chunk.place not in held and position <= chunk.place:
                 fetched: dict[Any, list[Any]] = await consumer.getmany(tp, timeout_ms=500)
                 for record in fetched.get(tp, []):
-                    self.records_fetched += 1
                     if record.offset in wanted:
                         held[record.offset] = record.value or b""
                 # Past what was compacted away, too.
@@ -221,26 +220,18 @@ class TopicStore:
     @contextlib.asynccontextmanager
     async def _consumer(self, topic: str) -> AsyncIterator[tuple[AIOKafkaConsumer, int]]:
         """Open a consumer of no group; yield it, and how many partitions the topic has."""
-        async with translated(self._connection):
-            consumer = AIOKafkaConsumer(
-                **self._connection.client_options(),
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                max_partition_fetch_bytes=_FETCH_BYTES,
-                fetch_max_bytes=_FETCH_BYTES,
-            )
-            try:
-                await consumer.start()
-                # Stopped before its background task ever ran, aiokafka raises CancelledError.
-                await asyncio.sleep(0)
-                metadata = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - `_count`
-                known = metadata.partitions_for_topic(topic)
-                if not known:
-                    raise topic_missing(topic)
-                yield consumer, len(known)
-            finally:
-                await consumer.stop()
+        async with ungrouped_consumer(
+            self._connection,
+            # Nothing here is written in a transaction.
+            isolation="read_uncommitted",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_bytes=_FETCH_BYTES,
+        ) as consumer:
+            metadata = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - `_count`
+            known = metadata.partitions_for_topic(topic)
+            if not known:
+                raise topic_missing(topic)
+            yield consumer, len(known)
 
 
 def _chunk_key(checkpoint_id: str, number: int) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stream_infer.errors import ConflictError, NotFoundError, UsageError
+from stream_infer.files.tables import not_written
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.topic_specs import TopicSpec, pipeline_topics
 from stream_infer.kafka.topics import create_specs, read_topics
@@ -131,12 +132,7 @@ def created_file(path: Path, *, overwrite: bool) -> BinaryIO:
             path=str(path),
         ) from error
     except OSError as error:
-        raise UsageError(
-            "file_not_written",
-            f"{str(path)!r} cannot be written: {error.strerror or error}.",
-            "Check that the folder exists and may be written to.",
-            path=str(path),
-        ) from error
+        raise not_written(path, error) from error
 
 
 def write_sensor_table(roads: Roads, path: Path, *, overwrite: bool) -> None:

@@ -94,9 +94,14 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
     try:
         writers[table_form(path)]()
     except OSError as error:
-        raise UsageError(
-            "file_not_written",
-            f"{str(path)!r} cannot be written: {error.strerror or error}.",
-            "Check that the folder exists and may be written to.",
-            path=str(path),
-        ) from error
+        raise not_written(path, error) from error
+
+
+def not_written(path: Path, error: OSError) -> UsageError:
+    """Return the error for a file that a command was told to write and cannot."""
+    return UsageError(
+        "file_not_written",
+        f"{str(path)!r} cannot be written: {error.strerror or error}.",
+        "Check that the folder exists and may be written to.",
+        path=str(path),
+    )

@@ -15,8 +15,9 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream_infer.errors import BrokerError
-from stream_infer.kafka.connection import Connection, reach, topic_missing, translated
+from stream_infer.kafka.connection import Connection, reach, topic_missing
 from stream_infer.kafka.stretch import Stretch
+from stream_infer.kafka.ungrouped import ungrouped_consumer
 
 __all__ = ["LogReader", "TopicPartition", "log_reader"]
 
@@ -104,21 +105,11 @@ async def log_reader(
              log, the default
     """
     await reach(connection)
-    async with translated(connection):
-        consumer = AIOKafkaConsumer(
-            **connection.client_options(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level=isolation,
-            fetch_max_wait_ms=wait_ms,
-            max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            fetch_max_bytes=4 * FETCH_BYTES_MAX,
-        )
-        try:
-            await consumer.start()
-            # Stopped before its background task ever ran, aiokafka raises CancelledError.
-            await asyncio.sleep(0)
-            yield LogReader(consumer, connection)
-        finally:
-            await consumer.stop()
+    async with ungrouped_consumer(
+        connection,
+        isolation=isolation,
+        fetch_max_wait_ms=wait_ms,
+        max_partition_fetch_bytes=FETCH_BYTES_MAX,
+        fetch_max_bytes=4 * FETCH_BYTES_MAX,
+    ) as consumer:
+        yield LogReader(consumer, connection)

@@ -8,7 +8,6 @@ record that ended it. Ending well means that no record of the range kills.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -18,6 +17,7 @@ from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages
 from stream_infer.dataplane.offsets import declared_start
 from stream_infer.dataplane.replay import replay_log
+from stream_infer.dataplane.replaying import replaying_consumer
 from stream_infer.dataplane.skips import without_skipped
 from stream_infer.dataplane.stage import Stage
 from stream_infer.errors import NotFoundError
@@ -32,8 +32,6 @@ from stream_infer.scoring.binding import bind_model
 from stream_infer.worker import Worker
 
 log = structlog.get_logger("stream_infer.supervisor")
-
-FETCH_BYTES_MAX = 4 * 1024 * 1024
 
 
 async def probe(worker: Worker, span: Span) -> int:
@@ -50,14 +48,7 @@ async def probe(worker: Worker, span: Span) -> int:
     skips = skipped_offsets(await read_skips(connection, worker.pipeline))
     skipped = skips.get(source, frozenset())
     run = ProbeRun(stage, worker.settings.state_bytes_max, skipped)
-    make_consumer = partial(
-        AIOKafkaConsumer,
-        **connection.client_options(),
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        isolation_level="read_committed",
-        max_partition_fetch_bytes=FETCH_BYTES_MAX,
-    )
+    make_consumer = replaying_consumer(connection)
     async with translated(connection):
         if run.state is not None:
             start = await _fold_start(connection, worker.pipeline.name, source)

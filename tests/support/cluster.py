@@ -23,6 +23,7 @@ from stream_infer.broker.jvm import java_command
 from stream_infer.broker.process import BrokerProcess
 from stream_infer.broker.quickstart import quick_start_flags
 from stream_infer.broker.readiness import ask_broker
+from support.kafka import BROKER_CONFIG
 from support.proxy import TcpProxy
 
 START_S_MAX = 90.0
@@ -35,18 +36,8 @@ _COMMON = {
     "inter.broker.listener.name": "INTERNAL",
     "listener.security.protocol.map": ("CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,CLIENTS:PLAINTEXT"),
     "log.dirs": config.DATA_FOLDER,
-    "group.initial.rebalance.delay.ms": "0",
-    "group.min.session.timeout.ms": "1000",
-    "offsets.topic.num.partitions": "4",
-    "transaction.state.log.num.partitions": "4",
-    "share.coordinator.state.topic.num.partitions": "1",
-    "auto.create.topics.enable": "false",
-    "log.cleaner.dedupe.buffer.size": "16777216",
-    "num.network.threads": "2",
-    "num.io.threads": "4",
-    "background.threads": "2",
-    "broker.session.timeout.ms": "3000",
-    "broker.heartbeat.interval.ms": "500",
+    **config.SMALL_NODE,
+    **BROKER_CONFIG,
     # A follower that was away counts as in sync again soon: faults come every few seconds.
     "replica.lag.time.max.ms": "3000",
     # Not more often than by default: a broker that looks for transactions beyond their time-out
