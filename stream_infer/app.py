@@ -29,6 +29,7 @@ from stream_infer.dataplane.progress_sharing import ProgressSharing
 from stream_infer.dataplane.replaying import LogReplayer
 from stream_infer.dataplane.sender_making import SenderMaker
 from stream_infer.dataplane.senders import Assigned, Senders
+from stream_infer.dataplane.topic_watch import watch_topics
 from stream_infer.dataplane.transport import (
     SETTLE_SECONDS,
     BatchConsumer,
@@ -44,7 +45,7 @@ from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.dead_transactions import group_transactions
 from stream_infer.kafka.skips import Skipped, read_skips, skipped_offsets
-from stream_infer.kafka.topics import check_topics, pipeline_topics, read_topics
+from stream_infer.kafka.topics import check_topics, count_partitions, pipeline_topics, read_topics
 from stream_infer.kafka.transactions import GroupMember
 from stream_infer.pipeline import Pipeline
 from stream_infer.scoring.binding import bind_model, version_of
@@ -201,6 +202,8 @@ class StreamApp(faust.App):
         self.add_future(self.plane.commit_forever())
         self.add_future(self.plane.tick_forever())
         self.add_future(watch_broker(self.connection, tell=self._note_broker))
+        count = partial(count_partitions, self.connection, names)
+        self.add_future(watch_topics(pipeline, partitions, count))
 
     async def on_shutdown(self) -> None:
         """Close what the stages leave open, when nothing is consumed any more."""

@@ -39,6 +39,7 @@ __all__ = [
     "administration",
     "check_topics",
     "committed_offsets",
+    "count_partitions",
     "create_specs",
     "create_topics",
     "group_state",
@@ -89,6 +90,17 @@ async def read_topics(
         )
         for name in sorted(wanted)
     }
+
+
+async def count_partitions(connection: Connection, names: Sequence[str]) -> dict[str, int]:
+    """Return the number of partitions of the topics that exist among `names`.
+
+    Raises  as `read_topics`, which asks for settings too
+    """
+    async with administration(connection) as client:
+        counts = {item["topic"]: len(item["partitions"]) for item in await client.describe_topics()}
+        await _refuse_hidden(client, sorted(set(names) - set(counts)))
+    return {name: counts[name] for name in names if name in counts}
 
 
 async def _refuse_hidden(client: AIOKafkaAdminClient, names: list[str]) -> None:
