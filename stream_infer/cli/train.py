@@ -1,0 +1,185 @@
+"""``stream-infer train``: make a model from a file of labelled events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stream_infer.cli.options import Duration, Mapping, PipelineReference, json_option
+from stream_infer.cli.output import print_json, remark
+from stream_infer.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from stream_infer.events.mapping import FieldMapping
+    from stream_infer.pipeline import Pipeline
+    from stream_infer.training.thresholds import Aim
+
+KINDS = ("logistic", "trees", "forest", "mlp", "blend")
+DAY_MS = 86_400_000
+
+
+@click.group(name="train")
+def command() -> None:
+    """Make a model from your own history, by the features that the stream computes."""
+
+
+class Kinds(click.ParamType):
+    """Kinds of model, separated by commas."""
+
+    name = "kind,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        kinds = tuple(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
+        unknown = [kind for kind in kinds if kind not in KINDS]
+        if unknown or not kinds:
+            self.fail(f"{unknown or 'nothing'}: choose among {', '.join(KINDS)}.", param, ctx)
+        return kinds
+
+
+@command.command("fraud")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="File of events.")
+@click.option("--fields", type=Mapping(), help="field=column[:unit], separated by commas.")
+@click.option("--labels", metavar="COLUMN|FILE", help="Column of the truth, or a file of labels.")
+@click.option("--label-fields", type=Mapping(), help="As --fields, for the file of labels.")
+@click.option("--train", "train_days", required=True, metavar="FROM..TO", help="Days to fit on.")
+@click.option("--test", "test_days", required=True, metavar="FROM..TO", help="Days to measure on.")
+@click.option(
+    "--delay", type=Duration(), default="7d", show_default=True, help="How long a label takes."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every learner.")
+@click.option(
+    "--kinds", type=Kinds(), default=KINDS, help=f"What is tried. [default: {','.join(KINDS)}]"
+)
+@click.option(
+    "--distil", is_flag=True, help="Write a small network that imitates the model found best."
+)
+@click.option("--budget", type=float, help="Share of the events that may be stopped, 0 to 1.")
+@click.option("--precision", type=float, help="How often a stop must be right, 0 to 1.")
+@click.option(
+    "--keep-known", is_flag=True, help="Measure also on customers of whom a fraud was known."
+)
+@click.option("--skip-bad", is_flag=True, help="Leave rows out that cannot be used.")
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option(
+    "--pipeline",
+    type=PipelineReference(),
+    default="fraud_history",
+    show_default=True,
+    help="Whose features; a built-in word or your own file.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("models"),
+    show_default=True,
+    help="Folder in which the model's own <name>/<version> is made.",
+)
+@click.option("--registry", metavar="FOLDER|URL", help="Publish the version there, too.")
+@json_option
+def fraud_command(
+    *,
+    data: Path,
+    fields: FieldMapping | None,
+    labels: str | None,
+    label_fields: FieldMapping | None,
+    train_days: str,
+    test_days: str,
+    delay: int,
+    seed: int,
+    kinds: tuple[str, ...],
+    distil: bool,
+    budget: float | None,
+    precision: float | None,
+    keep_known: bool,
+    skip_bad: bool,
+    threads: int,
+    pipeline: Pipeline,
+    out: Path,
+    registry: str | None,
+    as_json: bool,
+) -> None:
+    """Make a model that tells fraudulent events from genuine ones.
+
+    Days are days of the event time in UTC, both ends included. Kind, settings, calibration and
+    thresholds are chosen on folds that end with the last training day; the test days are scored
+    once. OUT gets model.onnx, manifest.json, report.html and report.json.
+    """
+    require_training_libraries()
+    from stream_infer.training.days import Protocol, parse_days
+    from stream_infer.training.fraud import train_fraud
+    from stream_infer.training.gathering import Source
+    from stream_infer.training.making import Order
+
+    protocol = Protocol(parse_days(train_days, "--train"), parse_days(test_days, "--test"), delay)
+    order = Order(
+        protocol=protocol,
+        kinds=kinds,
+        aim=_aim(budget, precision),
+        seed=seed,
+        threads=threads,
+        distil=distil,
+        keep_known=keep_known,
+        source=f"{data.name}, {protocol.train}",
+    )
+    source = Source(
+        data=data,
+        fields=fields,
+        labels=labels,
+        label_fields=label_fields,
+        delay_ms=delay,
+        skip_bad=skip_bad,
+    )
+    told = train_fraud(pipeline, source, order, out, registry, remark)
+    if as_json:
+        print_json(told)
+        return
+    remark(f"{told['kind']} of {told['training']['rows']:,} rows in {told['folder']}")
+    for name in ("auc", "average_precision", "card_precision_100"):
+        click.echo(f"{name:20} {told[name]:g}")
+
+
+def _aim(budget: float | None, precision: float | None) -> Aim:
+    """Return what the thresholds keep."""
+    from stream_infer.models.training import AlertBudget, AlertGoals
+    from stream_infer.training.thresholds import Aim
+
+    if budget is not None and precision is not None:
+        raise UsageError(
+            "two_aims",
+            "--budget and --precision both say where the thresholds lie.",
+            "Give one of them.",
+        )
+    for name, value in (("--budget", budget), ("--precision", precision)):
+        if value is not None and not 0 < value < 1:
+            raise UsageError(
+                "no_share", f"{name} is {value:g}, no share.", "Give a number between 0 and 1."
+            )
+    if budget is not None:
+        return Aim(budget=AlertBudget(review=budget, decline=budget / 5))
+    if precision is not None:
+        return Aim(goals=AlertGoals(review=precision, decline=max(precision, 0.92)))
+    return Aim()
+
+
+def require_training_libraries() -> None:
+    """Raise `ConfigError` where the extra `train` is not installed."""
+    import importlib.util
+
+    missing = [
+        name
+        for name in ("lightgbm", "sklearn", "onnx", "polars", "threadpoolctl")
+        if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise ConfigError(
+            "train_extra_missing",
+            f"Training needs {', '.join(missing)}, which is not installed.",
+            "Install it with: pip install 'stream-infer[train]'.",
+            missing=missing,
+        )
