@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.windows.hashing import hash_ids
-from stream_infer.windows.state import CLOCK, END, NEWEST, NONE, START, STEPPED, TOTALS, TOUCHED
+from stream_infer.windows.state import CLOCK, END, NEWEST, NONE, STEPPED, TOUCHED
+from stream_infer.windows.whole import read_all
 
 if TYPE_CHECKING:
     from stream_infer.windows.store import EntryStore
@@ -33,7 +34,6 @@ GROUP_KEYS = 512
 """About so many keys make a piece: 5,000 entries take half a millisecond to read."""
 SLICE_KEYS = 8_192
 """So many names are hashed at a time, which takes about as long."""
-_ENTRY_COLUMNS = ("times", "hashes", "sums", "positions", "labels", "label_times")
 
 
 class _Keys(NamedTuple):
@@ -58,6 +58,31 @@ class _Keys(NamedTuple):
     def take(self, at: NDArray[np.int64]) -> _Keys:
         """Return some of the keys."""
         return _Keys(*(column[at] for column in self))
+
+
+class Entries(NamedTuple):
+    """Columns of entries, as `stream_infer.windows.snapshot` says them."""
+
+    times: NDArray[np.int64]
+    hashes: NDArray[np.int64]
+    values: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    labels: NDArray[np.int8]
+    label_times: NDArray[np.int64]
+
+
+def entry_columns(store: EntryStore, n: int) -> Entries:
+    """Return room for so many entries; none in columns that the stage lacks."""
+    layout = store.layout
+    labelled = n if layout.folds_labels else 0
+    return Entries(
+        times=np.empty(n, np.int64),
+        hashes=np.empty(n, np.int64),
+        values=np.empty((n, len(layout.values)), np.int64),
+        positions=np.empty(n if layout.duplicates else 0, np.int64),
+        labels=np.empty(labelled, np.int8),
+        label_times=np.empty(labelled, np.int64),
+    )
 
 
 class _Growing:
@@ -87,22 +112,19 @@ class _Copies:
         self._place = np.zeros(slots, np.int32)
         self._starts = _Growing(np.empty(0, np.int64))
         self._rows = _Growing(store.state.slots)
-        self._columns = {
-            name: _Growing(column)
-            for name in _ENTRY_COLUMNS
-            if len(column := getattr(store.state, name))
-        }
+        self._columns = [_Growing(column) for column in entry_columns(store, 0)]
         self._records = [_Growing(records) for records in store.records]
 
     def add(self, store: EntryStore, slots: NDArray[np.int64]) -> None:
         rows = store.state.slots[slots]
-        at, first = spans(rows[:, START], rows[:, END])
-        entries = self._columns["times"].used if self._columns else 0
+        first = np.cumsum(rows[:, END]) - rows[:, END]
+        columns = entry_columns(store, int(rows[:, END].sum()))
+        read_all(store.state, slots, first, *columns)
         self._place[slots] = np.arange(self._rows.used, self._rows.used + len(slots)) + 1
-        self._starts.append(first + entries)
+        self._starts.append(first + self._columns[0].used)
         self._rows.append(rows)
-        for name, copies in self._columns.items():
-            copies.append(getattr(store.state, name)[at])
+        for at, copies in enumerate(self._columns):
+            copies.append(columns[at])
         for records, copied in zip(store.records, self._records, strict=True):
             copied.append(records[slots])
 
@@ -116,8 +138,9 @@ class _Copies:
     def starts(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         return self._starts.take(places)
 
-    def column(self, name: str, at: NDArray[np.int64]) -> NDArray[Any]:
-        return self._columns[name].take(at)
+    def columns(self, at: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Return rows of each column; none of those that the stage lacks."""
+        return [copies.take(at if copies.used else at[:0]) for copies in self._columns]
 
     def records(self, step: int, places: NDArray[np.int64]) -> NDArray[Any]:
         return self._records[step].take(places)
@@ -177,7 +200,7 @@ class Capture:
     def piece(self, slots: NDArray[np.int64]) -> Piece:
         """Return the keys of these slots, which all are kept, in the order given."""
         keys = self._keys(slots)
-        columns, lengths = self._entries(keys)
+        columns, lengths = self._entries(slots, keys)
         records = [self._records(step, slots, keys) for step in range(len(self._store.records))]
         self._done[slots] = True
         return {
@@ -246,47 +269,31 @@ class Capture:
             stepped[:] = NONE
         return _Keys(rows, copied, newest, touched, stepped)
 
-    def _entries(self, keys: _Keys) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+    def _entries(
+        self, slots: NDArray[np.int64], keys: _Keys
+    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
         """Return the columns of the visible entries, key by key, and how many each key has."""
         held = np.where(keys.touched == NONE, 0, keys.rows[:, END])
-        starts, is_copied = keys.rows[:, START].copy(), keys.copied >= 0
-        if is_copied.any():
-            starts[is_copied] = self._copies.starts(keys.copied[is_copied])
-        at, first = spans(starts, held)
+        firsts = np.cumsum(held) - held
+        found = entry_columns(self._store, int(held.sum()))
+        live = (keys.copied < 0) & (held > 0)
+        read_all(self._store.state, slots[live], firsts[live], *found)
+        copied = keys.copied >= 0
+        if copied.any():
+            starts = self._copies.starts(keys.copied[copied])
+            source, _ = spans(starts, held[copied])
+            target, _ = spans(firsts[copied], held[copied])
+            for at, rows in enumerate(self._copies.columns(source)):
+                if len(rows):
+                    found[at][target] = rows
         owner = np.repeat(np.arange(len(held)), held)
-        mask = is_copied[owner] if is_copied.any() else None
-        columns = {name: self._column(name, at, mask) for name in _ENTRY_COLUMNS}
-        # Sums are of what lies before an entry: what it adds is the next one's less its own.
-        sums = columns.pop("sums")
-        after = np.empty_like(sums)
-        after[:-1] = sums[1:]
-        has_any = held > 0
-        last = (first + held - 1)[has_any]
-        after[last] = keys.rows[has_any, TOTALS : TOTALS + sums.shape[1]]
-        columns["values"] = after - sums
-        if len(at) == 0:
-            return columns, np.zeros(len(held), np.int64)
-        visible = columns["times"] > (keys.newest - self._store.layout.horizon_ms)[owner]
+        visible = found.times > (keys.newest - self._store.layout.horizon_ms)[owner]
         lengths = np.bincount(owner[visible], minlength=len(held)).astype(np.int64)
-        if not visible.all():
-            columns = {
-                name: column[visible] if len(column) else column for name, column in columns.items()
-            }
+        columns = {
+            name: column[visible] if len(column) and not visible.all() else column
+            for name, column in found._asdict().items()
+        }
         return columns, lengths
-
-    def _column(
-        self, name: str, at: NDArray[np.int64], is_copied: NDArray[np.bool_] | None
-    ) -> NDArray[Any]:
-        """Return a column of entries; an empty one where the stage has no such column."""
-        column: NDArray[Any] = getattr(self._store.state, name)
-        if len(column) == 0:
-            return column[:0]
-        if is_copied is None:
-            return column[at]
-        found = np.empty((len(at), *column.shape[1:]), column.dtype)
-        found[is_copied] = self._copies.column(name, at[is_copied])
-        found[~is_copied] = column[at[~is_copied]]
-        return found
 
     def _records(self, step: int, slots: NDArray[np.int64], keys: _Keys) -> NDArray[Any]:
         """Return a custom step's records of the keys, zeroed where they are forgotten."""

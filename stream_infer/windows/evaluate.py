@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from stream_infer.windows.blocks import visible_from
 from stream_infer.windows.compiled import part
-from stream_infer.windows.entries import upper_bound
 from stream_infer.windows.exact import add, spread, square, subtract
 from stream_infer.windows.layout import (
     OP_COUNT,
@@ -19,25 +19,38 @@ from stream_infer.windows.layout import (
     OP_STD,
     OP_SUM,
 )
-from stream_infer.windows.state import END, GHOST, START, Int64, Rules, State
-from stream_infer.windows.sums import count_before, squares_before, sum_before
+from stream_infer.windows.narrow import sum_before, time_at
+from stream_infer.windows.state import BASE, END, GHOST, START, Int64, Rules, State
+from stream_infer.windows.sums import count_before, squares_before
+
+# Columns of `cuts`.
+_AT, _COUNT, _SUMS = 0, 1, 4
+CUT_WIDTH = _SUMS
+"""Numbers of a boundary beside the sums of the values."""
 
 
 @part
 def cut(state: State, rules: Rules, s: Int64, time: Int64, floor: Int64, cuts: np.ndarray) -> None:
     """Find where each boundary falls among the key's entries; what is below `floor` is invisible.
 
-    cuts  (boundaries,) int64, written: number of entries at or before the boundary
+    cuts  (boundaries, CUT_WIDTH + v) int64, written: the number of entries at or before the
+          boundary; of those that are no ghosts, of labelled ones, of positive ones; sums
     Cost  O(boundaries · log entries)
     """
     row = state.slots[s]
-    start, high = row[START], row[END]
+    start, base, high = row[START], row[BASE], row[END]
     for b in range(rules.boundaries.shape[0]):
         at = max(time - rules.boundaries[b], floor)
         # Nearly every event is its key's newest, and its last boundary lies behind all entries.
-        if high > 0 and state.times[start + high - 1] > at:
-            high = upper_bound(state.times, start, 0, high, at)
-        cuts[b] = high
+        if high > 0 and time_at(state, base, start + high - 1) > at:
+            high = visible_from(state, s, 0, high, at)
+        cuts[b, _AT] = high
+        if state.labels.shape[0] > 0:
+            count_before(state, start, high, cuts[b, _COUNT:_SUMS])
+        else:
+            cuts[b, _COUNT] = high
+        for v in range(state.sums.shape[1]):
+            cuts[b, _SUMS + v] = sum_before(state, s, high, v)
 
 
 @part
@@ -64,6 +77,7 @@ def _largest(
 @part
 def _deviation(
     state: State,
+    rules: Rules,
     s: Int64,
     low: Int64,
     high: Int64,
@@ -76,8 +90,8 @@ def _deviation(
     """Return the sample standard deviation over [low, high) and the event, in fixed point."""
     if n < 2:
         return 0.0
-    until_low, until_high = squares_before(state, s, high, q)
-    from_low, from_high = squares_before(state, s, low, q)
+    until_low, until_high = squares_before(state, rules, s, high, q)
+    from_low, from_high = squares_before(state, rules, s, low, q)
     sum_low, sum_high = subtract(until_low, until_high, from_low, from_high)
     if own:
         own_low, own_high = square(value)
@@ -96,15 +110,13 @@ def _last_event(state: State, s: Int64, low: Int64, high: Int64) -> Int64:
 
 
 @part
-def _rate(
-    state: State, s: Int64, low: Int64, high: Int64, own: Int64, labelled_only: Int64
-) -> float:
+def _rate(upper: np.ndarray, lower: np.ndarray, own: Int64, labelled_only: Int64) -> float:
     """Return the share of positive entries; the event itself has no label yet."""
-    which = 1 if labelled_only else 0
-    n = (count_before(state, s, high, which) - count_before(state, s, low, which)) & 0xFFFFFFFF
-    if not labelled_only:
-        n += own
-    positive = (count_before(state, s, high, 2) - count_before(state, s, low, 2)) & 0xFFFFFFFF
+    if labelled_only:
+        n = upper[_COUNT + 1] - lower[_COUNT + 1]
+    else:
+        n = upper[_COUNT] - lower[_COUNT] + own
+    positive = upper[_COUNT + 2] - lower[_COUNT + 2]
     return float(positive) / float(n) if n > 0 else 0.0
 
 
@@ -117,7 +129,8 @@ def _previous(
     if j < 0:
         return np.nan
     if code == OP_SINCE:
-        return float(time - state.times[state.slots[s][START] + j])
+        row = state.slots[s]
+        return float(time - time_at(state, row[BASE], row[START] + j))
     return float(_value_at(state, s, j, v))
 
 
@@ -135,16 +148,17 @@ def evaluate(
     """Fill `out` (k,) float64 with the features of one event.
 
     counts_itself  0 for a duplicate, which its first record already stands for
-    cuts           (boundaries,) int64 from `cut`
+    cuts           (boundaries, CUT_WIDTH + v) int64 from `cut`
     Every division is done once, by a divisor that is exact: values do not depend on the path.
     """
     for k in range(rules.ops.shape[0]):
         code, v = rules.ops[k, 0], rules.ops[k, 4]
-        high, low = cuts[rules.ops[k, 1]], cuts[rules.ops[k, 2]]
+        upper, lower = cuts[rules.ops[k, 1]], cuts[rules.ops[k, 2]]
+        high, low = upper[_AT], lower[_AT]
         own = rules.ops[k, 3] & counts_itself
         scale = rules.scales[v] if v >= 0 else 1.0
         if code == OP_RATE:
-            out[k] = _rate(state, s, low, high, own, rules.ops[k, 6])
+            out[k] = _rate(upper, lower, own, rules.ops[k, 6])
             continue
         if code == OP_MAX:
             out[k] = _largest(state, s, low, high, v, own, values[v]) / scale
@@ -153,11 +167,11 @@ def evaluate(
             unit = 1000.0 if code == OP_SINCE else scale
             out[k] = _previous(state, s, low, high, code, time, v) / unit
             continue
-        n = ((count_before(state, s, high, 0) - count_before(state, s, low, 0)) & 0xFFFFFFFF) + own
+        n = upper[_COUNT] - lower[_COUNT] + own
         if code == OP_COUNT:
             out[k] = float(n)
             continue
-        total = sum_before(state, s, high, v) - sum_before(state, s, low, v)
+        total = upper[_SUMS + v] - lower[_SUMS + v]
         if own:
             total += values[v]
         if code == OP_SUM:
@@ -166,4 +180,4 @@ def evaluate(
             out[k] = float(total) / (float(n) * scale) if n > 0 else 0.0
         elif code == OP_STD:
             q = rules.ops[k, 5]
-            out[k] = _deviation(state, s, low, high, n, total, q, own, values[v]) / scale
+            out[k] = _deviation(state, rules, s, low, high, n, total, q, own, values[v]) / scale

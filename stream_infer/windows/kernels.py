@@ -18,16 +18,19 @@ from __future__ import annotations
 import numpy as np
 
 from stream_infer.events.columns import EVENT, LABEL, NO_POSITION, TICK
+from stream_infer.windows.blocks import drop_entries, event_fits, make_room
 from stream_infer.windows.compiled import kernel, part
-from stream_infer.windows.entries import (
-    drop_entries,
-    find,
-    insert,
-    make_room,
-    remove_ghost,
-)
+from stream_infer.windows.entries import find, insert, remove_ghost
 from stream_infer.windows.evaluate import cut, evaluate
+from stream_infer.windows.narrow import (
+    fits_label_time,
+    label_time_at,
+    position_at,
+    put_label,
+    time_at,
+)
 from stream_infer.windows.state import (
+    BASE,
     CLOCK,
     GHOST,
     NEWEST,
@@ -36,6 +39,8 @@ from stream_infer.windows.state import (
     STEPPED,
     TOUCHED,
     UNLABELLED,
+    WANTS,
+    WANTS_LABEL_TIMES,
     Int64,
     Results,
     Rows,
@@ -47,12 +52,21 @@ from stream_infer.windows.sums import add_counts_behind
 
 @part
 def _fold_event(
-    state: State, rules: Rules, rows: Rows, results: Results, i: Int64, cuts: np.ndarray
-) -> None:
-    """Evaluate one event, decide what it is, and keep it if it is new and fits."""
+    state: State,
+    rules: Rules,
+    rows: Rows,
+    results: Results,
+    i: Int64,
+    clock: Int64,
+    cuts: np.ndarray,
+) -> bool:
+    """Evaluate one event, decide what it is, and keep it if it is new and fits.
+
+    Returns False, nothing being changed, when the store must make room first.
+    """
     s, time, identity, values = rows.slot[i], rows.time[i], rows.ids[i], rows.values[i]
     row = state.slots[s]
-    clock, newest = state.registers[CLOCK], row[NEWEST]
+    newest = row[NEWEST]
     floor = max(newest, time) - rules.horizon
     results.late[i] = rows.late[i]
     duplicate_of: Int64 = rows.duplicate_of[i]
@@ -60,7 +74,7 @@ def _fold_event(
         results.late[i] = time < newest - rules.lateness or time < clock - rules.horizon
     if rules.duplicates:
         original = find(state, s, time, identity, floor, False, True)
-        duplicate_of = NO_POSITION if original < 0 else state.positions[row[START] + original]
+        duplicate_of = NO_POSITION if original < 0 else position_at(state, row[START] + original)
     results.duplicate_of[i] = duplicate_of
     is_new = duplicate_of == NO_POSITION
     cut(state, rules, s, time, floor, cuts)
@@ -69,32 +83,39 @@ def _fold_event(
     results.before[i] = row[STEPPED]
     results.stepped[i] = 1 if kept else 2
     if not kept:
-        return
-    if rules.keeps_entries:
-        _keep(state, rules, rows, i, floor)
+        return True
+    if rules.keeps_entries and not _keep(state, rules, rows, i, floor):
+        return False
     row[NEWEST] = max(newest, time)
     row[TOUCHED] = max(row[TOUCHED], time)
     row[STEPPED] = max(row[STEPPED], time)
+    return True
 
 
 @part
-def _keep(state: State, rules: Rules, rows: Rows, i: Int64, floor: Int64) -> None:
+def _keep(state: State, rules: Rules, rows: Rows, i: Int64, floor: Int64) -> bool:
     """Insert an event; a label that waited for it becomes its label."""
-    s, time, identity = rows.slot[i], rows.time[i], rows.ids[i]
-    label, label_time = UNLABELLED, np.int64(0)
+    s, time, identity, position = rows.slot[i], rows.time[i], rows.ids[i], rows.position[i]
+    if not event_fits(state, rules, s, time, rows.values[i], position, floor, 1):
+        return False
+    label, label_time = np.int64(UNLABELLED), np.int64(0)
     if rules.folds_labels:
         ghost = find(state, s, time, identity, floor, True, False)
         if ghost >= 0:
-            at = state.slots[s][START] + ghost
-            label, label_time = state.labels[at] - GHOST, state.label_times[at]
-            remove_ghost(state, s, ghost)
-    position = rows.position[i]
+            row = state.slots[s]
+            at = row[START] + ghost
+            label, label_time = state.labels[at] - GHOST, label_time_at(state, row[BASE], at)
+            if not fits_label_time(state, time, label_time):
+                state.registers[WANTS] = WANTS_LABEL_TIMES
+                return False
+            remove_ghost(state, rules, s, ghost)
     insert(state, rules, s, time, identity, rows.values[i], position, label, label_time)
+    return True
 
 
 @part
-def _fold_label(state: State, rules: Rules, rows: Rows, i: Int64) -> None:
-    """Label the entry it speaks of, or let the label wait for its event."""
+def _fold_label(state: State, rules: Rules, rows: Rows, i: Int64, clock: Int64) -> bool:
+    """Label the entry it speaks of, or let the label wait for its event; see `_fold_event`."""
     s, time, identity = rows.slot[i], rows.time[i], rows.ids[i]
     label, label_time = np.int64(rows.label[i]), rows.label_time[i]
     row = state.slots[s]
@@ -103,28 +124,38 @@ def _fold_label(state: State, rules: Rules, rows: Rows, i: Int64) -> None:
     if j < 0:
         j = find(state, s, time, identity, floor, True, False)
     if j >= 0:
-        _relabel(state, s, j, label, label_time)
-    elif time > floor and time >= state.registers[CLOCK] - rules.horizon:
-        insert(
-            state, rules, s, time, identity, rows.values[i], NO_POSITION, label + GHOST, label_time
-        )
-        row[TOUCHED] = max(row[TOUCHED], time)
+        return _relabel(state, s, j, label, label_time)
+    if time <= floor or time < clock - rules.horizon:
+        return True
+    if not make_room(state, rules, s, time, floor, 1):
+        return False
+    if not fits_label_time(state, time, label_time):
+        state.registers[WANTS] = WANTS_LABEL_TIMES
+        return False
+    insert(state, rules, s, time, identity, rows.values[i], NO_POSITION, label + GHOST, label_time)
+    row[TOUCHED] = max(row[TOUCHED], time)
+    return True
 
 
 @part
-def _relabel(state: State, s: Int64, j: Int64, label: Int64, label_time: Int64) -> None:
-    """Replace an entry's label, if the new one became known no earlier."""
-    at = state.slots[s][START] + j
+def _relabel(state: State, s: Int64, j: Int64, label: Int64, label_time: Int64) -> bool:
+    """Replace an entry's label, if the new one became known no earlier; see `_fold_event`."""
+    row = state.slots[s]
+    at = row[START] + j
     held = np.int64(state.labels[at])
+    if held != UNLABELLED and label_time < label_time_at(state, row[BASE], at):
+        return True
+    time = time_at(state, row[BASE], at)
+    if not fits_label_time(state, time, label_time):
+        state.registers[WANTS] = WANTS_LABEL_TIMES
+        return False
     if held >= GHOST:
-        if label_time >= state.label_times[at]:
-            state.labels[at], state.label_times[at] = label + GHOST, label_time
-        return
-    if held != UNLABELLED and label_time < state.label_times[at]:
-        return
-    add_counts_behind(state, s, j, 1, 1 if held == UNLABELLED else 0)
-    add_counts_behind(state, s, j, 2, label - max(held, 0))
-    state.labels[at], state.label_times[at] = label, label_time
+        put_label(state, at, time, label + GHOST, label_time)
+        return True
+    labelled = 1 if held == UNLABELLED else 0
+    add_counts_behind(state, s, j, labelled, label - max(held, 0))
+    put_label(state, at, time, label, label_time)
+    return True
 
 
 @part
@@ -154,6 +185,24 @@ def _is_forgotten(state: State, rules: Rules, s: Int64, clock: Int64) -> bool:
     return bool(touched != NONE and touched + rules.horizon < clock)
 
 
+@part
+def _fold_row(
+    state: State,
+    rules: Rules,
+    rows: Rows,
+    results: Results,
+    i: Int64,
+    clock: Int64,
+    cuts: np.ndarray,
+) -> bool:
+    """Fold a row that concerns a key; return False when the store must make room first."""
+    if _is_forgotten(state, rules, rows.slot[i], clock):
+        drop_entries(state, rows.slot[i])
+    if rows.kind[i] == EVENT:
+        return _fold_event(state, rules, rows, results, i, clock, cuts)
+    return _fold_label(state, rules, rows, i, clock)
+
+
 @kernel
 def fold_rows(
     state: State,
@@ -164,10 +213,11 @@ def fold_rows(
     row: Int64,
     end: Int64,
 ) -> Int64:
-    """Fold rows ``row..end-1``; return `end`, or the row for which the arena must grow.
+    """Fold rows ``row..end-1``; return `end`, or the row for which the store must make room.
 
-    cuts     (boundaries,) int64, scratch
-    A row that is returned has changed nothing yet but what memory holds it.
+    cuts     (boundaries, CUT_WIDTH + v) int64, scratch
+    A row that is returned has changed nothing yet but what memory holds it; what it needs stands
+    in the registers WANTS and WANTED_ROWS.
     Cost  O(log entries) a row in time order, no allocation
     """
     for i in range(row, end):
@@ -180,20 +230,14 @@ def fold_rows(
         if not results.accepted[i]:
             continue
         clock = _advance(state, rows, i)
-        if _concerns(rules, rows.kind[i]):
-            s = rows.slot[i]
-            if _is_forgotten(state, rules, s, clock):
-                drop_entries(state, s)
-            if rules.keeps_entries and not make_room(state, rules, s):
-                return i
+        if _concerns(rules, rows.kind[i]) and not _fold_row(
+            state, rules, rows, results, i, clock, cuts
+        ):
+            return i
         state.registers[CLOCK] = clock
         results.clock[i] = clock
         if rows.upstream[i] >= 0:
             state.seen[rows.upstream[i]] = rows.upstream_offset[i]
-        if rows.kind[i] == EVENT:
-            _fold_event(state, rules, rows, results, i, cuts)
-        elif rules.folds_labels and rows.kind[i] == LABEL:
-            _fold_label(state, rules, rows, i)
     return end
 
 
@@ -217,38 +261,3 @@ def sweep(state: State, rules: Rules, forget_after: Int64, idle: np.ndarray) -> 
             idle[n] = s
             n += 1
     return n
-
-
-@kernel
-def insert_all(
-    state: State,
-    rules: Rules,
-    slots: np.ndarray,
-    times: np.ndarray,
-    hashes: np.ndarray,
-    values: np.ndarray,
-    positions: np.ndarray,
-    labels: np.ndarray,
-    label_times: np.ndarray,
-    first: Int64,
-) -> Int64:
-    """Insert saved entries from `first` on; return their number, or where the arena must grow.
-
-    slots, times, hashes (n,) int64; values (n, v) int64; positions (n,) int64;
-    labels (n,) int8, ghosts as they were; label_times (n,) int64
-    """
-    for e in range(first, slots.shape[0]):
-        if not make_room(state, rules, slots[e]):
-            return e
-        insert(
-            state,
-            rules,
-            slots[e],
-            times[e],
-            hashes[e],
-            values[e],
-            positions[e],
-            np.int64(labels[e]),
-            label_times[e],
-        )
-    return slots.shape[0]

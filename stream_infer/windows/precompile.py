@@ -35,6 +35,7 @@ def precompile() -> None:
     store.fold(_no_rows(), _no_results(), 0, 0)
     store.sweep()
     restore_snapshot(EntryStore(layout), take_snapshot(store))
+    store.widen("sums")
     hash_ids([])
 
 

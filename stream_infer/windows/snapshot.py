@@ -33,9 +33,7 @@ from numpy.typing import NDArray
 
 from stream_infer.errors import ConflictError, InvalidDataError
 from stream_infer.windows.capture import Capture, Piece
-from stream_infer.windows.kernels import insert_all
 from stream_infer.windows.state import (
-    CAPACITY,
     CLOCK,
     NEWEST,
     STEPPED,
@@ -43,6 +41,7 @@ from stream_infer.windows.state import (
     UNLABELLED,
 )
 from stream_infer.windows.store import EntryStore
+from stream_infer.windows.whole import insert_all
 
 SNAPSHOT_VERSION = 1
 
@@ -110,7 +109,7 @@ def _check(store: EntryStore, piece: Mapping[str, Any]) -> None:
     keys = len(piece["keys"])
     lengths = np.frombuffer(piece["lengths"], np.int64)
     n = int(lengths.sum()) if len(lengths) else 0
-    layout, state = store.layout, store.state
+    layout = store.layout
     wanted = {
         "newest": keys * 8,
         "touched": keys * 8,
@@ -119,9 +118,9 @@ def _check(store: EntryStore, piece: Mapping[str, Any]) -> None:
         "times": n * 8,
         "hashes": n * 8,
         "values": n * 8 * len(layout.values),
-        "positions": n * 8 if len(state.positions) else 0,
-        "labels": n if len(state.labels) else 0,
-        "label_times": n * 8 if len(state.labels) else 0,
+        "positions": n * 8 if layout.duplicates else 0,
+        "labels": n if layout.folds_labels else 0,
+        "label_times": n * 8 if layout.folds_labels else 0,
     }
     wrong = [name for name, size in wanted.items() if len(piece[name]) != size]
     sizes = [keys * records.dtype.itemsize for records in store.records]
@@ -156,5 +155,5 @@ def _insert(store: EntryStore, slots: NDArray[np.int64], piece: Mapping[str, Any
     )
     row = insert_all(store.state, store.rules, *columns, 0)
     while row < n:
-        store.grow_arena(int(store.state.slots[owner[row], CAPACITY]))
+        store.make_way()
         row = insert_all(store.state, store.rules, *columns, row)

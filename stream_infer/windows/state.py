@@ -7,7 +7,14 @@
 Value columns do not hold values but what came before: `sums[i]` is the sum over the
 key's entries before `i`, and the key's total stands in its slot. A window's sum is then
 one subtraction, whatever its length. These sums are integers modulo 2**64 (squares
-2**128, counts 2**32): differences are exact whenever the window's own sum fits.
+2**128): differences are exact whenever the window's own sum fits. Counts and squares are
+held for every fourth row only, counted from the block's first one; those of the rows
+between are added up when they are asked for.
+
+Most columns of whole numbers hold their lower 32 bits only, for as long as that tells them all
+(`stream_infer.windows.narrow`): event times lie near their key's BASE, label times near their
+event's, positions have their upper half in common, and what a block's values add up to is small.
+The first number that does not fit makes the store add a column of the upper halves, `..._high`.
 """
 
 from __future__ import annotations
@@ -37,23 +44,37 @@ TOUCHED = 4
 """NEWEST, or a later time that a waiting label speaks of."""
 STEPPED = 5
 """Event time of the newest event that custom steps folded, or NONE."""
-COUNT = 6
-LABELLED = 7
-POSITIVE = 8
-TOTALS = 9
-"""The first value's total; then those of the others, then (low, high) of the squares."""
+BASE = 6
+"""The time that the block's `times` count from."""
+TOTALS = 7
+"""The first value's total; then those of the others."""
 
 # Registers of the whole partition.
 CLOCK = 0
 """The partition's clock: the largest event time of an accepted event or tick, or NONE."""
 BUMP = 1
-"""Arena rows that were ever handed out."""
+"""Arena rows that were ever handed out and not given back since."""
 ENTRIES = 2
 """Entries in all blocks."""
-HEADS = 3
+HIGH = 3
+"""The upper half that all positions have, or NONE."""
+WANTS = 4
+"""What a kernel that stopped waits for: one of the words below."""
+WANTED_ROWS = 5
+"""Where that is WANTS_ROWS: of how many the block is to be."""
+LISTED = 6
+"""One bit for each class of free blocks that has any, eight to a register."""
+CLASSES = 8 * 29
+HEADS = LISTED + CLASSES // 8
 """First free block of each size class, or -1."""
-CLASSES = 40
 REGISTERS = HEADS + CLASSES
+
+# What a kernel may wait for.
+WANTS_ROWS = 0
+WANTS_TIMES = 1
+WANTS_POSITIONS = 2
+WANTS_SUMS = 3
+WANTS_LABEL_TIMES = 4
 
 # Values of the arena's `labels`.
 UNLABELLED = -1
@@ -103,25 +124,30 @@ class State(NamedTuple):
     """Everything that a fold of one stage and partition knows, but for custom records.
 
     registers (REGISTERS,) int64; seen (u,) int64, highest offset of each upstream;
-    slots (s, TOTALS + v + 2q) int64. Arena columns, a rows each where the stage needs
-    them and no row otherwise: times, hashes (a,) int64; positions (a,) int64;
-    sums (a, v) int64; squares (a, 2q) uint64; counts (a, 3) int32 of entries, labelled
-    and positive ones before; labels (a,) int8; label_times (a,) int64; filters (a,) uint16,
-    16 bits an entry of a Bloom filter over the block's ids; tags (a / 4,) int8, the size
-    class of the free block that starts there, or -1.
+    slots (s, TOTALS + v) int64. Arena columns, a rows each where the stage needs them and no
+    row otherwise: times (a,) uint32 from the key's BASE; hashes (a,) int64; positions (a,)
+    uint32; sums (a, v) uint32; labels (a,) int8; label_times (a,) uint32 from the entry's time;
+    filters (a,) uint16, 16 bits an entry of a Bloom filter over the block's ids; and a row for
+    every four: squares (a / 4, 2q) uint64, counts (a / 4, 3) int32 of entries, labelled and
+    positive ones before, tags (a / 4,) int8 (`stream_infer.windows.arena`). Of times,
+    positions, sums and label_times there is the upper half too, where it is needed.
     """
 
     registers: NDArray[np.int64]
     seen: NDArray[np.int64]
     slots: NDArray[np.int64]
-    times: NDArray[np.int64]
+    times: NDArray[np.uint32]
+    times_high: NDArray[np.uint32]
     hashes: NDArray[np.int64]
-    positions: NDArray[np.int64]
-    sums: NDArray[np.int64]
+    positions: NDArray[np.uint32]
+    positions_high: NDArray[np.uint32]
+    sums: NDArray[np.uint32]
+    sums_high: NDArray[np.uint32]
     squares: NDArray[np.uint64]
     counts: NDArray[np.int32]
     labels: NDArray[np.int8]
-    label_times: NDArray[np.int64]
+    label_times: NDArray[np.uint32]
+    label_times_high: NDArray[np.uint32]
     filters: NDArray[np.uint16]
     tags: NDArray[np.int8]
 

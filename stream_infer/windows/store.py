@@ -16,35 +16,68 @@ from numpy.typing import NDArray
 from stream_infer.errors import StateBudgetError
 from stream_infer.windows.arena import BLOCK_MIN
 from stream_infer.windows.compiled import one_form
+from stream_infer.windows.evaluate import CUT_WIDTH
 from stream_infer.windows.kernels import fold_rows, sweep
 from stream_infer.windows.layout import WindowLayout
+from stream_infer.windows.narrow import MASK
 from stream_infer.windows.slots import SlotMap
 from stream_infer.windows.state import (
     BUMP,
-    CAPACITY,
     CLOCK,
     ENTRIES,
     HEADS,
+    HIGH,
     NEWEST,
     NONE,
     REGISTERS,
     STEPPED,
     TOTALS,
     TOUCHED,
+    WANTED_ROWS,
+    WANTS,
+    WANTS_LABEL_TIMES,
+    WANTS_POSITIONS,
+    WANTS_ROWS,
+    WANTS_SUMS,
+    WANTS_TIMES,
     Results,
     Rows,
     Rules,
     State,
 )
+from stream_infer.windows.whole import widen_sums
 
 if TYPE_CHECKING:
     from stream_infer.windows.capture import Capture
 
 _ROWS_FIRST = 256
 _SLOTS_FIRST = 64
-_GROWTH = 1.125
+_GROWTH = 1.0625
 """Growing is cheap (pages are remapped, not copied), and what is not used yet is memory too."""
 _ALIGN = 64
+_ARENA = {
+    "times": 1,
+    "times_high": 1,
+    "hashes": 1,
+    "positions": 1,
+    "positions_high": 1,
+    "sums": 1,
+    "sums_high": 1,
+    "squares": BLOCK_MIN,
+    "counts": BLOCK_MIN,
+    "labels": 1,
+    "label_times": 1,
+    "label_times_high": 1,
+    "filters": 1,
+    "tags": BLOCK_MIN,
+}
+"""Columns of the arena, and how many entries a row of each stands for."""
+_NARROW = {
+    WANTS_TIMES: "times",
+    WANTS_POSITIONS: "positions",
+    WANTS_SUMS: "sums",
+    WANTS_LABEL_TIMES: "label_times",
+}
 
 # Rows come from `stream_infer.features.fold` alone, whose arrays are always of one form.
 _fold_rows = one_form(fold_rows)
@@ -73,22 +106,26 @@ def _empty_state(layout: WindowLayout) -> State:
     rows = _ROWS_FIRST if layout.keeps_entries else 0
     labelled = rows if layout.folds_labels else 0
     registers = np.zeros(REGISTERS, np.int64)
-    registers[CLOCK] = NONE
+    registers[CLOCK] = registers[HIGH] = NONE
     registers[HEADS:] = -1
-    slots = np.zeros((_SLOTS_FIRST, TOTALS + values + 2 * squares), np.int64)
+    slots = np.zeros((_SLOTS_FIRST, TOTALS + values), np.int64)
     _clear(slots)
     return State(
         registers=registers,
         seen=np.zeros(0, np.int64),
         slots=slots,
-        times=np.zeros(rows, np.int64),
+        times=np.zeros(rows, np.uint32),
+        times_high=np.zeros(0, np.uint32),
         hashes=np.zeros(rows, np.int64),
-        positions=np.zeros(rows if layout.duplicates else 0, np.int64),
-        sums=np.zeros((rows, values), np.int64),
-        squares=np.zeros((rows, 2 * squares), np.uint64),
-        counts=np.zeros((labelled, 3), np.int32),
+        positions=np.zeros(rows if layout.duplicates else 0, np.uint32),
+        positions_high=np.zeros(0, np.uint32),
+        sums=np.zeros((rows, values), np.uint32),
+        sums_high=np.zeros((0, values), np.uint32),
+        squares=np.zeros((rows // BLOCK_MIN, 2 * squares), np.uint64),
+        counts=np.zeros((labelled // BLOCK_MIN, 3), np.int32),
         labels=np.zeros(labelled, np.int8),
-        label_times=np.zeros(labelled, np.int64),
+        label_times=np.zeros(labelled, np.uint32),
+        label_times_high=np.zeros(0, np.uint32),
         filters=np.zeros(rows if layout.finds_ids else 0, np.uint16),
         tags=np.zeros(rows // BLOCK_MIN, np.int8),
     )
@@ -126,7 +163,7 @@ class EntryStore:
         self.state = _empty_state(layout)
         for record in self.records:
             record.resize(len(self.state.slots), refcheck=False)
-        self._cuts = np.empty(len(layout.boundaries), np.int64)
+        self._cuts = np.empty((len(layout.boundaries), CUT_WIDTH + len(layout.values)), np.int64)
         self._forget_after_ms_max = max(self.forget_after_ms, default=0)
         self._swept_clock = NONE
         self._rows_since_sweep = 0
@@ -180,7 +217,7 @@ class EntryStore:
             capture.before(rows.slot[start:end])
         row = _fold_rows(self.state, self.rules, rows, results, self._cuts, start, end)
         while row < end:
-            self.grow_arena(int(self.state.slots[rows.slot[row], CAPACITY]))
+            self.make_way()
             row = _fold_rows(self.state, self.rules, rows, results, self._cuts, row, end)
         self._rows_since_sweep += end - start
 
@@ -230,8 +267,27 @@ class EntryStore:
         for record in self.records:
             record.resize(size, refcheck=False)
 
-    def grow_arena(self, capacity: int) -> None:
-        """Make room for a block of twice `capacity`; blocks of forgotten keys come first."""
+    def make_way(self) -> None:
+        """Do what a kernel waits for, so that it can go on."""
+        wants = int(self.state.registers[WANTS])
+        if wants == WANTS_ROWS:
+            self._grow_arena(int(self.state.registers[WANTED_ROWS]))
+        else:
+            self.widen(_NARROW[wants])
+
+    def widen(self, name: str) -> None:
+        """Add the upper halves of a column; see `stream_infer.windows.narrow`."""
+        low = getattr(self.state, name)
+        self._require_budget(low.nbytes)
+        high = np.zeros_like(low)
+        self.state = self.state._replace(**{f"{name}_high": high})
+        if name == "sums":
+            widen_sums(self.state)
+        elif name == "positions":
+            high[:] = self.state.registers[HIGH] & MASK
+
+    def _grow_arena(self, wanted: int) -> None:
+        """Make room for a block of so many rows; blocks of forgotten keys come first."""
         if self._rows_since_sweep > 0 and not self._captures:
             # Slots stay: the batch that is being folded holds them.
             idle = np.empty(len(self.state.slots), np.int64)
@@ -239,37 +295,22 @@ class EntryStore:
             self._rows_since_sweep = 0
             return
         held = len(self.state.times)
-        needed = int(self.state.registers[BUMP]) + 2 * max(2 * capacity, BLOCK_MIN)
+        needed = int(self.state.registers[BUMP]) + wanted
         size = max(needed, int(held * _GROWTH))
-        row_bytes = self.row_bytes
-        if not self._has_budget((size - held) * row_bytes):
+        if not self._has_budget((size - held) * self.row_bytes):
             size = needed
         size = (size + _ALIGN - 1) // _ALIGN * _ALIGN
-        self._require_budget((size - held) * row_bytes)
-        for array in self._arena():
+        self._require_budget((size - held) * self.row_bytes)
+        for name, rows in _ARENA.items():
+            array = getattr(self.state, name)
             if len(array):
-                array.resize((size, *array.shape[1:]), refcheck=False)
-        self.state.tags.resize(size // BLOCK_MIN, refcheck=False)
-
-    def _arena(self) -> tuple[NDArray[Any], ...]:
-        state = self.state
-        return (
-            state.times,
-            state.hashes,
-            state.positions,
-            state.sums,
-            state.squares,
-            state.counts,
-            state.labels,
-            state.label_times,
-            state.filters,
-        )
+                array.resize((size // rows, *array.shape[1:]), refcheck=False)
 
     @property
     def row_bytes(self) -> float:
-        """Bytes of one arena row, its share of the tags included."""
-        columns = (array.itemsize * array[:1].size for array in self._arena())
-        return sum(columns) + 1 / BLOCK_MIN
+        """Bytes of one arena row, its share of what there is for several rows included."""
+        held = ((getattr(self.state, name), rows) for name, rows in _ARENA.items())
+        return float(sum(array.itemsize * array[:1].size / rows for array, rows in held))
 
     def _has_budget(self, more: float) -> bool:
         return self.memory_bytes_max is None or self.bytes + more <= self.memory_bytes_max

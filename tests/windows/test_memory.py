@@ -56,11 +56,12 @@ def test_every_arena_row_belongs_to_one_key_or_to_one_free_block() -> None:
         owned = np.zeros(int(state.registers[BUMP]), np.int64)
         for start, capacity in state.slots[:, [START, CAPACITY]].tolist():
             owned[start : start + capacity] += 1
-        for size_class, head in enumerate(state.registers[HEADS:].tolist()):
+        for head in state.registers[HEADS:].tolist():
             free = head
             while free != -1:
-                owned[free : free + 2**size_class] += 1
-                free = int(state.times[free])
+                following, _, size = state.hashes[free : free + 3].tolist()
+                owned[free : free + size] += 1
+                free = following
         assert (owned == 1).all()
 
 
