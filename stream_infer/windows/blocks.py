@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream_infer.windows.arena import block_size, free_block, take_block
-from stream_infer.windows.compiled import part
+from stream_infer.windows.compiled import part, rare
 from stream_infer.windows.narrow import (
     fits_position,
     fits_values,
@@ -95,7 +95,7 @@ def _copy_wide_rows(column: np.ndarray, source: Int64, target: Int64, n: Int64) 
                 column[target + k, v] = column[source + k, v]
 
 
-@part
+@rare
 def copy_entries(state: State, source: Int64, target: Int64, n: Int64) -> None:
     """Copy arena rows, whatever columns there are; samples and filters stay behind."""
     _copy_rows(state.times, source, target, n)
@@ -170,27 +170,21 @@ def _move(
     sample_behind(state, rules, s, 0)
 
 
-@part
-def make_room(state: State, rules: Rules, s: Int64, time: Int64, floor: Int64, more: Int64) -> bool:
-    """Make sure that entries of about that time fit; return False when the store must help first.
-
-    floor  entries at or before it are invisible from now on
-    more   how many
-    An eighth of a block that was full is free afterwards, which pays for the move.
-    """
+@rare
+def _rearrange(
+    state: State, rules: Rules, s: Int64, time: Int64, floor: Int64, more: Int64
+) -> bool:
+    """Drop invisible entries, move the others to a block of the right size; see `make_room`."""
     row = state.slots[s]
     start, capacity, end = row[START], row[CAPACITY], row[END]
-    fits = state.times_high.shape[0] > 0 or is_half(time - row[BASE])
-    if end + more <= capacity and fits:
-        return True
     dead = visible_from(state, s, 0, end, floor)
     live = end - dead
     base = _base_for(state, rules, s, dead, time)
     if base == NONE:
         state.registers[WANTS] = WANTS_TIMES
         return False
-    size = capacity if live + more <= capacity and not fits else np.int64(0)
-    if size == 0:
+    size = capacity
+    if end + more > capacity:
         size = block_size(live + max(more, live >> 3))
     if size == capacity:
         _move(state, rules, s, dead, start, capacity, base)
@@ -206,19 +200,23 @@ def make_room(state: State, rules: Rules, s: Int64, time: Int64, floor: Int64, m
 
 
 @part
-def event_fits(
-    state: State,
-    rules: Rules,
-    s: Int64,
-    time: Int64,
-    values: np.ndarray,
-    position: Int64,
-    floor: Int64,
-    more: Int64,
-) -> bool:
-    """Make sure that an event can be inserted; return False when the store must help first."""
-    if not make_room(state, rules, s, time, floor, more):
-        return False
+def make_room(state: State, rules: Rules, s: Int64, time: Int64, floor: Int64, more: Int64) -> bool:
+    """Make sure that entries of about that time fit; return False when the store must help first.
+
+    floor  entries at or before it are invisible from now on
+    more   how many
+    An eighth of a block that was full is free afterwards, which pays for the move.
+    """
+    row = state.slots[s]
+    fits = state.times_high.shape[0] > 0 or is_half(time - row[BASE])
+    if row[END] + more <= row[CAPACITY] and fits:
+        return True
+    return _rearrange(state, rules, s, time, floor, more)
+
+
+@part
+def event_fits(state: State, s: Int64, values: np.ndarray, position: Int64) -> bool:
+    """Tell whether an event's numbers can be written; if not, the store must help first."""
     if not fits_values(state, s, values):
         state.registers[WANTS] = WANTS_SUMS
         return False
@@ -228,7 +226,7 @@ def event_fits(
     return True
 
 
-@part
+@rare
 def drop_entries(state: State, s: Int64) -> None:
     """Forget a key's entries and clocks, and give its block back; its custom records stay."""
     row = state.slots[s]

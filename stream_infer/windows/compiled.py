@@ -2,7 +2,8 @@
 
 `kernel` is for functions that Python calls: they release the GIL and are kept on
 disk, so that a second process loads them instead of compiling. `part` is for the
-functions that kernels are made of; they live inside their kernel's machine code.
+functions that kernels are made of; they live inside their kernel's machine code, and
+`rare` for those that are seldom needed.
 `host` is for loops around functions that are not ours.
 
 numba notices that a kernel's own file changed, but not that a part in another file
@@ -51,6 +52,16 @@ def part(function: FunctionT) -> FunctionT:
     time (1.4 against 0.33 µs an event).
     """
     compiled: FunctionT = numba.njit(forceinline=True, **_LENT)(function)
+    return compiled
+
+
+def rare(function: FunctionT) -> FunctionT:
+    """Return the function in a form that kernels can call, for what few rows need.
+
+    A real call, which keeps kernels small: with everything inlined they take three times as long
+    to compile.
+    """
+    compiled: FunctionT = numba.njit(**_LENT)(function)
     return compiled
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream_infer.windows.blocks import copy_entries, filter_add, filter_has
-from stream_infer.windows.compiled import part
+from stream_infer.windows.compiled import part, rare
 from stream_infer.windows.narrow import put_label, put_position, put_time, time_at
 from stream_infer.windows.state import (
     BASE,
@@ -43,23 +43,30 @@ def _place(state: State, s: Int64, time: Int64, identity: Int64) -> Int64:
 
 
 @part
-def find(
-    state: State, s: Int64, time: Int64, identity: Int64, floor: Int64, ghosts: bool, events: bool
-) -> Int64:
+def find(state: State, s: Int64, time: Int64, identity: Int64, floor: Int64, ghosts: bool) -> Int64:
     """Return the position of a visible entry with this id, or -1; one at `time` is preferred.
 
-    ghosts, events  which of the two are looked for
-    Cost            O(1) when the id is new, O(entries) to find it at another time
+    ghosts  whether labels that wait are looked for, or events
+    Cost    O(1) when the id is new, O(entries) to find it at another time
     """
     row = state.slots[s]
+    if row[END] == 0 or not filter_has(state, row[START], row[CAPACITY], identity):
+        return np.int64(-1)
+    return _search(state, s, time, identity, floor, ghosts)
+
+
+@rare
+def _search(
+    state: State, s: Int64, time: Int64, identity: Int64, floor: Int64, ghosts: bool
+) -> Int64:
+    """Search the entries themselves; see `find`."""
+    row = state.slots[s]
     start, end, base = row[START], row[END], row[BASE]
-    if end == 0 or not filter_has(state, start, row[CAPACITY], identity):
-        return -1
     # A retry or a label nearly always names the time too, so hot keys are not scanned for it.
     j = _place(state, s, time, identity) - 1
     found = -1
     while j >= 0 and time > floor and _is_at(state, base, start + j, time, identity):
-        if _is_wanted(state, start + j, ghosts, events):
+        if _is_wanted(state, start + j, ghosts):
             found = j
         j -= 1
     if found >= 0:
@@ -69,7 +76,7 @@ def find(
         if (
             state.hashes[at] == identity
             and time_at(state, base, at) > floor
-            and _is_wanted(state, at, ghosts, events)
+            and _is_wanted(state, at, ghosts)
         ):
             return j
     return -1
@@ -81,11 +88,9 @@ def _is_at(state: State, base: Int64, at: Int64, time: Int64, identity: Int64) -
 
 
 @part
-def _is_wanted(state: State, at: Int64, ghosts: bool, events: bool) -> bool:
+def _is_wanted(state: State, at: Int64, ghosts: bool) -> bool:
     """Tell whether an entry is of a wanted sort; only stages that fold labels have ghosts."""
-    if state.labels.shape[0] == 0:
-        return events
-    return ghosts if state.labels[at] >= GHOST else events
+    return bool(state.labels.shape[0] == 0 or (state.labels[at] >= GHOST) == ghosts)
 
 
 @part

@@ -49,9 +49,14 @@ from stream_infer.windows.state import (
 )
 from stream_infer.windows.sums import add_counts_behind
 
+# What is to be done with a row that was looked at.
+_DONE = 0
+_KEEP = 1
+_WAIT = 2
+
 
 @part
-def _fold_event(
+def _judge_event(
     state: State,
     rules: Rules,
     rows: Rows,
@@ -59,11 +64,8 @@ def _fold_event(
     i: Int64,
     clock: Int64,
     cuts: np.ndarray,
-) -> bool:
-    """Evaluate one event, decide what it is, and keep it if it is new and fits.
-
-    Returns False, nothing being changed, when the store must make room first.
-    """
+) -> Int64:
+    """Evaluate one event and decide what it is; keep it if it is new and fits."""
     s, time, identity, values = rows.slot[i], rows.time[i], rows.ids[i], rows.values[i]
     row = state.slots[s]
     newest = row[NEWEST]
@@ -73,7 +75,7 @@ def _fold_event(
     if rules.first:
         results.late[i] = time < newest - rules.lateness or time < clock - rules.horizon
     if rules.duplicates:
-        original = find(state, s, time, identity, floor, False, True)
+        original = find(state, s, time, identity, floor, False)
         duplicate_of = NO_POSITION if original < 0 else position_at(state, row[START] + original)
     results.duplicate_of[i] = duplicate_of
     is_new = duplicate_of == NO_POSITION
@@ -82,80 +84,83 @@ def _fold_event(
     kept = is_new and time > floor and time >= clock - rules.horizon
     results.before[i] = row[STEPPED]
     results.stepped[i] = 1 if kept else 2
-    if not kept:
-        return True
-    if rules.keeps_entries and not _keep(state, rules, rows, i, floor):
+    return _KEEP if kept else _DONE
+
+
+@part
+def _judge_label(state: State, rules: Rules, rows: Rows, i: Int64, clock: Int64) -> Int64:
+    """Label the entry it speaks of, or let the label wait for its event."""
+    s, time, identity = rows.slot[i], rows.time[i], rows.ids[i]
+    floor = state.slots[s][NEWEST] - rules.horizon
+    j = find(state, s, time, identity, floor, False)
+    if j < 0:
+        j = find(state, s, time, identity, floor, True)
+    if j >= 0:
+        return _relabel(state, s, j, np.int64(rows.label[i]), rows.label_time[i])
+    return _KEEP if time > floor and time >= clock - rules.horizon else _DONE
+
+
+@part
+def _keep(state: State, rules: Rules, rows: Rows, i: Int64) -> bool:
+    """Keep an event, or a label that waits for one; return False when it must wait for memory."""
+    s, time, is_event = rows.slot[i], rows.time[i], rows.kind[i] == EVENT
+    row = state.slots[s]
+    newest = max(row[NEWEST], time) if is_event else row[NEWEST]
+    if rules.keeps_entries and not _enter(state, rules, rows, i, newest - rules.horizon):
         return False
-    row[NEWEST] = max(newest, time)
+    row[NEWEST] = newest
     row[TOUCHED] = max(row[TOUCHED], time)
-    row[STEPPED] = max(row[STEPPED], time)
+    if is_event:
+        row[STEPPED] = max(row[STEPPED], time)
     return True
 
 
 @part
-def _keep(state: State, rules: Rules, rows: Rows, i: Int64, floor: Int64) -> bool:
-    """Insert an event; a label that waited for it becomes its label."""
+def _enter(state: State, rules: Rules, rows: Rows, i: Int64, floor: Int64) -> bool:
+    """Insert an entry; a label that waited for an event becomes its label."""
     s, time, identity, position = rows.slot[i], rows.time[i], rows.ids[i], rows.position[i]
-    if not event_fits(state, rules, s, time, rows.values[i], position, floor, 1):
+    is_event = rows.kind[i] == EVENT
+    if not make_room(state, rules, s, time, floor, np.int64(1)):
         return False
-    label, label_time = np.int64(UNLABELLED), np.int64(0)
-    if rules.folds_labels:
-        ghost = find(state, s, time, identity, floor, True, False)
+    label, label_time, ghost = np.int64(UNLABELLED), np.int64(0), np.int64(-1)
+    if not is_event:
+        label, label_time = rows.label[i] + GHOST, rows.label_time[i]
+    elif not event_fits(state, s, rows.values[i], position):
+        return False
+    elif rules.folds_labels:
+        ghost = find(state, s, time, identity, floor, True)
         if ghost >= 0:
             row = state.slots[s]
             at = row[START] + ghost
             label, label_time = state.labels[at] - GHOST, label_time_at(state, row[BASE], at)
-            if not fits_label_time(state, time, label_time):
-                state.registers[WANTS] = WANTS_LABEL_TIMES
-                return False
-            remove_ghost(state, rules, s, ghost)
+    if label != UNLABELLED and not fits_label_time(state, time, label_time):
+        state.registers[WANTS] = WANTS_LABEL_TIMES
+        return False
+    if ghost >= 0:
+        remove_ghost(state, rules, s, ghost)
     insert(state, rules, s, time, identity, rows.values[i], position, label, label_time)
     return True
 
 
 @part
-def _fold_label(state: State, rules: Rules, rows: Rows, i: Int64, clock: Int64) -> bool:
-    """Label the entry it speaks of, or let the label wait for its event; see `_fold_event`."""
-    s, time, identity = rows.slot[i], rows.time[i], rows.ids[i]
-    label, label_time = np.int64(rows.label[i]), rows.label_time[i]
-    row = state.slots[s]
-    floor = row[NEWEST] - rules.horizon
-    j = find(state, s, time, identity, floor, False, True)
-    if j < 0:
-        j = find(state, s, time, identity, floor, True, False)
-    if j >= 0:
-        return _relabel(state, s, j, label, label_time)
-    if time <= floor or time < clock - rules.horizon:
-        return True
-    if not make_room(state, rules, s, time, floor, 1):
-        return False
-    if not fits_label_time(state, time, label_time):
-        state.registers[WANTS] = WANTS_LABEL_TIMES
-        return False
-    insert(state, rules, s, time, identity, rows.values[i], NO_POSITION, label + GHOST, label_time)
-    row[TOUCHED] = max(row[TOUCHED], time)
-    return True
-
-
-@part
-def _relabel(state: State, s: Int64, j: Int64, label: Int64, label_time: Int64) -> bool:
-    """Replace an entry's label, if the new one became known no earlier; see `_fold_event`."""
+def _relabel(state: State, s: Int64, j: Int64, label: Int64, label_time: Int64) -> Int64:
+    """Replace an entry's label, if the new one became known no earlier."""
     row = state.slots[s]
     at = row[START] + j
     held = np.int64(state.labels[at])
     if held != UNLABELLED and label_time < label_time_at(state, row[BASE], at):
-        return True
+        return _DONE
     time = time_at(state, row[BASE], at)
     if not fits_label_time(state, time, label_time):
         state.registers[WANTS] = WANTS_LABEL_TIMES
-        return False
+        return _WAIT
     if held >= GHOST:
-        put_label(state, at, time, label + GHOST, label_time)
-        return True
-    labelled = 1 if held == UNLABELLED else 0
-    add_counts_behind(state, s, j, labelled, label - max(held, 0))
+        label += GHOST
+    else:
+        labelled = 1 if held == UNLABELLED else 0
+        add_counts_behind(state, s, j, labelled, label - max(held, 0))
     put_label(state, at, time, label, label_time)
-    return True
+    return _DONE
 
 
 @part
@@ -185,24 +190,6 @@ def _is_forgotten(state: State, rules: Rules, s: Int64, clock: Int64) -> bool:
     return bool(touched != NONE and touched + rules.horizon < clock)
 
 
-@part
-def _fold_row(
-    state: State,
-    rules: Rules,
-    rows: Rows,
-    results: Results,
-    i: Int64,
-    clock: Int64,
-    cuts: np.ndarray,
-) -> bool:
-    """Fold a row that concerns a key; return False when the store must make room first."""
-    if _is_forgotten(state, rules, rows.slot[i], clock):
-        drop_entries(state, rows.slot[i])
-    if rows.kind[i] == EVENT:
-        return _fold_event(state, rules, rows, results, i, clock, cuts)
-    return _fold_label(state, rules, rows, i, clock)
-
-
 @kernel
 def fold_rows(
     state: State,
@@ -230,10 +217,15 @@ def fold_rows(
         if not results.accepted[i]:
             continue
         clock = _advance(state, rows, i)
-        if _concerns(rules, rows.kind[i]) and not _fold_row(
-            state, rules, rows, results, i, clock, cuts
-        ):
-            return i
+        if _concerns(rules, rows.kind[i]):
+            if _is_forgotten(state, rules, rows.slot[i], clock):
+                drop_entries(state, rows.slot[i])
+            if rows.kind[i] == EVENT:
+                todo = _judge_event(state, rules, rows, results, i, clock, cuts)
+            else:
+                todo = _judge_label(state, rules, rows, i, clock)
+            if todo == _WAIT or (todo == _KEEP and not _keep(state, rules, rows, i)):
+                return i
         state.registers[CLOCK] = clock
         results.clock[i] = clock
         if rows.upstream[i] >= 0:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream_infer.windows.arena import BLOCK_MIN
-from stream_infer.windows.compiled import part
+from stream_infer.windows.compiled import part, rare
 from stream_infer.windows.exact import add, square
 from stream_infer.windows.narrow import sum_before, write_sum
 from stream_infer.windows.state import END, GHOST, START, TOTALS, Int64, Rules, State
@@ -83,8 +83,15 @@ def sample_behind(state: State, rules: Rules, s: Int64, j: Int64) -> None:
     if state.counts.shape[0] == 0 and state.squares.shape[1] == 0:
         return
     row = state.slots[s]
-    start, end = row[START], row[END]
-    first = (start + j + BLOCK_MIN - 1) // BLOCK_MIN
+    first = (row[START] + j + BLOCK_MIN - 1) // BLOCK_MIN
+    end = (row[START] + row[END] + BLOCK_MIN - 1) // BLOCK_MIN
+    if first < end:
+        _sample(state, rules, row[START], s, first, end)
+
+
+@rare
+def _sample(state: State, rules: Rules, start: Int64, s: Int64, first: Int64, end: Int64) -> None:
+    """Write the samples ``first..end-1`` of a key's block."""
     if first * BLOCK_MIN == start:
         if state.counts.shape[0] > 0:
             for c in range(3):
@@ -92,7 +99,7 @@ def sample_behind(state: State, rules: Rules, s: Int64, j: Int64) -> None:
         for q in range(state.squares.shape[1]):
             state.squares[first, q] = 0
         first += 1
-    for sample in range(first, (start + end + BLOCK_MIN - 1) // BLOCK_MIN):
+    for sample in range(first, end):
         if state.counts.shape[0] > 0:
             _sample_counts(state, sample)
         for q in range(rules.squared.shape[0]):

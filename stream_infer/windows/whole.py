@@ -65,12 +65,10 @@ def insert_all(
         about = times[e]
         if is_half(rules.horizon):
             about = max(about, state.slots[s][NEWEST])
+        if not make_room(state, rules, s, about, floor, until - e):
+            return e
         label = np.int64(labels[e])
-        more = until - e
-        if label < GHOST:
-            if not event_fits(state, rules, s, about, values[e], positions[e], floor, more):
-                return e
-        elif not make_room(state, rules, s, about, floor, more):
+        if label < GHOST and not event_fits(state, s, values[e], positions[e]):
             return e
         if label != UNLABELLED and not fits_label_time(state, times[e], label_times[e]):
             state.registers[WANTS] = WANTS_LABEL_TIMES
