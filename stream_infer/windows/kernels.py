@@ -122,7 +122,9 @@ def _enter(state: State, rules: Rules, rows: Rows, i: Int64, floor: Int64) -> bo
     is_event = rows.kind[i] == EVENT
     if not make_room(state, rules, s, time, floor, np.int64(1)):
         return False
-    label, label_time, ghost = np.int64(UNLABELLED), np.int64(0), np.int64(-1)
+    label: Int64 = np.int64(UNLABELLED)
+    label_time: Int64 = np.int64(0)
+    ghost = np.int64(-1)
     if not is_event:
         label, label_time = rows.label[i] + GHOST, rows.label_time[i]
     elif not event_fits(state, s, rows.values[i], position):
