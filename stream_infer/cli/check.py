@@ -229,7 +229,8 @@ def _reach(connection: Connection) -> tuple[str, list[str]]:
 
 def _topics(checklist: Checklist, connection: Connection, pipeline: Pipeline) -> tuple[str, bool]:
     """Judge the pipeline's topics; every finding becomes a line, the first error is raised."""
-    from stream_infer.kafka.topic_specs import judge_topics, pipeline_topics
+    from stream_infer.kafka.topic_findings import judge_topics
+    from stream_infer.kafka.topic_specs import pipeline_topics
     from stream_infer.kafka.topics import read_topics
 
     names = [spec.name for spec in pipeline_topics(pipeline)]

@@ -23,7 +23,7 @@ from stream_infer.cli.output import (
 from stream_infer.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from stream_infer.kafka.topic_specs import TopicFacts, TopicFinding
+    from stream_infer.kafka.topic_findings import TopicFacts, TopicFinding
     from stream_infer.pipeline import Pipeline
     from stream_infer.settings.loading import Settings
 
@@ -75,7 +75,8 @@ def create(
 @click.pass_context
 def describe(context: click.Context, pipeline: Pipeline, settings: Settings, as_json: bool) -> None:
     """Show PIPELINE's topics and what does not fit about them."""
-    from stream_infer.kafka.topic_specs import judge_topics, pipeline_topics
+    from stream_infer.kafka.topic_findings import judge_topics
+    from stream_infer.kafka.topic_specs import pipeline_topics
     from stream_infer.kafka.topics import read_topics
 
     specs = pipeline_topics(pipeline)

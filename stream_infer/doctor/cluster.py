@@ -13,7 +13,8 @@ from stream_infer.doctor.findings import Finding, failed, passed, skipped, warni
 from stream_infer.kafka.connection import Connection, translated
 from stream_infer.kafka.reading import log_reader
 from stream_infer.kafka.stretch import Stretch
-from stream_infer.kafka.topic_specs import TopicFinding, judge_topics, pipeline_topics
+from stream_infer.kafka.topic_findings import TopicFinding, judge_topics
+from stream_infer.kafka.topic_specs import pipeline_topics
 from stream_infer.kafka.topics import (
     TopicSpec,
     administration,

@@ -33,12 +33,13 @@ from stream_infer.errors import ConfigError
 from stream_infer.events.columns import EVENT, LABEL, NO_POSITION, EventColumns
 from stream_infer.events.known_keys import UNKNOWN
 from stream_infer.events.lines import LinesDecoder
-from stream_infer.events.mapping import FieldMapping, WireType, wire_type
+from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.measure_reader import MeasureReader, MeasureSource, as_float
 from stream_infer.events.measures import UNITS_MAX
 from stream_infer.events.reasons import BadRecord
 from stream_infer.events.sieve import Sieve
 from stream_infer.events.times import CAUSES, TimeUnit, to_epoch_ms
+from stream_infer.events.wire_type import WireType, wire_type
 from stream_infer.pipeline import Events, Labels
 
 __all__ = ["UNITS_MAX", "BadRecord", "Decoded", "EventDecoder", "LabelDecoder"]

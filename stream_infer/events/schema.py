@@ -9,7 +9,7 @@ import msgspec
 
 from stream_infer.events.deadletter import SPRING
 from stream_infer.events.internal import internal_type
-from stream_infer.events.mapping import FieldMapping, wire_type
+from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.measures import NO_VALUE
 from stream_infer.events.progress import Progress
 from stream_infer.events.scored import scored_type
@@ -25,6 +25,7 @@ from stream_infer.events.topic_names import (
     progress_topic,
     skips_topic,
 )
+from stream_infer.events.wire_type import wire_type
 from stream_infer.pipeline import Pipeline
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -20,15 +20,13 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from stream_infer.errors import BrokerError
 from stream_infer.kafka.connection import Connection, reach, translated
-from stream_infer.kafka.topic_specs import (
-    PARTITIONS_DEFAULT,
+from stream_infer.kafka.topic_findings import (
     TopicFacts,
     TopicFinding,
-    TopicSpec,
     judge_topics,
     message_bytes_max_of,
-    pipeline_topics,
 )
+from stream_infer.kafka.topic_specs import PARTITIONS_DEFAULT, TopicSpec, pipeline_topics
 from stream_infer.pipeline import Pipeline
 
 __all__ = [

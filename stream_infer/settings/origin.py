@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from stream_infer.settings.config_file import read_config_file
 from stream_infer.settings.environment import variable_of
-from stream_infer.settings.loading import Settings, load_settings, read_config_file
+from stream_infer.settings.loading import Settings, load_settings
 from stream_infer.settings.sections import SECTIONS
 
 Origin = Literal["default", "file", "environment", "flag"]

@@ -12,10 +12,9 @@ from stream_infer.events.topic_names import stage_entities
 from stream_infer.features.plan import compile_plan
 from stream_infer.features.spec import Count, Custom, Feature, KeyFeature, Last, Since, Value
 from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.topic_findings import TopicFacts, judge_topics
 from stream_infer.kafka.topic_specs import (
-    TopicFacts,
     TopicSpec,
-    judge_topics,
     look_back_ms,
     pipeline_topics,
     retention_ms_min,
