@@ -27,6 +27,8 @@ from stream_infer.settings.web import WebSettings
 from stream_infer.settings.worker import WorkerSettings
 
 THREAD_SWITCH_SECONDS = 0.001
+HEARTBEAT_SECONDS = 1.0
+"""A member learns of a rebalance by its next heartbeat, and all wait for the last one to learn."""
 GARBAGE_THRESHOLD = 50_000
 LARGE_BLOCK_BYTES = 1 << 20
 # mallopt(3): parameters by number.
@@ -114,7 +116,7 @@ def _membership(settings: WorkerSettings) -> dict[str, Any]:
     session_s = settings.session_timeout_ms / 1000
     return {
         "broker_session_timeout": session_s,
-        "broker_heartbeat_interval": min(3.0, session_s / 3),
+        "broker_heartbeat_interval": min(HEARTBEAT_SECONDS, session_s / 3),
         "consumer_group_instance_id": settings.instance_id,
     }
 

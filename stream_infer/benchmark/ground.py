@@ -7,7 +7,7 @@ runs share, so none finds what another left.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,15 +32,23 @@ class Ground:
     cores       where the processes run
     folder      for pipeline files and logs of the processes
     partitions  of each topic
+    topics      further settings of each topic
     """
 
     def __init__(
-        self, connection: Connection, cores: Cores, folder: Path, partitions: int = PARTITIONS
+        self,
+        connection: Connection,
+        cores: Cores,
+        folder: Path,
+        partitions: int = PARTITIONS,
+        topics: Mapping[str, str] | None = None,
     ) -> None:
         self.connection = connection
         self.folder = folder
         self.cores = cores
         self._partitions = partitions
+        # Both times of a latency are then the broker's own.
+        self._topics = {"message.timestamp.type": "LogAppendTime", **(topics or {})}
         self._runs = 0
         # Groups and topics of two sessions on one broker must differ.
         self._prefix = f"bench-{time.time_ns() // 1_000_000:x}"
@@ -68,38 +76,56 @@ class Ground:
 
         cores  of the process, None for those of all
         """
+        async with self.run(scenario, source) as (run, pipeline):
+            if name == WORKER:
+                command = self.worker(run, scenario, source)
+            else:
+                bootstrap = self.connection.bootstrap
+                command = baseline_command(
+                    f"{name}.py", source, pipeline.scored, run, scenario.loop, bootstrap
+                )
+            cores = cores or self.cores.subject
+            with Subject(name, command, cores, self.folder / f"{run}.log") as subject:
+                yield subject, pipeline
+
+    @asynccontextmanager
+    async def run(self, scenario: Scenario, source: str) -> AsyncIterator[tuple[str, Pipeline]]:
+        """Make a run's topics; yields its name and its pipeline."""
         self._runs += 1
         run = f"{self._prefix}-{self._runs}"
         pipeline = scenario.pipeline(run, source)
         names = await self._create(pipeline, is_input=False)
-        bootstrap = self.connection.bootstrap
-        if name == WORKER:
-            file = pipelines.write_pipeline_file(self.folder, scenario.maker, run, source)
-            command = worker_command(file, scenario.model, bootstrap, self._config(run, scenario))
-            if scenario.processes is not None:
-                command += ["--processes", str(scenario.processes)]
-        else:
-            command = baseline_command(
-                f"{name}.py", source, pipeline.scored, run, scenario.loop, bootstrap
-            )
         try:
-            cores = cores or self.cores.subject
-            with Subject(name, command, cores, self.folder / f"{run}.log") as subject:
-                yield subject, pipeline
+            yield run, pipeline
         finally:
             await self._delete([topic for topic in names if topic.startswith(run)])
+
+    def worker(
+        self, run: str, scenario: Scenario, source: str, settings: Mapping[str, str] | None = None
+    ) -> list[str]:
+        """Return the command of a worker of a run.
+
+        settings  further keys of section ``[worker]``, beside the scenario's
+        """
+        file = pipelines.write_pipeline_file(self.folder, scenario.maker, run, source)
+        config = self._config(run, scenario, settings or {})
+        command = worker_command(file, scenario.model, self.connection.bootstrap, config)
+        if scenario.processes is not None:
+            command += ["--processes", str(scenario.processes)]
+        return command
 
     def written_by(self, pipeline: Pipeline) -> list[str]:
         """Return the topics that a run's worker writes to, and nobody else."""
         specs = pipeline_topics(pipeline, self._partitions)
         return [spec.name for spec in specs if spec.role not in INPUT_ROLES]
 
-    def _config(self, run: str, scenario: Scenario) -> Path:
+    def _config(self, run: str, scenario: Scenario, more: Mapping[str, str]) -> Path:
         """Write a scenario's settings of the worker."""
         settings = [f'delivery = "{scenario.delivery}"']
         if scenario.gather_ms is not None:
             settings.append(f"gather_ms = {scenario.gather_ms}")
-        path = self.folder / f"{run}.toml"
+        settings += [f'{key} = "{value}"' for key, value in more.items()]
+        path = self.folder / f"{'-'.join([run, *more.values()])}.toml"
         path.write_text("\n".join(["[worker]", *settings, ""]))
         return path
 
@@ -111,9 +137,8 @@ class Ground:
             if (spec.role in INPUT_ROLES) is is_input
         ]
         existing = await read_topics(self.connection, [spec.name for spec in specs])
-        append_time = {"message.timestamp.type": "LogAppendTime"}
         missing = [
-            replace(spec, config=spec.config | append_time)
+            replace(spec, config={**spec.config, **self._topics})
             for spec in specs
             if spec.name not in existing
         ]

@@ -76,6 +76,26 @@ class Subject:
             process.kill()
             process.wait()
 
+    def terminate(self) -> None:
+        """Ask it to end, as an operator does; `wait` says when it has."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End it with SIGKILL: it can finish nothing."""
+        if self._process is not None:
+            self._process.kill()
+
+    def wait(self) -> int | None:
+        """Wait until it has ended after `terminate` or `kill`; return its exit code."""
+        process, self._process = self._process, None
+        return None if process is None else process.wait(STOP_TIMEOUT_S)
+
+    @property
+    def log(self) -> str:
+        """What it has printed until now."""
+        return self._log.read_text(errors="replace")
+
     def check(self) -> None:
         """Raise GateFailedError with the end of its log when the process has ended."""
         if self._process is None or self._process.poll() is None:

@@ -8,7 +8,8 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,13 @@ from stream_infer.cli.options import json_option
 from stream_infer.cli.output import print_json, print_table, remark
 
 if TYPE_CHECKING:
+    from stream_infer.benchmark.cores import Cores
     from stream_infer.benchmark.delivery import DeliverySession
     from stream_infer.benchmark.scale import ScaleSession
     from stream_infer.benchmark.session import Session
     from stream_infer.benchmark.spread import Figure
     from stream_infer.broker import EmbeddedBroker
+    from stream_infer.kafka.connection import Connection
 
 WHAT = (
     "single",
@@ -36,8 +39,13 @@ WHAT = (
     "scale",
     "delivery",
     "markers",
+    "failover",
+    "restart",
+    "restore",
+    "soak",
     "all",
 )
+OUTAGES = ("failover", "restart", "restore", "soak")
 EVENTS_DEFAULT = 1_200_000
 
 
@@ -68,6 +76,25 @@ EVENTS_DEFAULT = 1_200_000
     help="Length of a latency run.",
 )
 @click.option(
+    "--keys",
+    type=click.IntRange(min=1_000),
+    default=50_000,
+    show_default=True,
+    help="Keys that a state holds: failover and restart.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0.2),
+    default=10.0,
+    show_default=True,
+    help="Length of a soak, without its warm-up.",
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(min=100),
+    help="Events a second of a soak.  [default: half of what the worker can do]",
+)
+@click.option(
     "--baseline",
     "baselines",
     type=click.Choice(["aiokafka_loop", "plain_faust", "none"]),
@@ -90,6 +117,9 @@ def command(
     events: int,
     repeat: int,
     seconds: float,
+    keys: int,
+    minutes: float,
+    rate: int | None,
     baselines: tuple[str, ...],
     bootstrap: str | None,
     keep: Path | None,
@@ -103,7 +133,10 @@ def command(
 
     Not part of `all` are `scale`, which compares two processes on two cores with one on one;
     `delivery`, exactly once beside at least once, with the time until a reader of committed
-    records has an output; and `markers`, the commit markers of 4, 12 and 48 partitions.
+    records has an output; `markers`, the commit markers of 4, 12 and 48 partitions; `failover`,
+    from a kill of one of two workers to the first outputs of all its partitions; `restart`, the
+    pauses of restarts on purpose; `restore`, the silent replay of a log; and `soak`, whether
+    memory stays flat at half load.
     """
     from stream_infer.benchmark.cores import choose_cores, describe_machine, pinned
     from stream_infer.benchmark.delivery import DeliverySession
@@ -133,6 +166,9 @@ def command(
                 show=line.show,
             )
             figures = run_client(_measure_scale(scale, chosen, events))
+        elif what in OUTAGES:
+            asked = _Asked(what, chosen, events, repeat, keys, minutes, rate)
+            figures = run_client(_measure_outages(connection, cores, folder, line.show, asked))
         elif what in ("delivery", "markers"):
             delivery = DeliverySession(connection, cores, folder, repeat=repeat, show=line.show)
             figures = run_client(_measure_delivery(delivery, what, chosen, events, seconds))
@@ -208,6 +244,58 @@ async def _measure_delivery(
     figures += await session.throughput(two, two_stage_load(events))
     figures += await session.latency(single, seconds)
     return figures + await session.latency(two, seconds)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What `failover`, `restart`, `restore` and `soak` are asked for."""
+
+    what: str
+    kinds: tuple[str, ...]
+    events: int
+    repeat: int
+    keys: int
+    minutes: float
+    rate: int | None
+
+
+async def _measure_outages(
+    connection: Connection,
+    cores: Cores,
+    folder: Path,
+    show: Callable[[str, int, int | None], None],
+    asked: _Asked,
+) -> list[Figure]:
+    from stream_infer.benchmark.ground import Ground
+    from stream_infer.benchmark.load import single_load, two_stage_load
+    from stream_infer.benchmark.models import MODEL_KINDS
+    from stream_infer.benchmark.outages import OutageSession
+    from stream_infer.benchmark.restore import RestoreSession
+    from stream_infer.benchmark.scenarios import single_scenario, two_stage_scenario
+    from stream_infer.benchmark.soak import SHORT_LOGS, SoakSession
+
+    kind = next(kind for kind in MODEL_KINDS if kind in asked.kinds)
+    single, two = (
+        replace(each, delivery="exactly_once")
+        for each in (single_scenario(kind), two_stage_scenario())
+    )
+    if asked.what == "soak":
+        short = Ground(connection, cores, folder, topics=SHORT_LOGS)
+        soak = SoakSession(connection, short, rate=asked.rate, show=show)
+        return await soak.measure(single, asked.minutes)
+    ground = Ground(connection, cores, folder)
+    if asked.what == "restore":
+        restore = RestoreSession(connection, cores, ground, repeat=asked.repeat, show=show)
+        figures = await restore.measure(single, single_load(asked.events))
+        return figures + await restore.measure(two, two_stage_load(asked.events))
+    outages = OutageSession(connection, ground, repeat=asked.repeat, show=show)
+    if asked.what == "restart":
+        return await outages.restart(single, asked.keys)
+    figures = []
+    for scenario in (single, two):
+        for static in (False, True):
+            figures += await outages.failover(scenario, asked.keys, static=static)
+    return figures
 
 
 @contextlib.contextmanager

@@ -87,6 +87,11 @@ def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], gather_ms: int) -
     fetcher._get_actions_per_node = decide_with_wait
 
 
+def keep_as_parsed(consumer: Any) -> None:
+    """Have a started consumer that reads for stages alone hand its records out as parsed."""
+    consumer._fetcher._records = LeanFetches(lambda _topic: True)
+
+
 class Gathering:
     """How long the broker gathers while data flows: as short as it is told and can bear.
 

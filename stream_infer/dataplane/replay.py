@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream_infer.dataplane.batch import Partition, RecordBatch
+from stream_infer.dataplane.fetching import keep_as_parsed
 from stream_infer.errors import BrokerError
 
 log = structlog.get_logger("stream_infer.replay")
@@ -68,6 +69,7 @@ async def _started(
         consumer = make_consumer()
         try:
             await consumer.start()
+            keep_as_parsed(consumer)
         except KafkaError as error:
             log.debug("consumer_not_started", source=str(source), cause=str(error))
             await consumer.stop()

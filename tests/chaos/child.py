@@ -1,16 +1,27 @@
-"""The worker process of a run: ``stream-infer``, with planted faults where they are asked for.
+"""The worker process of a run: ``stream-infer``, with faults that only a process can have.
 
-A plant patches the worker in this process only; production code knows nothing of it. Each
-shows that the judge sees: a run with a plant must come out red.
+Everything here patches the worker in this process only; production code knows nothing of it. A
+plant is a weakness that shows that the judge sees: a run with one must come out red. A shim lets
+the harness do from outside what the system would: set this process's clock, fill its disk.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import mmap
+import os
+import struct
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stream_infer.checkpoints.chunks import Chunk
+    from stream_infer.checkpoints.manifest import Manifest
 
 BEHIND = 400
 """By how many offsets a planted checkpoint says less than its state holds."""
@@ -20,12 +31,54 @@ def main() -> None:
     """Patch what the first argument says, then be ``stream-infer`` with the others."""
     options = json.loads(sys.argv[1])
     sys.argv = ["stream-infer", *sys.argv[2:]]
+    # Before anything takes a function of `time` for its own.
+    shim_clock(Path(options["clock"]))
     from stream_infer import cli
+
+    shim_disk(Path(options["full_disk"]))
 
     _checkpoint_often()
     for name in options["plants"]:
         PLANTS[name]()
     cli.main()
+
+
+def shim_clock(file: Path) -> None:
+    """Add what stands in a file to the time of day; the clock that never goes back stays.
+
+    file  8 bytes, a double: seconds
+    """
+    with file.open("rb") as opened:
+        shift = mmap.mmap(opened.fileno(), 8, access=mmap.ACCESS_READ)
+    seconds, nanoseconds = time.time, time.time_ns
+    patched: Any = time
+
+    def shifted() -> float:
+        return float(struct.unpack("d", shift[:8])[0])
+
+    patched.time = lambda: seconds() + shifted()
+    patched.time_ns = lambda: nanoseconds() + int(shifted() * 1e9)
+
+
+def shim_disk(flag: Path) -> None:
+    """Write half of each chunk of a checkpoint, and no more, while a file is there."""
+    from stream_infer.checkpoints import folder
+
+    patched: Any = folder
+    append, publish = folder._append, folder._publish
+
+    def append_half(path: str, chunk: Chunk) -> int:
+        if not flag.exists():
+            return append(path, chunk)
+        append(path, chunk._replace(data=chunk.data[: len(chunk.data) // 2]))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def publish_not(base: str, manifest: Manifest) -> None:
+        if flag.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        publish(base, manifest)
+
+    patched._append, patched._publish = append_half, publish_not
 
 
 def _checkpoint_often() -> None:

@@ -19,6 +19,11 @@ from support.cluster import Cluster, Node
 WORKERS_MAX = 3
 EXPIRY_S = 6.0
 """How long nothing is to be done, for an idle transactional id to expire."""
+FORWARD = 0.5
+"""Draws below this set a clock ahead, others back."""
+FULL_DISK = "checkpoint_disk_full"
+MEET_S_MAX = 30.0
+"""For a worker to meet a full disk: in these runs it writes a checkpoint every second or so."""
 LONG_ZOMBIES = 0.6
 """Draws from here on are of zombies that sleep until Kafka has aborted what they had open."""
 
@@ -59,6 +64,8 @@ class Faults:
             "cut_line": self._cut_line,
             "slow_line": self._slow_line,
             "refused_output": self._refused_output,
+            "clock_jump": self._clock_jump,
+            "disk_full": self._disk_full,
             "fence_owner": self._fence_owner,
             "expired_id": self._expired_id,
             "kill_group_coordinator": self._kill_group_coordinator,
@@ -104,6 +111,31 @@ class Faults:
     async def _remove_worker(self, draw: float) -> None:
         if len(self._crew.running) > 1:
             await self._crew.terminate(self._crew.pick(draw))
+
+    # -- what a process has of its machine -----------------------------------------------------
+
+    async def _clock_jump(self, draw: float) -> None:
+        """Set a worker's clock wrong, forward or back, for the rest of its life.
+
+        Less than an hour: a record further ahead than that Kafka does not take.
+        """
+        minutes = 20 + 30 * abs(2 * draw - 1)
+        self._crew.pick(draw).shift_clock(60 * minutes * (1 if draw < FORWARD else -1))
+
+    async def _disk_full(self, draw: float) -> None:
+        """Fill the disk until a worker has met it, and some moments more."""
+        before = self._crew.said(FULL_DISK)
+        self._crew.fill_disk()
+        try:
+            async with asyncio.timeout(MEET_S_MAX):
+                while self._crew.said(FULL_DISK) == before:
+                    self._crew.look_after()
+                    await asyncio.sleep(0.1)
+            await asyncio.sleep(3 * draw)
+        except TimeoutError:
+            self.idle.append("disk_full")
+        finally:
+            self._crew.empty_disk()
 
     # -- brokers and lines --------------------------------------------------------------------
 

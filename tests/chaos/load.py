@@ -16,6 +16,8 @@ from support.load import START_MS, make_load
 
 CHUNK_S = 0.05
 ODD_SHARE = 0.01
+DAYS = 240
+"""Of the load: three minutes at the usual pace. A machine that does other work needs so long."""
 REFUSED_BYTES = 48 * 1024
 """Size of a field that makes an output too large for a topic of `SCORED_BYTES_MAX`."""
 SCORED_BYTES_MAX = 32 * 1024
@@ -25,7 +27,7 @@ class Load:
     """Payments and labels, in the order in which they are sent, drawn from a seed."""
 
     def __init__(self, pipeline: Pipeline, seed: int) -> None:
-        made = make_load(days=60, customers=120, terminals=50, seed=seed)
+        made = make_load(days=DAYS, customers=120, terminals=50, seed=seed)
         self._transactions = transaction_records(made.transactions)
         self._labels = label_records(made.labels)
         self._label_times: list[int] = made.labels.label_time.tolist()

@@ -14,7 +14,6 @@ import sys
 import time
 
 from chaos.child import PLANTS
-from chaos.script import NOT_DONE
 from chaos.session import Outcome, Plan, run_seed
 
 
@@ -23,8 +22,6 @@ def main() -> int:
     asked = _arguments()
     # The clients' own lines about a broker that was killed on purpose help nobody.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    for fault, why in NOT_DONE.items():
-        print(f"not done: {fault}: {why}", flush=True)
     red, doubled, events = [], 0, 0
     began = time.monotonic()
     for seed in range(asked.first_seed, asked.first_seed + asked.seeds):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 FAULTS_EVERYWHERE = (
@@ -17,7 +16,9 @@ FAULTS_EVERYWHERE = (
     "cut_line",
     "slow_line",
     "refused_output",
+    "clock_jump",
 )
+FAULTS_OF_FOLDERS = ("disk_full",)
 FAULTS_OF_TRANSACTIONS = ("fence_owner", "expired_id")
 FAULTS_OF_CLUSTERS = (
     "kill_group_coordinator",
@@ -27,16 +28,12 @@ FAULTS_OF_CLUSTERS = (
 )
 RESTARTS = frozenset({"kill_broker", *FAULTS_OF_CLUSTERS})
 """Faults after which a broker starts again."""
-NOT_DONE: Mapping[str, str] = {
-    "clock jumps": "a process cannot be given another clock without a library that is not here",
-    "disk full on a checkpoint folder": "the workers of a run keep their checkpoints in Kafka",
-}
-"""Faults that the harness does not have -> why."""
-
 CLUSTER_EVERY = 4
 """One seed in so many runs on three brokers."""
 STATIC_EVERY = 3
 """One seed in so many has static members: who replaces a worker fences it by its name."""
+FOLDER_EVERY = 5
+"""One seed in so many keeps its checkpoints in a folder, whose disk is full at some time."""
 FAULTS_MIN, FAULTS_MAX = 6, 9
 WORKERS = 2
 
@@ -64,6 +61,7 @@ class Script:
     workers  at the beginning
     steps    the faults, in order
     static   whether the workers are static members of the group
+    folder   whether checkpoints are in a folder
     """
 
     seed: int
@@ -71,6 +69,7 @@ class Script:
     workers: int
     steps: tuple[Step, ...]
     static: bool = False
+    folder: bool = False
 
     @property
     def seconds(self) -> float:
@@ -106,10 +105,21 @@ def script_of(seed: int, *, delivery: str, steps: int | None = None) -> Script:
     count = steps or chance.randint(FAULTS_MIN, FAULTS_MAX)
     # Without replacement first, so that few seeds show every fault; kills are worth more.
     chosen = chance.sample(known, min(count, len(known)))
-    if nodes > 1 and not set(chosen) & set(FAULTS_OF_CLUSTERS):
-        chosen[-1] = chance.choice([fault for fault in FAULTS_OF_CLUSTERS if fault in known])
-    if "kill_worker" not in chosen:
-        chosen[0] = "kill_worker"
+    required = ["kill_worker"]
+    folder = seed % FOLDER_EVERY == 0
+    if folder:
+        required.append("disk_full")
+    if nodes > 1:
+        there = [fault for fault in FAULTS_OF_CLUSTERS if fault in known]
+        required.append(there[seed // CLUSTER_EVERY % len(there)])
+    _put_in(chosen, required)
     chance.shuffle(chosen)
     made = tuple(Step(chance.uniform(0.5, 3.0), fault, chance.random()) for fault in chosen)
-    return Script(seed, nodes, WORKERS, made, static=seed % STATIC_EVERY == 0)
+    return Script(seed, nodes, WORKERS, made, static=seed % STATIC_EVERY == 0, folder=folder)
+
+
+def _put_in(chosen: list[str], required: list[str]) -> None:
+    """Have what is required among the chosen, in place of the first ones that are not."""
+    free = [at for at, fault in enumerate(chosen) if fault not in required]
+    for at, fault in zip(free, [each for each in required if each not in chosen], strict=False):
+        chosen[at] = fault

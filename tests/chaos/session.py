@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from chaos.faults import Faults
 from chaos.load import SCORED_BYTES_MAX, Feeder, Load
 from chaos.script import Script, script_of
-from chaos.verdict import Verdict, judge, settle
+from chaos.verdict import Verdict, judge, records_outside, settle
 from chaos.workers import Crew
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.topics import create_topics
@@ -75,6 +76,8 @@ class Outcome:
     verdict: Verdict
     ended: list[str]
     folder: Path
+    without_effect: list[str]
+    shifted: int
 
     @property
     def red(self) -> bool:
@@ -87,7 +90,8 @@ class Outcome:
         faults = Counter(step.fault for step in script.steps)
         done = ", ".join(f"{name} {n}" if n > 1 else name for name, n in faults.items())
         head = f"seed {script.seed} ({script.nodes} broker{'s' * (script.nodes > 1)}"
-        head += ", static members)" if script.static else ")"
+        head += ", static members" * script.static + ", checkpoints in a folder" * script.folder
+        head += ")"
         books, recomputed = verdict.audited, verdict.recomputed
         if books is None or recomputed is None:
             return f"{head}: faults: {done}; RED: {verdict.problems}"
@@ -99,7 +103,10 @@ class Outcome:
             f"{recomputed.total('lost')}, different {recomputed.total('different')}, twice "
             f"{recomputed.twice:,}, unexpected {recomputed.total('unexpected')}, out of order "
             f"{recomputed.total('disordered')}; alerts opened twice {verdict.opened_twice}; "
-            f"longest pause {verdict.pause_s:.1f} s: {'RED' if self.red else 'ok'}"
+            f"longest pause {verdict.pause_s:.1f} s"
+            + (f"; records of a wrong clock {self.shifted:,}" if script.has("clock_jump") else "")
+            + (f"; without effect: {self.without_effect}" if self.without_effect else "")
+            + f": {'RED' if self.red else 'ok'}"
         )
 
 
@@ -119,6 +126,7 @@ async def run_seed(plan: Plan, folder: Path | None = None) -> Outcome:
                 "delivery": plan.delivery,
                 "session_timeout": f"{plan.session_s:g}s",
                 "transaction_timeout": f"{plan.transaction_s:g}s",
+                **_checkpoints(script, folder),
                 **plan.settings,
             },
             plants=plan.plants,
@@ -128,6 +136,15 @@ async def run_seed(plan: Plan, folder: Path | None = None) -> Outcome:
             return await _run(plan, script, cluster, pipeline, crew, folder)
         finally:
             crew.kill_all()
+
+
+def _checkpoints(script: Script, folder: Path) -> dict[str, str]:
+    """Return the setting of where checkpoints are; the default of Kafka is left alone."""
+    if not script.folder:
+        return {}
+    kept = folder / "checkpoints"
+    kept.mkdir()
+    return {"checkpoints": kept.as_uri()}
 
 
 def _aborts_every_ms(script: Script) -> int:
@@ -147,7 +164,11 @@ async def _make_topics(cluster: Cluster, pipeline: Pipeline) -> None:
     await admin.start()
     try:
         # Smaller than its input: some outputs are refused for good.
-        limit = {"max.message.bytes": str(SCORED_BYTES_MAX)}
+        limit = {
+            "max.message.bytes": str(SCORED_BYTES_MAX),
+            # Pauses are told by it; workers may have wrong clocks.
+            "message.timestamp.type": "LogAppendTime",
+        }
         scored = NewTopic(pipeline.scored, PARTITIONS, cluster.replicas, topic_configs=limit)
         await admin.create_topics([scored])
     finally:
@@ -170,6 +191,7 @@ async def _run(
 ) -> Outcome:
     load = Load(pipeline, plan.seed)
     feeder = Feeder(cluster.bootstrap, load, plan.rate)
+    began_ms = time.time_ns() // 1_000_000
     await feeder.start()
     workers = [crew.add() for _ in range(script.workers)]
     await workers[0].says("assigned")
@@ -186,4 +208,13 @@ async def _run(
     judged_as = plan.judged_as or plan.delivery
     verdict = await judge(cluster.bootstrap, pipeline, delivery=judged_as, settled=settled)
     verdict.problems.extend(f"traceback in {name}" for name in crew.tracebacks())
-    return Outcome(script=script, sent=sent, verdict=verdict, ended=crew.ended, folder=folder)
+    shifted = await records_outside(cluster.bootstrap, pipeline, began_ms)
+    return Outcome(
+        script=script,
+        sent=sent,
+        verdict=verdict,
+        ended=crew.ended,
+        folder=folder,
+        without_effect=faults.idle,
+        shifted=shifted,
+    )

@@ -53,6 +53,23 @@ async def test_a_send_whose_answer_nobody_awaits_is_seen_as_a_loss(tmp_path: Pat
 
 
 @pytest.mark.thorough
+async def test_a_full_disk_and_wrong_clocks_are_met_and_change_nothing(tmp_path: Path) -> None:
+    steps = (
+        Step(2.0, "clock_jump", 0.1),
+        Step(2.0, "disk_full", 0.9),
+        Step(1.0, "clock_jump", 0.9),
+        Step(2.0, "kill_worker", 0.2),
+    )
+    made = plan(*steps, rate=RATE)
+    assert made.script is not None
+    made = replace(made, script=replace(made.script, folder=True))
+    outcome = await run_seed(made, tmp_path)
+    assert not outcome.red, outcome.verdict.problems
+    assert outcome.shifted > 0, outcome.line()
+    assert outcome.without_effect == []
+
+
+@pytest.mark.thorough
 async def test_exactly_once_switched_off_is_seen_as_doubles(tmp_path: Path) -> None:
     made = replace(plan(*KILLS), delivery="at_least_once", judged_as="exactly_once")
     outcome = await run_seed(made, tmp_path)

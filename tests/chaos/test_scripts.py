@@ -7,6 +7,7 @@ import pytest
 from chaos.script import (
     FAULTS_EVERYWHERE,
     FAULTS_OF_CLUSTERS,
+    FAULTS_OF_FOLDERS,
     FAULTS_OF_TRANSACTIONS,
     script_of,
 )
@@ -33,7 +34,18 @@ def test_a_third_of_the_seeds_has_static_members_on_clusters_too() -> None:
 def test_twenty_seeds_hold_every_fault() -> None:
     scripts = [script_of(seed, delivery="exactly_once") for seed in SEEDS]
     found = {step.fault for script in scripts for step in script.steps}
-    assert found == {*FAULTS_EVERYWHERE, *FAULTS_OF_TRANSACTIONS, *FAULTS_OF_CLUSTERS}
+    assert found == {
+        *FAULTS_EVERYWHERE,
+        *FAULTS_OF_FOLDERS,
+        *FAULTS_OF_TRANSACTIONS,
+        *FAULTS_OF_CLUSTERS,
+    }
+
+
+def test_a_disk_is_full_exactly_where_checkpoints_are_on_one() -> None:
+    scripts = [script_of(seed, delivery="exactly_once") for seed in SEEDS]
+    assert [script.has("disk_full") for script in scripts] == [s.folder for s in scripts]
+    assert sum(script.folder for script in scripts) == len(SEEDS) / 5
 
 
 def test_every_script_kills_a_worker() -> None:

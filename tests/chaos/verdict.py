@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from support.kafka import aread_all
 SETTLE_S_MAX = 180.0
 READ_ROLES = ("input", "labels", "internal", "lists")
 TWINS_SHARE = 0.05
+CLOCKS_DIFFER_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,18 @@ async def judge(bootstrap: str, pipeline: Pipeline, *, delivery: str, settled: b
         pause_s=await _longest_pause(bootstrap, pipeline),
         problems=problems,
     )
+
+
+async def records_outside(bootstrap: str, pipeline: Pipeline, began_ms: int) -> int:
+    """Return how many internal records say that they were written before a moment, or after now.
+
+    Their times are those of the clock of the worker that wrote them.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    topics = [spec.name for spec in pipeline_topics(pipeline) if spec.role == "internal"]
+    records = [each for topic in topics for each in await aread_all(bootstrap, topic)]
+    first, last = began_ms - CLOCKS_DIFFER_MS, now_ms + CLOCKS_DIFFER_MS
+    return sum(not first < each.timestamp < last for each in records)
 
 
 class _Told(msgspec.Struct):

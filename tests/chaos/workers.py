@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import struct
 import sys
 from collections.abc import Sequence
 from itertools import count, pairwise
@@ -15,6 +16,7 @@ from support.worker import WorkerProcess
 TESTS = Path(__file__).parent.parent
 ENTRY = f"import sys; sys.path.insert(0, {str(TESTS)!r}); from chaos.child import main; main()"
 STOP_S_MAX = 60.0
+NO_SHIFT = struct.pack("d", 0.0)
 CUT_CONNECTION = ("Future exception was never retrieved", "exception=ConnectionResetError")
 
 
@@ -22,6 +24,12 @@ class Worker(WorkerProcess):
     """One worker process."""
 
     instance_id: str | None = None
+    clock: Path
+
+    def shift_clock(self, seconds: float) -> None:
+        """Have its time of day be so far from ours."""
+        with self.clock.open("r+b") as file:
+            file.write(struct.pack("d", seconds))
 
     @property
     def code(self) -> int | None:
@@ -61,14 +69,17 @@ class Crew:
         self._settings = settings
         self._static = static
         self._started = 0
-        options = json.dumps({"plants": list(plants)})
-        self._command = (sys.executable, "-c", ENTRY, options)
+        self._plants = list(plants)
+        self._full_disk = file.with_name("full-disk")
 
     def add(self) -> Worker:
         """Start one more."""
         self._started += 1
         instance = self._free_instance() if self._static else None
         own = {} if instance is None else {"instance_id": instance}
+        clock = self._file.with_name(f"clock-{self._started}")
+        clock.write_bytes(NO_SHIFT)
+        options = {"plants": self._plants, "clock": str(clock), "full_disk": str(self._full_disk)}
         worker = Worker(
             self._file,
             self._bootstrap,
@@ -76,9 +87,9 @@ class Crew:
             "off",
             log=self._file.with_name(f"worker-{self._started}.log"),
             settings=self._settings | own,
-            command=self._command,
+            command=(sys.executable, "-c", ENTRY, json.dumps(options)),
         )
-        worker.instance_id = instance
+        worker.instance_id, worker.clock = instance, clock
         self.running.append(worker)
         return worker
 
@@ -128,6 +139,19 @@ class Crew:
             worker.resume()
             worker.kill()
         self.running.clear()
+
+    def fill_disk(self) -> None:
+        """Let no worker write a checkpoint to the end."""
+        self._full_disk.touch()
+
+    def empty_disk(self) -> None:
+        """Let them write again."""
+        self._full_disk.unlink(missing_ok=True)
+
+    def said(self, word: str) -> int:
+        """Return how often a word stands in the logs of all that have ever run."""
+        logs = self._file.parent.glob("worker-*.log")
+        return sum(log.read_text(errors="replace").count(word) for log in logs)
 
     def tracebacks(self) -> list[str]:
         """Return the logs in which a traceback stands that tells of a fault of ours."""
