@@ -103,6 +103,8 @@ ALLOWED: dict[str, set[str]] = {
     "models": PURE | {"scoring", "simulators"},
     # from labelled rows of a file to a measured model, its report and its version
     "training": PURE | {"files", "models", "registry", "scoring", "simulators"},
+    # which version scores which row, and how versions are exchanged
+    "serving": {"errors", "scoring"},
     # where versions and aliases are kept; knows no Kafka but for the topic that tells of them
     "registry": {"errors", "events", "scoring"},
     "registry.control_topic": {"errors", "events", "kafka", "registry"},

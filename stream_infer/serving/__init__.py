@@ -1,0 +1,1 @@
+"""Which version scores which row, and how versions are exchanged while others score."""
