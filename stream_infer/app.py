@@ -40,7 +40,12 @@ from stream_infer.dataplane.watch import watch_broker
 from stream_infer.errors import ConfigError
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.sensitive import check_sensitive
-from stream_infer.events.topic_names import candidates_topic, lists_topic, progress_topic
+from stream_infer.events.topic_names import (
+    candidates_topic,
+    lists_topic,
+    models_topic,
+    progress_topic,
+)
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.dead_transactions import group_transactions
@@ -48,8 +53,11 @@ from stream_infer.kafka.skips import Skipped, read_skips, skipped_offsets
 from stream_infer.kafka.topics import check_topics, count_partitions, pipeline_topics, read_topics
 from stream_infer.kafka.transactions import GroupMember
 from stream_infer.pipeline import Pipeline
+from stream_infer.registry.control_topic import follow_told
 from stream_infer.scoring.binding import bind_model, version_of
 from stream_infer.scoring.model import Model
+from stream_infer.serving.live import LiveModel
+from stream_infer.serving.router import Router
 from stream_infer.settings.worker import WorkerSettings
 
 log = structlog.get_logger("stream_infer.app")
@@ -95,9 +103,14 @@ class StreamApp(faust.App):
         self._make_parts: Callable[[Mapping[str, int]], Parts] | None = None
         self._pipeline: Pipeline | None = None
         self._partitions: dict[str, int] = {}
-        self.scored_by: tuple[str, str] | None = None
-        """Name and version of the model that scores."""
+        self._live: LiveModel | None = None
+        self._scored_by: tuple[str, str] | None = None
         self.plane = self._empty_plane(WorkerSettings())
+
+    @property
+    def scored_by(self) -> tuple[str, str] | None:
+        """Name and version of the model that scores now."""
+        return self._scored_by if self._live is None else self._live.name_and_version
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
@@ -108,14 +121,15 @@ class StreamApp(faust.App):
         self,
         pipeline: Pipeline,
         *,
-        model: Model | Path | str | None = None,
+        model: Model | Path | str | LiveModel | None = None,
         settings: WorkerSettings | None = None,
         fields: FieldMapping | None = None,
         label_fields: FieldMapping | None = None,
     ) -> Plan:
         """Add a pipeline; its stages become agents of this app.
 
-        model     a loaded model or its folder; None only for a pipeline without a model
+        model     a loaded model or its folder, or what a registry says serves; None only for a
+                  pipeline without a model
         settings  how to run the stages
         fields    where the events' fields stand in the user's own JSON
         Returns   the compiled plan
@@ -146,8 +160,9 @@ class StreamApp(faust.App):
         pipeline = pipeline.with_partitioning(settings.partitioning)
         check_sensitive(pipeline.events)
         plan = compile_plan(pipeline)
-        scorer = bind_model(model, plan)
-        self.scored_by = version_of(scorer)
+        self._live = model if isinstance(model, LiveModel) else None
+        scorer = model.router if isinstance(model, LiveModel) else bind_model(model, plan)
+        self._scored_by = None if isinstance(scorer, Router) else version_of(scorer)
         self._pipeline = pipeline
         self.plane = self._empty_plane(settings)
         self._make_parts = lambda partitions: Parts(
@@ -199,6 +214,10 @@ class StreamApp(faust.App):
         if progress is not None:
             self.plane.sharing = self._share_progress(progress, partitions)
             self.add_future(self.plane.sharing.read_forever())
+        models = models_topic(pipeline)
+        if self._live is not None and models in partitions:
+            follow = partial(follow_told, self.connection, models, self._live.name_and_version[0])
+            self.add_future(self._live.exchange.follow(follow))
         self.add_future(self.plane.commit_forever())
         self.add_future(self.plane.tick_forever())
         self.add_future(watch_broker(self.connection, tell=self._note_broker))

@@ -10,11 +10,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 import stream_infer
 from stream_infer.app import StreamApp, run_until
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.facts import PlaneObserver
+from stream_infer.errors import ConfigError, NotFoundError
 from stream_infer.events.mapping import FieldMapping
+from stream_infer.events.topic_names import models_topic
+from stream_infer.features.plan import compile_plan
 from stream_infer.kafka.connection import Connection, reach, translated
 from stream_infer.kafka.open_transactions import holder_of
 from stream_infer.models.ready import ready_model_dir
@@ -22,9 +27,16 @@ from stream_infer.observability.pulse import Pulse
 from stream_infer.observability.serving import observing
 from stream_infer.pipeline import Pipeline
 from stream_infer.precompile import precompile_pipeline
+from stream_infer.registry.control_topic import read_told
+from stream_infer.registry.registry import Registry
 from stream_infer.scoring.model import Model
+from stream_infer.scoring.session import Scorer
+from stream_infer.serving.live import LiveModel
+from stream_infer.serving.versions import VersionSource
 from stream_infer.settings.web import WebSettings
 from stream_infer.settings.worker import WorkerSettings
+
+log = structlog.get_logger("stream_infer.worker")
 
 THREAD_SWITCH_SECONDS = 0.001
 HEARTBEAT_SECONDS = 1.0
@@ -43,6 +55,9 @@ class Worker:
     fields        where the events' fields stand in the user's own JSON
     label_fields  where the labels' fields stand
     web           where metrics and health are served; None: nowhere
+    registry      says which versions serve, in place of `model`; None: `model` serves for good
+    cache         folder for copies of the registry's versions, from which a restart serves where
+                  the registry cannot be reached; by default they go with the process
     """
 
     def __init__(
@@ -55,6 +70,8 @@ class Worker:
         fields: FieldMapping | None = None,
         label_fields: FieldMapping | None = None,
         web: WebSettings | None = None,
+        registry: Registry | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.connection = connection
@@ -65,6 +82,8 @@ class Worker:
         self.fields = fields
         self.label_fields = label_fields
         self.web = web
+        self.registry = registry
+        self.cache = cache
         self.app: StreamApp | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -89,20 +108,51 @@ class Worker:
             )
             self.app.serve(
                 self.pipeline,
-                model=self.model,
+                model=self.model
+                if self.registry is None
+                else await self._live(self.registry, self.cache or Path(folder) / "models"),
                 settings=self.settings,
                 fields=self.fields,
                 label_fields=self.label_fields,
             )
             pulse.gather = PlaneObserver(
                 self.app.plane,
-                model=self.app.scored_by,
+                model=lambda: None if self.app is None else self.app.scored_by,
                 is_stopping=stop.is_set,
                 find_holder=self._holder_of,
             )
             pulse.watch("consumer's thread", self.app.consumer_loop)
             async with translated(self.connection):
                 await run_until(self.app, stop)
+
+    async def _live(self, registry: Registry, cache: Path) -> LiveModel:
+        """Return what the registry says serves; the topic's word where it has one."""
+        name, topic = self.pipeline.model, models_topic(self.pipeline)
+        if name is None or topic is None or self.pipeline.conditions is not None:
+            raise ConfigError(
+                "registry_unwanted",
+                f"Pipeline {self.pipeline.name!r} has no model that a registry could exchange.",
+                "Leave [model] registry out; a model of forecasts is named by [model] path.",
+            )
+        try:
+            told = await read_told(self.connection, topic, name)
+        except NotFoundError as error:
+            # An older pipeline's topics: what the registry says at the start serves for good.
+            log.warning(error.code, topic=topic, cause=error.message, fix=error.fix)
+            told = None
+        plan = compile_plan(self.pipeline)
+        source = VersionSource(registry, name, cache)
+        return await asyncio.to_thread(
+            LiveModel,
+            source,
+            told,
+            lambda model: Scorer(model, plan.feature_names, plan.fingerprint),
+            on_failure=self._fail,
+        )
+
+    async def _fail(self, error: BaseException) -> None:
+        if self.app is not None:
+            await self.app.crash(error)
 
     async def _holder_of(self, partition: Partition) -> str | None:
         # It may be a dead worker's that was no member any more when it began its transaction.

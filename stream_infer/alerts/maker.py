@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stream_infer.alerts.candidate import Candidate, Fact, FeatureReason, encode_candidates
 from stream_infer.alerts.decisions import STRICTNESS, Decided
 from stream_infer.alerts.declared import AlertPlan, KindPlan, check_names
-from stream_infer.alerts.reasons import ReasonMaker, Score
+from stream_infer.alerts.reasons import ByVersion, ReasonMaker
 from stream_infer.alerts.spec import DECISION, MODEL_LEVELS, SCORE, AlertKind
 from stream_infer.events.columns import NO_POSITION, EventColumns
 from stream_infer.events.measures import NO_VALUE
@@ -40,8 +40,8 @@ class ScoredRows:
     matrix          (n, features) float64
     decided         what is decided about them
     scores          (n,) float32, None without a model
-    score           the model, for reasons; None without one
-    model, version  which model it was
+    by_version      the model that scored each row, for reasons; None without one
+    model, version  which model it was; n versions where they differ
     levels          further levels by name, (n,) float64 each; NaN is no level
     """
 
@@ -52,10 +52,15 @@ class ScoredRows:
     matrix: NDArray[np.float64]
     decided: Decided
     scores: NDArray[np.float32] | None = None
-    score: Score | None = None
+    by_version: ByVersion | None = None
     model: str | None = None
-    version: str | None = None
+    version: str | Sequence[str] | None = None
     levels: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def version_of(self, row: int) -> str | None:
+        """Return the version that scored a row, None without a model."""
+        version = self.version
+        return version if version is None or isinstance(version, str) else version[row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +141,16 @@ class CandidateMaker:
     def _explained(
         self, scored: ScoredRows, found: Sequence[tuple[int, KindPlan, float]]
     ) -> dict[int, tuple[FeatureReason, ...]]:
-        if scored.score is None or scored.scores is None:
+        if scored.by_version is None or scored.scores is None:
             return {}
         rows = sorted({row for row, kind, _ in found if kind.spec.level in MODEL_LEVELS})
         if not rows:
             return {}
-        reasons = self._reasons.explain(scored.matrix[rows], scored.scores[rows], scored.score)
-        return dict(zip(rows, reasons, strict=True))
+        reasons: dict[int, tuple[FeatureReason, ...]] = {}
+        for score, those in scored.by_version(rows):
+            told = self._reasons.explain(scored.matrix[those], scored.scores[those], score)
+            reasons |= zip(those, told, strict=True)
+        return reasons
 
     def _candidate(
         self,
@@ -169,7 +177,7 @@ class CandidateMaker:
             decision=None if decided.decisions is None else decided.decisions[row],
             rule=decided.rules.get(row) if from_model else None,
             model=scored.model,
-            version=scored.version,
+            version=scored.version_of(row),
             event_id=event_id,
             other=None if spec.other is None else columns.entities[spec.other][row],
             reasons=reasons if from_model else self._told(scored, row, spec.tells),

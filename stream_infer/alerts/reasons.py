@@ -21,6 +21,14 @@ from stream_infer.alerts.candidate import FeatureReason
 from stream_infer.alerts.spec import Alerts, Reason, Usual, UsualConstant, UsualMean, UsualOf
 
 Score = Callable[[NDArray[np.float64]], NDArray[np.float32]]
+ByVersion = Callable[[Sequence[int]], Sequence[tuple[Score, list[int]]]]
+"""From rows to each model with those of them that it scored."""
+
+
+def by_one(score: Score) -> ByVersion:
+    """Return that one model scored all rows."""
+    return lambda rows: [(score, list(rows))]
+
 
 ROWS_MAX = 4_096
 """Rows of one run of the model: bounds the memory of a batch in which everything alerts."""

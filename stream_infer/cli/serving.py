@@ -10,6 +10,7 @@ from stream_infer.errors import ConflictError
 if TYPE_CHECKING:
     from stream_infer.features.plan import Plan
     from stream_infer.pipeline import Pipeline
+    from stream_infer.registry.registry import Registry
     from stream_infer.scoring.model import Model
     from stream_infer.settings.loading import Settings
 
@@ -39,6 +40,25 @@ def model_or_ready(pipeline: Pipeline, settings: Settings) -> Model | Path | Non
     from stream_infer.models.ready import ready_model_dir
 
     return ready_model_dir(pipeline.model)
+
+
+def registry_to_serve(settings: Settings) -> Registry | None:
+    """Return the registry that says which versions serve; None where a model is named by path.
+
+    Raises  what `Registry.open` raises
+    """
+    if settings.model.registry is None or settings.model.path is not None:
+        return None
+    from stream_infer.registry.registry import Registry
+
+    return Registry.open(settings.model.registry, create=False)
+
+
+def models_cache() -> Path:
+    """Return the folder in which a worker keeps copies of the versions that it serves."""
+    from stream_infer.broker.folders import cache_folder
+
+    return cache_folder() / "models"
 
 
 def judge_model(pipeline: Pipeline, plan: Plan, settings: Settings) -> tuple[str, None]:

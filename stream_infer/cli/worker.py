@@ -23,7 +23,7 @@ from stream_infer.cli.options import (
     settings_options,
 )
 from stream_infer.cli.output import remark
-from stream_infer.cli.serving import model_to_serve
+from stream_infer.cli.serving import model_to_serve, models_cache, registry_to_serve
 from stream_infer.errors import StreamInferError
 
 if TYPE_CHECKING:
@@ -173,6 +173,8 @@ def command(
             ),
             web=web if member is None else dataclasses.replace(web, port=member.web_port),
             model=model_to_serve(pipeline, settings),
+            registry=registry_to_serve(settings),
+            cache=models_cache(),
             fields=fields or settings.field_mapping(),
             label_fields=label_fields or settings.label_field_mapping(),
         )

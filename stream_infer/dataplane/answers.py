@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from stream_infer.alerts.decisions import Decided, Decider
 from stream_infer.alerts.listed import Listed
-from stream_infer.alerts.reasons import Score
+from stream_infer.alerts.reasons import ByVersion
 from stream_infer.events.columns import EventColumns
 from stream_infer.events.scored import ScoredEncoder
 from stream_infer.events.scored_readings import ScoredReadingEncoder
 from stream_infer.features.plan import Plan
 from stream_infer.observability.meter import EMIT, SCORE, StageMeter
 from stream_infer.scoring.conditions import ROAD_LEVELS, ConditionScorer
-from stream_infer.scoring.session import Scorer
+from stream_infer.serving.router import Routed, Router
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +33,19 @@ class Answer:
     values          n record values
     decided         decisions, and the rules that made them
     scores          (n,) float32, None without a model
-    score           the model, for reasons; None without one
-    model, version  which model it was
+    by_version      the model that scored each row, for reasons; None without one
+    model, version  which model it was; n versions where they differ
+    shadow          n record values of the shadow's, None without one
     levels          further levels that alerts may be declared on, by name
     """
 
     values: list[bytes]
     decided: Decided
     scores: NDArray[np.float32] | None = None
-    score: Score | None = None
+    by_version: ByVersion | None = None
     model: str | None = None
-    version: str | None = None
+    version: str | Sequence[str] | None = None
+    shadow: list[bytes] | None = None
     levels: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
@@ -72,21 +74,23 @@ class Probabilities:
     """Answers with the probability of an event being positive, and a decision.
 
     plan              the pipeline's plan
-    scorer            the model, None for a pipeline that only publishes features
+    router            chooses the model, None for a pipeline that only publishes features
     publish_features  whether scored events carry their features
     """
 
     levels: Sequence[str] = ()
 
-    def __init__(self, plan: Plan, scorer: Scorer | None, *, publish_features: bool) -> None:
+    def __init__(self, plan: Plan, router: Router | None, *, publish_features: bool) -> None:
         self._plan = plan
-        self._scorer = scorer
-        self._publishes = publish_features or scorer is None
+        self._router = router
+        self._publishes = publish_features or router is None
         alerts = plan.pipeline.alerts
         self._decider = (
             None if alerts is None else Decider(alerts, plan.pipeline.events, plan.feature_names)
         )
         self._encoder = ScoredEncoder(plan.pipeline, plan.feature_names, self._publishes)
+        self._shadow_encoder = ScoredEncoder(plan.pipeline, plan.feature_names)
+        self._key = plan.pipeline.events.key
 
     def answer(
         self,
@@ -97,28 +101,44 @@ class Probabilities:
     ) -> Answer:
         """Return what is said about the rows."""
         began = perf_counter()
-        scorer, scores, words = self._scorer, None, None
-        if scorer is not None:
-            scores = scorer.score(matrix)
-            words = scorer.decisions(scores)
+        routed, scores, words, versions = None, None, None, None
+        if self._router is not None:
+            routed = self._router.route(columns.entities[self._key], matrix)
+            scores, words, versions = routed.scores, routed.decisions, routed.versions()
         if self._decider is None:
             decided = Decided(words, {}, {}, frozenset())
         else:
             decided = self._decider.decide(columns, matrix, words, listed)
         meter.lap_within(SCORE, EMIT, began)
-        name, version = (None, None) if scorer is None else (scorer.name, scorer.version)
+        name = None if routed is None else routed.name
         values = self._encoder.encode(
             columns,
             scores,
             decided.decisions,
             name,
-            version,
+            versions,
             self._plan.fingerprint,
             matrix if self._publishes else None,
             decided.rule_column(len(columns)),
         )
         return Answer(
-            values, decided, scores, None if scorer is None else scorer.score, name, version
+            values,
+            decided,
+            scores,
+            None if routed is None else routed.by_version,
+            name,
+            versions,
+            None if routed is None else self._beside(columns, routed),
+        )
+
+    def _beside(self, columns: EventColumns, routed: Routed) -> list[bytes] | None:
+        """Return what the shadow says, in the form of scored events; nobody acts on it."""
+        said = routed.shadow
+        if said is None:
+            return None
+        fingerprint = self._plan.fingerprint
+        return self._shadow_encoder.encode(
+            columns, said.scores, said.decisions, said.name, said.versions(), fingerprint
         )
 
 

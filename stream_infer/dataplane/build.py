@@ -26,13 +26,14 @@ from stream_infer.durations import parse_duration
 from stream_infer.events.decode import EventDecoder, LabelDecoder
 from stream_infer.events.internal import InternalDecoder, encode_tick
 from stream_infer.events.mapping import FieldMapping
-from stream_infer.events.topic_names import candidates_topic, lists_topic
+from stream_infer.events.topic_names import SHADOW_SCORES, candidates_topic, lists_topic
 from stream_infer.features.plan import Plan
 from stream_infer.kafka.topic_specs import DEAD_LETTERS, LATE_EVENTS, internal_topic
 from stream_infer.pipeline import Pipeline
 from stream_infer.records import KeyPartitioner
 from stream_infer.scoring.conditions import ConditionScorer
 from stream_infer.scoring.session import Scorer
+from stream_infer.serving.router import Router, Serving
 from stream_infer.settings.worker import WorkerSettings
 
 REKEY_STAGE = "rekey"
@@ -47,7 +48,8 @@ class Parts:
     """What the stages are built from.
 
     plan        the compiled pipeline
-    scorer      the model, bound as the pipeline wants it; None when the pipeline has none
+    scorer      the model, bound as the pipeline wants it, or what chooses between versions of it;
+                None when the pipeline has none
     partitions  topic -> number of partitions
     settings    how the worker runs
     mapping     field mapping of the events, None for the contract's own form
@@ -55,7 +57,7 @@ class Parts:
     """
 
     plan: Plan
-    scorer: Scorer | ConditionScorer | None
+    scorer: Scorer | ConditionScorer | Router | None
     partitions: Mapping[str, int]
     settings: WorkerSettings
     mapping: FieldMapping | None = None
@@ -116,6 +118,7 @@ def _fold_stage(parts: Parts, side: SideOutputs, index: int) -> FeatureStage:
             answering,
             parts.partitioner(plan.pipeline.scored),
             _candidate_writer(parts, answering),
+            parts.partitioner(SHADOW_SCORES) if SHADOW_SCORES in parts.partitions else None,
         )
     else:
         emitter = _forward(parts, topics[index + 1], plan.stages[index + 1].entity, index)
@@ -140,12 +143,12 @@ def _tick_maker(parts: Parts, index: int) -> Callable[[int], bytes]:
 
 def _answering(parts: Parts) -> Answering:
     """Return what speaks about the pipeline's rows."""
-    publishes = parts.settings.publish_features
+    publishes, scorer = parts.settings.publish_features, parts.scorer
     if parts.pipeline.conditions is None:
-        if isinstance(parts.scorer, ConditionScorer):
+        if isinstance(scorer, ConditionScorer):
             raise TypeError("a pipeline without conditions is scored by a probability")
-        return Probabilities(parts.plan, parts.scorer, publish_features=publishes)
-    scorer = parts.scorer
+        router = Router(Serving(scorer)) if isinstance(scorer, Scorer) else scorer
+        return Probabilities(parts.plan, router, publish_features=publishes)
     if not isinstance(scorer, ConditionScorer):
         scorer = ConditionScorer(parts.plan, None)
     return RoadConditions(parts.plan, scorer, publish_features=publishes)

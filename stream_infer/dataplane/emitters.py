@@ -19,6 +19,7 @@ from stream_infer.dataplane.silent import Found, SilenceCandidates
 from stream_infer.dataplane.stage import Emitted, Part, Parts, ReadEvents
 from stream_infer.events.columns import EVENT, EventColumns
 from stream_infer.events.internal import encode_internal
+from stream_infer.events.topic_names import SHADOW_SCORES
 from stream_infer.features.plan import Plan
 from stream_infer.observability.meter import StageMeter
 from stream_infer.pipeline import Events
@@ -100,7 +101,7 @@ class CandidateWriter:
                 matrix,
                 said.decided,
                 said.scores,
-                said.score,
+                said.by_version,
                 said.model,
                 said.version,
                 said.levels,
@@ -151,12 +152,14 @@ class ScoreEmitter:
     answering    says what there is to say about a row
     partitioner  with the output topic's number of partitions
     candidates   where what may be an alert goes, None for a pipeline without alerts
+    shadow       with the number of partitions of the topic of shadows' scores; None without it
     """
 
     plan: Plan
     answering: Answering
     partitioner: KeyPartitioner
     candidates: CandidateWriter | None = None
+    shadow: KeyPartitioner | None = None
 
     def emit(self, parts: Parts, meter: StageMeter) -> list[Emitted]:
         """Add one scored event for each event that was accepted, and candidates for alerts."""
@@ -167,6 +170,9 @@ class ScoreEmitter:
             said = self.answering.answer(rows.columns, matrix, rows.listed, meter)
             places = self.partitioner.place(rows.columns.entities[events.key])
             rows.add_to(parts, self.plan.pipeline.scored, places, said.values)
+            if said.shadow is not None and self.shadow is not None:
+                places = self.shadow.place(rows.columns.entities[events.key])
+                rows.add_to(parts, SHADOW_SCORES, places, said.shadow)
             if self.candidates is not None:
                 self.candidates.write(parts, rows, matrix, said)
         elif self.candidates is not None:

@@ -18,7 +18,7 @@ class PlaneObserver:
     """Makes the facts of a plane; called on the event loop, once a second.
 
     plane        what is observed
-    model        name and version of the model that scores, None without
+    model        returns name and version of the model that scores now, None without
     is_stopping  whether the worker was told to stop
     find_holder  asks Kafka whose transaction a partition waits for
     """
@@ -27,7 +27,7 @@ class PlaneObserver:
         self,
         plane: DataPlane,
         *,
-        model: tuple[str, str] | None,
+        model: Callable[[], tuple[str, str] | None],
         is_stopping: Callable[[], bool],
         find_holder: FindHolder | None = None,
         seconds: Callable[[], float] = time.monotonic,
@@ -61,7 +61,7 @@ class PlaneObserver:
             in_flight_bytes_max=plane.ledger.budget.bytes_max,
             polled_s=plane.polled_s,
             broker_away_since_s=plane.broker_away_since_s,
-            model=self._model,
+            model=self._model(),
         )
 
     def _partition(

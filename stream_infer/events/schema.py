@@ -19,6 +19,7 @@ from stream_infer.events.told import Told
 from stream_infer.events.topic_names import (
     DEAD_LETTERS,
     LATE_EVENTS,
+    SHADOW_SCORES,
     internal_entities,
     internal_topic,
     models_topic,
@@ -104,6 +105,8 @@ def topic_schemas(
     models = models_topic(pipeline)
     if models is not None:
         schemas[models] = _schema(Told, "Compacted, one partition. Key: the model's name.")
+    if models is not None and pipeline.conditions is None:
+        schemas[SHADOW_SCORES] = _schema(scored, f"Key: {events.key}. Nobody acts on it.")
     return schemas
 
 

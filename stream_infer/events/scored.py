@@ -115,7 +115,7 @@ class ScoredEncoder:
         scores: NDArray[np.float32] | None,
         decisions: Sequence[str | None] | None,
         model: str | None,
-        version: str | None,
+        version: str | Sequence[str] | None,
         fingerprint: str,
         features: NDArray[np.float64] | None = None,
         rules: Sequence[str | None] | None = None,
@@ -125,6 +125,7 @@ class ScoredEncoder:
         columns      n events; `source_partition` and `source_offset` are known
         scores       (n,) float32, written as null where not finite; None without a model
         decisions    n words; None without a model
+        version      that scored all rows, or n that scored each
         fingerprint  of the pipeline's features
         features     (n, F) float64, needed when features are published
         rules        n names of the rules that decided; None where none did
@@ -165,7 +166,7 @@ def tail_types(
 def tail_values(
     columns: EventColumns,
     model: str | None,
-    version: str | None,
+    version: str | Sequence[str] | None,
     fingerprint: str,
     features_type: type[msgspec.Struct] | None,
     features: NDArray[np.float64] | None,
@@ -179,7 +180,7 @@ def tail_values(
     """
     values: list[Any] = [
         repeat(model),
-        repeat(version),
+        repeat(version) if version is None or isinstance(version, str) else version,
         repeat(fingerprint),
         columns.late.tolist(),
         _duplicates(columns),

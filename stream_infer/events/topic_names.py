@@ -7,6 +7,7 @@ from stream_infer.pipeline import Pipeline
 
 DEAD_LETTERS = "dead-letters"
 LATE_EVENTS = "late-events"
+SHADOW_SCORES = "shadow-scores"
 
 
 def stage_entities(pipeline: Pipeline) -> tuple[str, ...]:

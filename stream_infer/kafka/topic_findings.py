@@ -84,9 +84,11 @@ def message_bytes_max_of(source: TopicFacts | None) -> int:
 def _missing(pipeline: Pipeline, spec: TopicSpec) -> TopicFinding:
     return TopicFinding(
         topic=spec.name,
-        # Without checkpoints a worker works too, it takes longer to start; and without being told
-        # of versions it serves the one that it was given.
-        severity="warning" if spec.role in ("checkpoints", "manifests", "models") else "error",
+        # Without checkpoints a worker works too, it takes longer to start; without being told of
+        # versions it serves the one that it was given, and a shadow is heard by nobody.
+        severity="warning"
+        if spec.role in ("checkpoints", "manifests", "models", "shadow")
+        else "error",
         code="topic_missing",
         message=f"Topic {spec.name!r} ({spec.role} of pipeline {pipeline.name!r}) does not exist.",
         fix=f"Create it with: stream-infer topics create {pipeline.name}.",

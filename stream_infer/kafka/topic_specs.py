@@ -16,6 +16,7 @@
     checkpoints   <pipeline>-checkpoints      id, chunk      asked for
     manifests     <pipeline>-checkpoint-manifests  id        1: it is read whole
     models        <pipeline>-models           model          1: which versions serve
+    shadow        shadow-scores               events.key     asked for
 
 An internal topic is a log that state is rebuilt from, so its retention covers all
 that a feature may look back on, and a week for the operator to notice.
@@ -32,6 +33,7 @@ from stream_infer.durations import parse_duration
 from stream_infer.events.topic_names import (
     DEAD_LETTERS,
     LATE_EVENTS,
+    SHADOW_SCORES,
     candidates_topic,
     internal_entities,
     internal_topic,
@@ -77,6 +79,7 @@ Role = Literal[
     "checkpoints",
     "manifests",
     "models",
+    "shadow",
     "truth",
 ]
 
@@ -156,7 +159,10 @@ def pipeline_topics(
     progress = progress_topic(pipeline)
     topics += [(progress, "progress", _PROGRESS)] if progress is not None else []
     models = models_topic(pipeline)
-    topics += [(models, "models", {"cleanup.policy": "compact"})] if models is not None else []
+    if models is not None:
+        topics.append((models, "models", {"cleanup.policy": "compact"}))
+    if models is not None and pipeline.conditions is None:
+        topics.append((SHADOW_SCORES, "shadow", twice))
     return [
         TopicSpec(
             name=name,

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from stream_infer.alerts.decisions import Decider
 from stream_infer.alerts.declared import compile_alerts
 from stream_infer.alerts.maker import CandidateMaker, ScoredRows
+from stream_infer.alerts.reasons import by_one
 from stream_infer.alerts.spec import Alerts
 from stream_infer.events.columns import EventColumns
 from stream_infer.features.plan import Plan, compile_plan
@@ -105,7 +106,7 @@ def _scored(
             matrix[rows],
             decider.decide(part, matrix[rows], scorer.decisions(words)),
             words,
-            scorer.score,
+            by_one(scorer.score),
             scorer.name,
             scorer.version,
         )

@@ -20,6 +20,8 @@ from stream_infer.scoring.session import DECISIONS, Scorer
 from stream_infer.serving.sides import KeySides
 from stream_infer.serving.tally import Tally, score_edges
 
+Score = Callable[[NDArray[np.float64]], NDArray[np.float32]]
+
 _WORDS = np.array(DECISIONS, dtype=object)
 
 
@@ -82,24 +84,32 @@ class Routed:
         words = np.array([scorer.version for scorer in self.scorers], dtype=object)
         return list(words[self.side])
 
-    def by_version(self, rows: Sequence[int]) -> list[tuple[Scorer, list[int]]]:
-        """Return each version with those of the rows that it scored, in their order."""
+    def by_version(self, rows: Sequence[int]) -> list[tuple[Score, list[int]]]:
+        """Return how each version scores, with those of the rows that it scored, in their order."""
         if self.side is None:
-            return [(self.scorers[0], list(rows))]
+            return [(self.scorers[0].score, list(rows))]
         found: dict[int, list[int]] = {}
         for row in rows:
             found.setdefault(int(self.side[row]), []).append(row)
-        return [(self.scorers[side], those) for side, those in found.items()]
+        return [(self.scorers[side].score, those) for side, those in found.items()]
 
 
 class Router:
     """Scores rows with what serves; threads may share it.
 
     serving  what serves at first
+    counts   whether what each version does is counted, for somebody who takes it each second
     seconds  clock for how long runs take
     """
 
-    def __init__(self, serving: Serving, *, seconds: Callable[[], float] = perf_counter) -> None:
+    def __init__(
+        self,
+        serving: Serving,
+        *,
+        counts: bool = False,
+        seconds: Callable[[], float] = perf_counter,
+    ) -> None:
+        self._counts = counts
         self._serving = serving
         self._sides = _sides_of(serving)
         self._seconds = seconds
@@ -210,13 +220,15 @@ class Router:
         scores = scorer.score(matrix)
         took = self._seconds() - began
         codes = scorer.decision_codes(scores)
-        with self._counting:
-            self._tally(scorer).add(matrix, scores, codes, took)
+        if self._counts:
+            with self._counting:
+                self._tally(scorer).add(matrix, scores, codes, took)
         return scores, codes
 
     def _failed(self, scorer: Scorer, rows: int) -> None:
-        with self._counting:
-            self._tally(scorer).errors += rows
+        if self._counts:
+            with self._counting:
+                self._tally(scorer).errors += rows
 
     def _tally(self, scorer: Scorer) -> Tally:
         tally = self._tallies.get(scorer)

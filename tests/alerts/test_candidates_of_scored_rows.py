@@ -14,6 +14,7 @@ from stream_infer.alerts.decisions import Decided, Decider
 from stream_infer.alerts.declared import compile_alerts
 from stream_infer.alerts.lists import ListChange, Lists
 from stream_infer.alerts.maker import CandidateMaker, CandidateRecords, ScoredRows
+from stream_infer.alerts.reasons import by_one
 from stream_infer.alerts.spec import Alerts, EntityList, Limit, UsualConstant
 from stream_infer.errors import ConfigError
 from stream_infer.events.columns import EventColumns
@@ -107,7 +108,7 @@ def made(
             np.array([[scaled / 100, 80.0] for scaled in rows.values["amount"].tolist()]),
             by,
             None if scores is None else np.array(scores, np.float32),
-            score,
+            by_one(score),
             "fraud",
             "7",
         )

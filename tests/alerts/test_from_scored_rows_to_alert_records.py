@@ -16,6 +16,7 @@ from stream_infer.alerts.defaults import fraud_alerts
 from stream_infer.alerts.fold import AlertFold
 from stream_infer.alerts.lists import ListRecord
 from stream_infer.alerts.maker import CandidateMaker, ScoredRows
+from stream_infer.alerts.reasons import by_one
 from stream_infer.alerts.stage import AlertEmitter, AlertReader
 from stream_infer.alerts.wire import Alert, decode_alert
 from stream_infer.features.plan import compile_plan
@@ -63,7 +64,7 @@ def alerts_of(rows: list[list[float]], customers: list[str]) -> list[Alert]:
             matrix,
             decided,
             scores,
-            scorer.score,
+            by_one(scorer.score),
             scorer.name,
             scorer.version,
         )

@@ -122,4 +122,5 @@ def test_a_pipeline_without_labels_and_second_entity_has_fewer_topics() -> None:
         "late-events",
         "fraud-skips",
         "fraud-models",
+        "shadow-scores",
     ]

@@ -47,7 +47,7 @@ async def test_a_worker_tells_whose_transaction_its_input_waits_for(kafka: str) 
         worker = serves.worker
         assert worker.app is not None
         observe = PlaneObserver(
-            worker.app.plane, model=None, is_stopping=bool, find_holder=worker._holder_of
+            worker.app.plane, model=lambda: None, is_stopping=bool, find_holder=worker._holder_of
         )
 
         def named() -> list[tuple[str, str]]:

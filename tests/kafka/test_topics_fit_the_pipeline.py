@@ -56,6 +56,7 @@ def test_the_fraud_pipeline_has_its_topics_in_the_order_of_the_data() -> None:
         ("fraud-checkpoint-manifests", "manifests"),
         ("fraud-progress", "progress"),
         ("fraud-models", "models"),
+        ("shadow-scores", "shadow"),
     ]
 
 
@@ -75,6 +76,7 @@ def test_a_pipeline_with_one_entity_has_no_internal_topic() -> None:
         "checkpoints",
         "manifests",
         "models",
+        "shadow",
     ]
 
 

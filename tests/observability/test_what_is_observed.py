@@ -43,7 +43,7 @@ async def _fail(error: BaseException) -> None:
 def observed(checkpoints: Checkpointer | None) -> PlaneFacts:
     plane = DataPlane(WorkerSettings(), replay=_replay, make_senders=_no_senders, on_failure=_fail)
     plane.checkpoints = checkpoints
-    return PlaneObserver(plane, model=None, is_stopping=lambda: False)()
+    return PlaneObserver(plane, model=lambda: None, is_stopping=lambda: False)()
 
 
 class _FullFolder(FolderStore):

@@ -48,12 +48,17 @@ PURE = WORDS | {
 CHECKPOINTS = {"checkpoints", "checkpoints.names", "checkpoints.topic", "checkpoints.marks"} | {
     "checkpoints.opening"
 }
-INNER = PURE | CHECKPOINTS | {"audit", "files", "kafka", "observability", "scoring", "settings"}
+INNER = (
+    PURE
+    | CHECKPOINTS
+    | {"audit", "files", "kafka", "observability", "registry", "scoring", "serving", "settings"}
+)
 EDGE = (
     INNER
     | {"app", "dataplane", "logs", "models", "precompile", "scaffold", "simulators", "worker"}
     | {"registry", "registry.control_topic", "supervisor", "supervisor.probe", "supervisor.verdict"}
     | {"training"}
+    | {"registry.control_topic", "supervisor", "supervisor.probe", "supervisor.verdict"}
     | {
         "settings.log",
         "settings.web",
@@ -104,7 +109,7 @@ ALLOWED: dict[str, set[str]] = {
     # from labelled rows of a file to a measured model, its report and its version
     "training": PURE | {"files", "models", "registry", "scoring", "simulators"},
     # which version scores which row, and how versions are exchanged
-    "serving": {"errors", "scoring"},
+    "serving": {"errors", "events", "registry", "scoring"},
     # where versions and aliases are kept; knows no Kafka but for the topic that tells of them
     "registry": {"errors", "events", "scoring"},
     "registry.control_topic": {"errors", "events", "kafka", "registry"},
@@ -139,9 +144,10 @@ ALLOWED: dict[str, set[str]] = {
     | {"app", "dataplane", "dataplane.at_work", "precompile", "supervisor", "worker"},
     "supervisor.verdict": INNER | {"dataplane", "dataplane.at_work", "supervisor"},
     # the one place where parts are joined, and what runs it
-    "app": INNER | {"dataplane", "models"},
+    "app": INNER | {"dataplane", "models", "registry.control_topic"},
     "worker": INNER
-    | {"app", "dataplane", "logs", "models", "precompile", "settings.log", "settings.web"},
+    | {"app", "dataplane", "logs", "models", "precompile", "settings.log", "settings.web"}
+    | {"registry.control_topic"},
     # machine code for what a pipeline folds with
     "precompile": PURE,
     # edges: they import others; of the others only edges import them
@@ -189,6 +195,8 @@ OWNERS: dict[str, set[str]] = {
     "skl2onnx": {"models"},
     "sklearn": {"models", "training"},
     "structlog": {"app", "cli", "dataplane", "logs", "observability", "worker"}
+    "sklearn": {"models"},
+    "structlog": {"app", "cli", "dataplane", "logs", "observability", "serving", "worker"}
     | {"supervisor", "supervisor.probe", "supervisor.verdict"},
     "threadpoolctl": {"models", "training"},
 }

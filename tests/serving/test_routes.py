@@ -99,15 +99,27 @@ def test_decisions_follow_the_thresholds_of_the_version_that_scored(
 ) -> None:
     champion, challenger = versions[:2]
     routed = Router(Serving(champion, challenger, 0.5)).route(KEYS, rows(len(KEYS)))
-    for scorer, those in routed.by_version(range(len(KEYS))):
+    stamped = routed.versions()
+    for scorer in (champion, challenger):
+        those = [row for row, version in enumerate(stamped) if version == scorer.version]
         words = scorer.decisions(routed.scores[those])
+        assert those
         assert [routed.decisions[row] for row in those] == words
-    assert len(set(routed.versions())) == 2
+
+
+def test_rows_are_explained_by_the_version_that_scored_them(versions: list[Scorer]) -> None:
+    matrix = rows(len(KEYS))
+    routed = Router(Serving(versions[0], versions[1], 0.5)).route(KEYS, matrix)
+    chosen = [7, 3, *range(100, 200)]
+    groups = routed.by_version(chosen)
+    assert sorted(row for _, those in groups for row in those) == sorted(chosen)
+    for score, those in groups:
+        assert score(matrix[those]).tolist() == routed.scores[those].tolist()
 
 
 def test_a_challenger_that_fails_costs_nobody_an_answer(versions: list[Scorer]) -> None:
     champion, challenger = versions[0], broken(versions[1])
-    router = Router(Serving(champion, challenger, 0.5))
+    router = Router(Serving(champion, challenger, 0.5), counts=True)
     matrix = rows(len(KEYS))
     routed = router.route(KEYS, matrix)
     assert routed.scores.tolist() == champion.score(matrix).tolist()
@@ -162,7 +174,7 @@ def test_no_rows_are_no_work(versions: list[Scorer]) -> None:
 
 def test_a_tally_counts_rows_alerts_numbers_and_bins(versions: list[Scorer]) -> None:
     ticks = iter(range(100))
-    router = Router(Serving(versions[0]), seconds=lambda: next(ticks) / 10)
+    router = Router(Serving(versions[0]), counts=True, seconds=lambda: next(ticks) / 10)
     matrix = rows(1_000)
     matrix[:3] = np.nan
     routed = router.route(KEYS[:1_000], matrix)
