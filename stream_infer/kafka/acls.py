@@ -49,7 +49,7 @@ _BY_TOPIC_ROLE: Mapping[str, Mapping[str, tuple[Operation, ...]]] = {
     "skips": {"worker": BOTH},
     "progress": {"worker": BOTH},
     "models": {"worker": READ, "operator": ("Write",)},
-    "shadow": {"worker": WRITE, "subscriber": READ},
+    "shadow": {"worker": WRITE},
     "scored": {"worker": WRITE, "subscriber": READ},
     "alerts": {"worker": WRITE, "subscriber": READ},
     "dead-letters": {"worker": WRITE, "operator": ("Read",)},
