@@ -33,6 +33,7 @@ class Standing:
     barred     version -> number of the entry that barred it
     when       time of the last entry, ``""`` before the first
     champions  every version that was champion, the present one last
+    promoted   when the champion was promoted; ``""`` for one that a rollback brought back
     """
 
     model: str
@@ -42,6 +43,7 @@ class Standing:
     barred: Mapping[str, int] = field(default_factory=dict)
     when: str = ""
     champions: tuple[str, ...] = ()
+    promoted: str = ""
 
     @property
     def champion(self) -> str | None:
@@ -78,7 +80,7 @@ def _after(standing: Standing, entry: Entry) -> Standing:
     if entry.when < standing.when:
         raise damaged(where, "it is older than the one before")
     aliases, barred = dict(standing.aliases), dict(standing.barred)
-    champions, share = standing.champions, standing.share
+    champions, share, promoted = standing.champions, standing.share, standing.promoted
     for move in entry.moves:
         if aliases.get(move.alias) != move.before:
             found = aliases.get(move.alias)
@@ -88,6 +90,7 @@ def _after(standing: Standing, entry: Entry) -> Standing:
             aliases[move.alias] = move.after
         if move.alias == CHAMPION and move.after is not None:
             champions = (*champions, move.after)
+            promoted = entry.when if entry.action == "promote" else ""
         if move.alias == CHALLENGER:
             share = 0.0  # another one begins without traffic
     if entry.share is not None:
@@ -95,7 +98,9 @@ def _after(standing: Standing, entry: Entry) -> Standing:
     if entry.barred is not None:
         barred[entry.barred] = entry.number
     barred.pop(entry.cleared or "", None)
-    return Standing(entry.model, entry.number, aliases, share, barred, entry.when, champions)
+    return Standing(
+        entry.model, entry.number, aliases, share, barred, entry.when, champions, promoted
+    )
 
 
 def as_of(entries: Iterable[Entry], model: str, at_ms: int) -> Standing:

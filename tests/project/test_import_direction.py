@@ -110,6 +110,8 @@ ALLOWED: dict[str, set[str]] = {
     "training": PURE | {"files", "models", "registry", "scoring", "simulators"},
     # which version scores which row, and how versions are exchanged
     "serving": {"errors", "events", "registry", "scoring"},
+    # whether a version may go on serving
+    "guardrails": {"errors", "events", "registry", "scoring"},
     # where versions and aliases are kept; knows no Kafka but for the topic that tells of them
     "registry": {"errors", "events", "scoring"},
     "registry.control_topic": {"errors", "events", "kafka", "registry"},

@@ -1,0 +1,1 @@
+"""Whether a version may go on serving, decided from what workers saw of it. Pure."""
