@@ -17,6 +17,8 @@ from stream_infer.scoring.reference import Reference
 
 SURE = 4.0
 """Standard deviations: one false alarm in some thirty thousand looks."""
+FALSE_ALARM = 1 / 30_000
+"""The same for shares that are too small to be normal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +94,17 @@ def feature_drift(seen: Totals, reference: Reference | None) -> Mapping[str, Sta
 def surely_above(count: int, rows: int, share: float) -> bool:
     """Say whether a share is above a limit, for all that so few rows may show by chance.
 
-    Wilson's lower bound at `SURE` standard deviations.
-    Source  Wilson (1927), Journal of the American Statistical Association 22
+    Were the share at the limit, as many would be counted with a probability of at most
+    ``exp(-rows * divergence)``; that must be below `FALSE_ALARM`. Exact for a single row, too.
+    Source  Chernoff (1952), Annals of Mathematical Statistics 23
     """
-    if not count or not rows:
+    if not rows or count <= share * rows:
         return False
-    found, z2 = count / rows, SURE * SURE
-    centre = found + z2 / (2 * rows)
-    spread = SURE * math.sqrt(found * (1 - found) / rows + z2 / (4 * rows * rows))
-    return (centre - spread) / (1 + z2 / rows) > share
+    found = count / rows
+    divergence = found * math.log(found / share) if share else math.inf
+    if found < 1:
+        divergence += (1 - found) * math.log((1 - found) / (1 - share))
+    return rows * divergence > -math.log(FALSE_ALARM)
 
 
 def _rate(code: str, verb: str, count: int, rows: int, limit: float) -> Breach | None:
@@ -140,10 +144,9 @@ def _alerts(
     if not seen.rows:
         return None
     found = (seen.alerts + 0.5) / (seen.rows + 1)
-    # The logarithm of a ratio of counts is about normal; its variance is that of both counts.
-    # Where none alerted, what could have been expected is what the share says.
-    expected = max(seen.alerts, 0.0) + 0.5
-    spread = SURE * math.sqrt(1 / expected + noise)
+    # The logarithm of a ratio of counts is about normal; its variance is that of both counts, of
+    # which this version's is what the share lets expect: one that never alerts is told, too.
+    spread = SURE * math.sqrt(1 / (share * seen.rows + 0.5) + noise)
     if abs(math.log(found / share)) <= math.log(limits.alerts_max) + spread:
         return None
     return Breach(

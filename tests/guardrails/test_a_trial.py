@@ -45,7 +45,7 @@ def stakes(
     mean: NDArray[np.float64], variance: NDArray[np.float64], margin: float
 ) -> NDArray[np.float64]:
     edge = np.maximum(mean - margin, 0.0)
-    return np.minimum(edge / (variance + edge * edge), STAKE_MAX / (1 + margin))
+    return np.asarray(np.minimum(edge / (variance + edge * edge), STAKE_MAX / (1 + margin)))
 
 
 def test_the_stakes_of_many_runs_are_those_of_each() -> None:

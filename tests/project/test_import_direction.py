@@ -58,7 +58,6 @@ EDGE = (
     | {"app", "dataplane", "logs", "models", "precompile", "scaffold", "simulators", "worker"}
     | {"registry", "registry.control_topic", "supervisor", "supervisor.probe", "supervisor.verdict"}
     | {"training"}
-    | {"registry.control_topic", "supervisor", "supervisor.probe", "supervisor.verdict"}
     | {
         "settings.log",
         "settings.web",
@@ -196,8 +195,6 @@ OWNERS: dict[str, set[str]] = {
     "scipy": {"training"},
     "skl2onnx": {"models"},
     "sklearn": {"models", "training"},
-    "structlog": {"app", "cli", "dataplane", "logs", "observability", "worker"}
-    "sklearn": {"models"},
     "structlog": {"app", "cli", "dataplane", "logs", "observability", "serving", "worker"}
     | {"supervisor", "supervisor.probe", "supervisor.verdict"},
     "threadpoolctl": {"models", "training"},
