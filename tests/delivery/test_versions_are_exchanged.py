@@ -28,7 +28,7 @@ from support.worker import TESTED, Serving, make_topics, until
 
 pytestmark = pytest.mark.kafka
 
-LOAD = make_load(days=12, customers=40, terminals=20).transactions
+LOAD = make_load(days=6, customers=30, terminals=20).transactions
 HALF = len(LOAD) // 2
 
 
