@@ -14,8 +14,10 @@ Apache Kafka, ``DefaultRecordBatch.java``::
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import struct
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
@@ -47,6 +49,9 @@ FETCH_BYTES_MAX = 4 * 1024 * 1024
 _LAYOUT = struct.Struct(">qiibIhiqqqhii")
 _TRANSACTIONAL, _CONTROL = 0x10, 0x20
 _OPEN_TOO = 0  # isolation level: also what no transaction has committed yet
+LEADS_WITHIN_S = 10.0
+"""So long the leader of a topic that has just been made may not know of it."""
+LOOK_AGAIN_S = 0.05
 
 Batches = NDArray[np.void]
 
@@ -152,8 +157,12 @@ class BatchLog:
         """Read what is there now, up to the ends of the logs."""
         unread = set(self._leaders)
         self._readable = None
+        until = time.monotonic() + LEADS_WITHIN_S
         while unread:
-            for tp, (batches, end) in (await self._fetch(unread)).items():
+            found = await self._fetch(unread, is_patient=time.monotonic() < until)
+            if not found:
+                await asyncio.sleep(LOOK_AGAIN_S)
+            for tp, (batches, end) in found.items():
                 if len(batches):
                     self._read[tp].append(batches)
                     self._next[tp] = int(batches["next"][-1])
@@ -174,9 +183,12 @@ class BatchLog:
         )
 
     async def _fetch(
-        self, partitions: Collection[TopicPartition]
+        self, partitions: Collection[TopicPartition], *, is_patient: bool
     ) -> dict[TopicPartition, tuple[Batches, int]]:
-        """Return what one request to each node brings, and where each log ends."""
+        """Return what one request to each node brings, and where each log ends.
+
+        is_patient  whether partitions are left out whose leader does not know yet that it leads
+        """
         by_node: dict[int, dict[str, list[tuple[int, int, int]]]] = defaultdict(
             lambda: defaultdict(list)
         )
@@ -189,6 +201,8 @@ class BatchLog:
             response = await self._client.send(node, request)
             for topic, answers in response.topics:
                 for partition, error, end, *_, content in answers:
+                    if is_patient and error == kafka_errors.NotLeaderForPartitionError.errno:
+                        continue
                     if error:
                         raise kafka_errors.for_code(error)(f"{topic}-{partition}")
                     tp = TopicPartition(topic, partition)

@@ -13,7 +13,7 @@ from stream_infer.models.ready import ready_model_dir
 from stream_infer.pipeline import Pipeline
 from stream_infer.settings.worker import Delivery
 
-CITY_GATHER_MS = 10
+CITY_GATHER_MS = 15
 """Sensors report each minute: a hundredth of a second more does not matter, processor time does."""
 
 

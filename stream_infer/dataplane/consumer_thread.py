@@ -6,6 +6,7 @@ Everything here runs in the thread's own event loop, by `call_thread`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -15,6 +16,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.beat import Beat, Gathering, nobody
 from stream_infer.dataplane.continuity import Span
 from stream_infer.dataplane.dead_workers import client_id_of
 from stream_infer.dataplane.fetching import (
@@ -24,6 +26,7 @@ from stream_infer.dataplane.fetching import (
 )
 from stream_infer.dataplane.offsets import Committed, LogBounds
 from stream_infer.dataplane.plane import DataPlane
+from stream_infer.event_loop import new_event_loop
 from stream_infer.kafka.stable_offsets import fetch_stable_offsets
 from stream_infer.kafka.transactions import GroupMember
 
@@ -49,7 +52,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._position: dict[Partition, int] = {}
-        super().__init__(*args, **options)
+        super().__init__(*args, thread_loop=new_event_loop(), **options)
+        self._close_thread_loop_on_stop = True  # It is nobody else's.
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -68,11 +72,17 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         """Start the consumer, and change how it fetches."""
         await super().on_start()
         plane = self._plane()
-        pace_fetches(
-            self._ensure_consumer()._fetcher,
-            lambda topic: topic in plane.topics,
-            plane.settings.gather_ms,
-        )
+        fetcher = self._ensure_consumer()._fetcher
+        gathering = Gathering(plane.settings.gather_ms, time.monotonic, time.process_time)
+        beat = Beat(lambda: gathering.wait_ms() / 1000, plane.fed)
+        pace_fetches(fetcher, lambda topic: topic in plane.topics, beat)
+
+        def wake() -> None:
+            self.thread_loop.call_soon_threadsafe(
+                lambda: fetcher._notify(fetcher._wait_consume_future)
+            )
+
+        plane.fed.wake = wake
 
     def _plane(self) -> DataPlane:
         return cast("HasConsumerPlane", self.consumer).plane
@@ -83,6 +93,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         A rebalance callback may be under way when the queues between the threads are
         stopped; then nobody answers it, and aiokafka would wait for it for ever.
         """
+        self._plane().fed.wake = nobody
         try:
             async with asyncio.timeout(LEAVE_SECONDS_MAX):
                 await super().on_thread_stop()

@@ -34,14 +34,21 @@ class Ledger:
 
     bytes_max  of input in flight
     tell       called with each offset that is committed now
+    tell_done  called when outputs are safe
     """
 
-    def __init__(self, bytes_max: int, tell: Callable[[Partition, int], None]) -> None:
+    def __init__(
+        self,
+        bytes_max: int,
+        tell: Callable[[Partition, int], None],
+        tell_done: Callable[[], None] = lambda: None,
+    ) -> None:
         self.budget = InFlightBudget(bytes_max)
         self.read_to: Callable[[Partition], ReadTo] = lambda _partition: NOTHING_READ
         self.commit_positions: CommitPositions | None = None
         self._bytes_max = bytes_max
         self._tell = tell
+        self._tell_done = tell_done
         self._ranges: dict[Partition, PartitionRanges] = {}
         self._starts: Mapping[Partition, StartPoint] = {}
         self._is_over = True
@@ -134,6 +141,7 @@ class Ledger:
     def done(self, partition: Partition, offset: int) -> None:
         """Note up to where a partition's outputs are safe, and make room for more input."""
         self._free(partition, self._ranges[partition].complete_to(offset))
+        self._tell_done()
 
     def acknowledged(self, partition: Partition, offset: int) -> None:
         """Make room for more input: what is kept for an abort, the sender bounds."""

@@ -24,6 +24,7 @@ import structlog
 
 from stream_infer.dataplane.alignment import AlignmentGroup
 from stream_infer.dataplane.batch import Partition, RecordBatch
+from stream_infer.dataplane.beat import Fed
 from stream_infer.dataplane.checkpointing import Checkpointer
 from stream_infer.dataplane.dead_workers import DeadWorkers
 from stream_infer.dataplane.ledger import Ledger, moment
@@ -44,6 +45,7 @@ from stream_infer.dataplane.offsets import (
     StartPoint,
     commit_metadata,
 )
+from stream_infer.dataplane.outputs import Outputs
 from stream_infer.dataplane.progress_sharing import ProgressSharing
 from stream_infer.dataplane.senders import Assigned, Senders
 from stream_infer.dataplane.skips import without_skipped
@@ -94,7 +96,10 @@ class DataPlane:
         self.instance = settings.instance_id or uuid.uuid4().hex[:12]
         """Of this worker: in its transactional ids, and shown by its member of the group."""
         self.tasks: dict[Partition, PartitionTask] = {}
-        self.ledger = Ledger(settings.in_flight_bytes_max, self._tell_committed)
+        self.fed = Fed()
+        self.ledger = Ledger(
+            settings.in_flight_bytes_max, self._tell_committed, self.fed.tell_readable
+        )
         self.totals = StageTotals(since_ms=int(time.time() * 1000))
         self.skipped: Skipped = {}
         self.checkpoints: Checkpointer | None = None
@@ -119,6 +124,7 @@ class DataPlane:
         """Set the stages to run, before anything is assigned."""
         self.stages = {stage.topic: stage for stage in stages}
         self.topics = frozenset(self.stages)
+        self.fed.topics = frozenset(s.feeds for s in stages if s.feeds in self.stages)
         self._starts = Starts(self.stages, self.settings)
         self._work = {
             topic: StageWork(stage, self.totals.meter(stage.name))
@@ -235,6 +241,7 @@ class DataPlane:
                 seconds=self._seconds,
                 has_unread=self.ledger.has_unread,
                 is_restoring=self._is_restoring,
+                passes_on=self._passes_on,
                 checkpoints=self.checkpoints,
                 state_bytes_max=self.settings.state_bytes_max,
                 align_wait_max_s=None if patience is None else patience / 1000,
@@ -345,6 +352,9 @@ class DataPlane:
             current = self.ledger.is_current(batch.source, batch.ranges)
             if task is not None and current and task.phase is not Phase.CLOSED:
                 task.put(batch)
+
+    def _passes_on(self, outputs: Outputs) -> None:
+        self.fed.note_writing(destination.topic for destination, _ in outputs.items())
 
     def _tell_committed(self, partition: Partition, offset: int) -> None:
         if self.checkpoints is not None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.checkpointing import Checkpointer
+from stream_infer.dataplane.outputs import Outputs
 
 
 class Replayer(Protocol):
@@ -23,6 +24,10 @@ class Replayer(Protocol):
         """Hand every record of offsets ``start..end-1`` to `on_batch`, in order."""
 
 
+def _to_nobody(_outputs: Outputs) -> None:
+    """Tell nobody."""
+
+
 @dataclass(slots=True)
 class Surroundings:
     """What a task needs from outside.
@@ -33,6 +38,7 @@ class Surroundings:
     seconds        a clock that never goes back, in seconds
     has_unread     whether a partition's log is known to have more, at or behind an offset
     is_restoring   whether any partition's state is still being restored
+    passes_on      called with what is about to be written
     checkpoints    where states are kept from time to time; None: nowhere
     """
 
@@ -42,6 +48,7 @@ class Surroundings:
     seconds: Callable[[], float]
     has_unread: Callable[[Partition, int], bool]
     is_restoring: Callable[[], bool]
+    passes_on: Callable[[Outputs], None] = _to_nobody
     checkpoints: Checkpointer | None = None
     state_bytes_max: int | None = None
     align_wait_max_s: float | None = 5.0

@@ -292,6 +292,7 @@ class PartitionTask:
 
     async def _send(self, outputs: Outputs, until: int, refusals: Refusals) -> None:
         began = perf_counter()
+        self._around.passes_on(outputs)
         await self._sender.deliver(outputs, until, refusals.replace)
         self._work_together.meter.lap(SEND, began)
         self._sending_head = None

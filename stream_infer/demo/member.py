@@ -22,6 +22,7 @@ import orjson
 
 from stream_infer.demo.plan import ALIGN_SKEW_MS
 from stream_infer.errors import StreamInferError
+from stream_infer.event_loop import run
 from stream_infer.kafka.connection import Connection
 from stream_infer.logs import configure_logs
 from stream_infer.pipelines.loading import load_pipeline
@@ -47,7 +48,7 @@ def main(pipeline_name: str) -> int:
     )
     worker = Worker(pipeline, Connection(bootstrap=bootstrap), settings)
     try:
-        asyncio.run(_until_leash_ends(worker))
+        run(_until_leash_ends(worker))
     except StreamInferError as error:
         _say(error)
         return error.exit_code

@@ -31,9 +31,9 @@ class WorkerSettings:
     transaction_timeout_ms  after so long Kafka aborts what a dead worker has left open, for which
                          readers behind it wait
     instance_id          name of a static member of the group, unique in it; None: no such member
-    gather_ms            while data flows, how long Kafka gathers it for one fetch: short answers
+    gather_ms            how far apart the fetches of a topic are that others write: short answers
                          sooner, long takes less processor time. A busy worker waits longer by
-                         itself
+                         itself; what its own stages write for each other it never waits for
     partitioning         in place of what the pipeline declares for its input; None: as declared
     unknown_fields       what happens to fields that the event type does not have
     publish_features     whether scored events carry the features

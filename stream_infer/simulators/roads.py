@@ -9,12 +9,13 @@ vehicles.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.simulators.road_plan import Roads
+if TYPE_CHECKING:
+    from stream_infer.simulators.traffic import Roads
 
 DIRECTIONS = ("N", "S", "E", "W")
 LANE_CAPACITY = 2_000.0

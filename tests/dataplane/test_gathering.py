@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream_infer.dataplane.fetching import (
+from stream_infer.dataplane.beat import (
     GATHER_MS_MOST,
     LOOK_AT_LOAD_SECONDS,
     Gathering,
@@ -18,9 +18,9 @@ class Process:
         self.now = self.worked = 0.0
         self.gathering = Gathering(least_ms, lambda: self.now, lambda: self.worked)
 
-    def run(self, share: float, seconds: float = 3.0) -> int:
+    def run(self, share: float, seconds: float = 3.0) -> float:
         """Work so long; return the wait at the end."""
-        wait = 0
+        wait = 0.0
         for _ in range(round(seconds / LOOK_AT_LOAD_SECONDS)):
             self.now += LOOK_AT_LOAD_SECONDS
             self.worked += share * LOOK_AT_LOAD_SECONDS

@@ -56,8 +56,8 @@ INNER = (
 EDGE = (
     INNER
     | {"app", "dataplane", "logs", "models", "precompile", "scaffold", "simulators", "worker"}
-    | {"registry", "registry.control_topic", "supervisor", "supervisor.probe", "supervisor.verdict"}
-    | {"training"}
+    | {"event_loop", "registry", "registry.control_topic", "training"}
+    | {"supervisor", "supervisor.probe", "supervisor.verdict"}
     | {
         "settings.log",
         "settings.web",
@@ -68,6 +68,7 @@ EDGE = (
 ALLOWED: dict[str, set[str]] = {
     # what everything is written in
     "errors": set(),
+    "event_loop": set(),
     "durations": {"errors"},
     "alerts.defaults": {"alerts.spec"},
     "alerts.spec": set(),
@@ -126,7 +127,7 @@ ALLOWED: dict[str, set[str]] = {
     "audit.reconcile": PURE | {"audit", "audit.ends", "kafka"},
     # folds offline what the data plane folds live, and compares
     "audit.recompute": INNER | {"audit.ends", "dataplane"},
-    "dataplane": INNER | {"dataplane.at_work"},
+    "dataplane": INNER | {"dataplane.at_work", "event_loop"},
     # reads every part's settings from file, environment and flags
     "settings": PURE | {"kafka", "scoring", "settings.log", "settings.web"},
     "settings.log": set(),
@@ -198,6 +199,7 @@ OWNERS: dict[str, set[str]] = {
     "structlog": {"app", "cli", "dataplane", "logs", "observability", "serving", "worker"}
     | {"supervisor", "supervisor.probe", "supervisor.verdict"},
     "threadpoolctl": {"models", "training"},
+    "uvloop": {"event_loop"},
 }
 
 

@@ -1,0 +1,108 @@
+"""Inputs are asked for on a beat; what a stage of this worker wrote for another, at once."""
+
+from __future__ import annotations
+
+import pytest
+from aiokafka.structs import TopicPartition
+
+from stream_infer.dataplane.beat import LONGEST_SECONDS, SHORTEST_SECONDS, Beat, Fed
+
+BEAT_S = 0.010
+INPUT, OTHER, INTERNAL = (
+    TopicPartition("transactions", 0),
+    TopicPartition("transactions", 1),
+    TopicPartition("fraud-terminal", 0),
+)
+ALL = (INPUT, OTHER, INTERNAL)
+
+
+class Asking:
+    """A beat and its fetcher, at moments that a test names."""
+
+    def __init__(self) -> None:
+        self.wakes = 0
+        self.fed = Fed()
+        self.fed.topics = frozenset({"fraud-terminal"})
+        self.fed.wake = self._note
+        self.beat = Beat(lambda: BEAT_S, self.fed)
+
+    def _note(self) -> None:
+        self.wakes += 1
+
+    def ask(self, at_s: float) -> frozenset[TopicPartition]:
+        """Ask for what may be asked for; return it."""
+        asked = self.beat.askable(ALL, at_s)
+        topics: dict[str, list[tuple[int, int, int]]] = {}
+        for tp in asked:
+            topics.setdefault(tp.topic, []).append((tp.partition, 0, 0))
+        self.beat.asks(topics.items(), at_s)
+        return asked
+
+    def write(self, topic: str) -> None:
+        """Write to a topic, and have it acknowledged."""
+        self.fed.note_writing([topic])
+        self.fed.tell_readable()
+
+
+def test_everything_may_be_asked_for_at_first_and_again_a_beat_later() -> None:
+    asking = Asking()
+    assert asking.ask(1.0) == set(ALL)
+    assert asking.ask(1.0 + BEAT_S / 2) == set()
+    assert asking.ask(1.0 + BEAT_S) == set(ALL)
+
+
+def test_what_a_stage_wrote_for_another_does_not_wait_for_the_beat() -> None:
+    asking = Asking()
+    asking.ask(1.0)
+    asking.write("fraud-terminal")
+    assert asking.wakes == 1
+    assert asking.ask(1.002) == {INTERNAL}
+    assert asking.ask(1.003) == set(), "it was asked for; nothing more is known to be there"
+
+
+def test_asking_out_of_turn_moves_no_beat() -> None:
+    asking = Asking()
+    asking.ask(1.0)
+    asking.write("fraud-terminal")
+    asking.ask(1.008)
+    assert asking.ask(1.0 + BEAT_S) == set(ALL)
+
+
+def test_the_fetcher_is_woken_once_until_it_has_asked() -> None:
+    asking = Asking()
+    asking.ask(1.0)
+    for _ in range(5):
+        asking.write("fraud-terminal")
+    assert asking.wakes == 1
+    asking.ask(1.002)
+    asking.write("fraud-terminal")
+    assert asking.wakes == 2
+
+
+def test_outputs_that_no_stage_here_reads_wake_nobody() -> None:
+    asking = Asking()
+    asking.ask(1.0)
+    asking.write("scored-transactions")
+    assert asking.wakes == 0
+    assert asking.ask(1.002) == set()
+
+
+def test_nothing_is_told_of_what_is_not_readable_yet() -> None:
+    asking = Asking()
+    asking.ask(1.0)
+    asking.fed.note_writing(["fraud-terminal"])
+    assert asking.wakes == 0
+    assert asking.ask(1.002) == set()
+
+
+def test_a_fetch_may_wait_until_the_next_partition_is_due() -> None:
+    asking = Asking()
+    asking.ask(1.0)
+    asking.write("fraud-terminal")
+    assert asking.beat.wait_s(ALL, {INTERNAL}, 1.004) == pytest.approx(BEAT_S - 0.004)
+    assert asking.beat.wait_s(ALL, {INTERNAL}, 1.02) == SHORTEST_SECONDS, "never none at all"
+
+
+def test_a_fetch_of_everything_waits_for_data_however_long() -> None:
+    asking = Asking()
+    assert asking.beat.wait_s(ALL, set(ALL), 5.0) == LONGEST_SECONDS
