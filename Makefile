@@ -37,11 +37,11 @@ if [ -z "$${python:-}" ]; then \
 fi
 endef
 
-.PHONY: help install demo test lint types tests chaos format bench lock clean
+.PHONY: help install demo test lint types tests chaos format bench evaluate-all lock clean
 
 help: ## Show what there is to make
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
-		while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+		while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 install: $(PACKAGE_STAMP) $(KERNELS_STAMP) ## Make .venv with everything, kernels compiled
 
@@ -69,6 +69,9 @@ format: $(VENV_STAMP) ## Write the formatting that lint asks for
 
 bench: install ## Throughput, latency and memory on this machine
 	$(VENV)/bin/stream-infer bench $(ARGS)
+
+evaluate-all: install ## The figures of docs/models.md from public data, by the commands a user has
+	@$(PY) -m benchmarks.evaluate_all $(ARGS)
 
 # constraints.txt: every package of every extra and of the development group, for Python 3.11 to
 # 3.13, with exact versions and sha256 hashes and no download address. deploy/constraints.txt: of

@@ -114,15 +114,19 @@ def nab_series(folder: Path) -> list[Series]:
     readings = nab_readings(frames)
     matrix = compute_features(plan, columns_of(plan, readings))
     scores = matrix[:, plan.feature_names.index("anomaly")]
-    windows = json.loads((folder / "labels" / "combined_windows.json").read_text())
     sensors = np.array([reading["sensor_id"] for reading in readings])
     series = []
     for name, frame in frames.items():
         own = scores[sensors == name]
-        times = frame["timestamp"].to_numpy()
-        spans = windows[f"realTraffic/{name}.csv"]
-        series.append(Series(_again_when_higher(own), [_rows_of(times, span) for span in spans]))
+        series.append(Series(again_when_higher(own), labelled_rows(folder, name, frame)))
     return series
+
+
+def labelled_rows(folder: Path, name: str, frame: pl.DataFrame) -> list[tuple[int, int]]:
+    """Return the first and last row of each window that is labelled in a file."""
+    windows = json.loads((folder / "labels" / "combined_windows.json").read_text())
+    times = frame["timestamp"].to_numpy()
+    return [_rows_of(times, span) for span in windows[f"realTraffic/{name}.csv"]]
 
 
 def _rows_of(times: NDArray[Any], span: Sequence[str]) -> tuple[int, int]:
@@ -131,7 +135,7 @@ def _rows_of(times: NDArray[Any], span: Sequence[str]) -> tuple[int, int]:
     return int(rows[0]), int(rows[-1])
 
 
-def _again_when_higher(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def again_when_higher(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Keep a score only where it is the highest since the last one that was kept and counts."""
     quiet = max(1, probation_rows(len(scores)) // 5)
     kept, level, left = np.zeros_like(scores), 0.0, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,9 @@ class Kinds(click.ParamType):
     "--keep-known", is_flag=True, help="Measure also on customers of whom a fraud was known."
 )
 @click.option("--skip-bad", is_flag=True, help="Leave rows out that cannot be used.")
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option(
+    "--threads", type=click.IntRange(1, 256), help="For the forest. [default: one a core]"
+)
 @click.option(
     "--pipeline",
     type=PipelineReference(),
@@ -98,7 +101,7 @@ def fraud_command(
     precision: float | None,
     keep_known: bool,
     skip_bad: bool,
-    threads: int,
+    threads: int | None,
     pipeline: Pipeline,
     out: Path,
     registry: str | None,
@@ -122,7 +125,7 @@ def fraud_command(
         kinds=kinds,
         aim=_aim(budget, precision),
         seed=seed,
-        threads=threads,
+        threads=threads or os.cpu_count() or 1,
         distil=distil,
         keep_known=keep_known,
         source=f"{data.name}, {protocol.train}",
@@ -142,6 +145,80 @@ def fraud_command(
     remark(f"{told['kind']} of {told['training']['rows']:,} rows in {told['folder']}")
     for name in ("auc", "average_precision", "card_precision_100"):
         click.echo(f"{name:20} {told[name]:g}")
+
+
+@command.command("traffic")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="File of readings.")
+@click.option("--fields", type=Mapping(), help="field=column[:unit], separated by commas.")
+@click.option(
+    "--sensors",
+    type=click.Path(path_type=Path),
+    help="Table of the sensors. [default: that of the simulated roads]",
+)
+@click.option(
+    "--split",
+    type=click.FloatRange(0.1, 0.95),
+    default=0.8,
+    show_default=True,
+    help="Share of the time that is trained on; the rest is measured on.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every learner.")
+@click.option("--skip-bad", is_flag=True, help="Leave rows out that cannot be used.")
+@click.option("--pipeline", type=PipelineReference(), help="A pipeline of your own with forecasts.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("models"),
+    show_default=True,
+    help="Folder in which the model's own <name>/<version> is made.",
+)
+@click.option("--registry", metavar="FOLDER|URL", help="Publish the version there, too.")
+@json_option
+def traffic_command(
+    *,
+    data: Path,
+    fields: FieldMapping | None,
+    sensors: Path | None,
+    split: float,
+    seed: int,
+    skip_bad: bool,
+    pipeline: Pipeline | None,
+    out: Path,
+    registry: str | None,
+    as_json: bool,
+) -> None:
+    """Make a model that forecasts what sensors will measure.
+
+    Settings and bands are chosen on the last part of the training; the test is looked at once. OUT
+    gets model.onnx, manifest.json, report.html and report.json.
+    """
+    require_training_libraries()
+    from stream_infer.pipelines.traffic import built_in_table, traffic_pipeline
+    from stream_infer.training.roads.training import train_traffic
+
+    if pipeline is not None and sensors is not None:
+        raise UsageError(
+            "two_tables",
+            "--pipeline has a table of sensors, and --sensors names another one.",
+            "Give one of them.",
+        )
+    told = train_traffic(
+        pipeline or traffic_pipeline(sensors or built_in_table()),
+        data,
+        fields,
+        split=split,
+        seed=seed,
+        out=out,
+        registry=registry,
+        skip_bad=skip_bad,
+        tell=remark,
+    )
+    if as_json:
+        print_json(told)
+        return
+    remark(f"trees of {told['training']['rows']:,} rows in {told['folder']}")
+    for name in told["rmse"]:
+        click.echo(f"{name:6} RMSE {told['rmse'][name]:g}  MAE {told['mae'][name]:g}")
 
 
 def _aim(budget: float | None, precision: float | None) -> Aim:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_infer.errors import UsageError
-from stream_infer.simulators.disturbances import SILENT, STUCK, Fault, Incident
 from stream_infer.simulators.fraud import DAY_MS, World
+from stream_infer.simulators.road_plan import SILENT, STUCK, Fault, Incident
 from stream_infer.simulators.roads import build_network
 from stream_infer.simulators.traffic import Roads
 

@@ -40,7 +40,7 @@ from stream_infer.scoring.conditions import (
     ConditionScorer,
 )
 from stream_infer.scoring.model import Model
-from stream_infer.simulators.disturbances import SILENT, Fault, Incident
+from stream_infer.simulators.road_plan import SILENT, Fault, Incident
 from stream_infer.simulators.roads import build_network
 from stream_infer.simulators.traffic import Readings, Roads, generate, sensor_table, truth
 from stream_infer.traffic.sensors import sensor_table as checked_table

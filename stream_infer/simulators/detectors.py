@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.simulators.disturbances import DRIFT, SILENT, SPIKES, STUCK, Fault, drift_ms
+from stream_infer.simulators.disturbances import drift_ms
+from stream_infer.simulators.road_plan import DRIFT, SILENT, SPIKES, STUCK, Fault
 from stream_infer.simulators.roads import Network
 
 VEHICLE_KM = 0.0065

@@ -1,32 +1,21 @@
 """What goes wrong on the roads: incidents, and faults of the detectors.
 
 Both are drawn for each day since 1970 from ``(seed, day)``, so that they do not hang on
-where a run begins. A fault is one of
-
-    SILENT  the sensor sends nothing
-    STUCK   it repeats its last reading, under new times
-    SPIKES  one reading in five is anything the device can say
-    DRIFT   its clock runs fast or slow, more with every hour, until it is set right
+where a run begins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.errors import ConfigError
 from stream_infer.simulators.demand import DAY_MS, is_weekend, profiles
+from stream_infer.simulators.road_plan import DRIFT, SILENT, SPIKES, STUCK, Fault, Incident, Roads
 from stream_infer.simulators.roads import Network
-
-if TYPE_CHECKING:
-    from stream_infer.simulators.traffic import Roads
-
-HEALTHY, SILENT, STUCK, SPIKES, DRIFT = range(5)
-FAULT_NAMES = ("healthy", "silent", "stuck", "spikes", "drift")
 
 _HOUR_MS = 3_600_000
 _MINUTE_MS = 60_000
@@ -39,43 +28,6 @@ _DAYS_LONGEST = 2
 DRIFT_MS_MAX = 50 * _MINUTE_MS
 """A sensor's clock is never further off: a pipeline refuses what is an hour ahead."""
 _DRIFT_S_PER_HOUR = (30.0, 240.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
-    """Something that closes a part of a corridor for a while.
-
-    corridor     index of the corridor
-    position_km  where; the nearest station's cell loses capacity
-    start_ms     ms since the epoch
-    end_ms       when the road is open again; its queue lasts longer
-    severity     share of the capacity that is lost, 0 to 1
-    """
-
-    corridor: int
-    position_km: float
-    start_ms: int
-    end_ms: int
-    severity: float
-    incident_id: str = "planned"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """Something wrong with a detector for a while.
-
-    sensor          row of the sensor table
-    kind            SILENT, STUCK, SPIKES or DRIFT
-    start_ms        ms since the epoch
-    end_ms          first moment at which it is well again
-    drift_per_hour  ms that the sensor's clock gains an hour (DRIFT only)
-    """
-
-    sensor: int
-    kind: int
-    start_ms: int
-    end_ms: int
-    drift_per_hour: float = 0.0
 
 
 Lasting = TypeVar("Lasting", Incident, Fault)

@@ -16,7 +16,6 @@ import numpy as np
 
 from stream_infer.errors import UsageError
 from stream_infer.simulators import fraud, traffic
-from stream_infer.simulators.disturbances import FAULT_NAMES
 from stream_infer.simulators.records import (
     Records,
     fraud_truth_records,
@@ -25,6 +24,7 @@ from stream_infer.simulators.records import (
     traffic_truth_records,
     transaction_records,
 )
+from stream_infer.simulators.road_plan import FAULT_NAMES
 
 Role = Literal["events", "labels", "truth"]
 ROWS_PER_PIECE = 1_000

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from stream_infer.events.columns import EVENT, LABEL, NO_POSITION, EventColumns
-from stream_infer.simulators.disturbances import FAULT_NAMES, Fault, Incident
+from stream_infer.simulators.road_plan import FAULT_NAMES, Fault, Incident
 from stream_infer.simulators.roads import corridor_id
 from stream_infer.simulators.traffic import Readings
 from stream_infer.simulators.transactions import FRAUD_NAMES, Transactions

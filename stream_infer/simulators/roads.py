@@ -9,13 +9,12 @@ vehicles.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from stream_infer.simulators.traffic import Roads
+from stream_infer.simulators.road_plan import Roads
 
 DIRECTIONS = ("N", "S", "E", "W")
 LANE_CAPACITY = 2_000.0

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.errors import ConfigError
 from stream_infer.simulators.demand import Demand
 from stream_infer.simulators.detectors import Detectors
-from stream_infer.simulators.disturbances import Disturbances, Fault, Incident, Lasting
+from stream_infer.simulators.disturbances import Disturbances, Lasting
 from stream_infer.simulators.flow import Traffic, step_s_max
+from stream_infer.simulators.road_plan import Fault, Incident, Roads
 from stream_infer.simulators.roads import build_network, corridor_id, sensor_table
 
 __all__ = [
@@ -42,65 +42,6 @@ __all__ = [
 _BLOCK_MS = 600_000
 _WARM_UP_MS = 5_400_000
 """Simulated before the first reading, so that the first ones see roads in use."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roads:
-    """Settings of a road network and of a stretch of time; equal settings, equal readings.
-
-    seed                        of what happens: demand, incidents, faults, noise; non-negative
-    network_seed                of the roads themselves; the same roads for every seed
-    corridors                   how many; one direction of a road each
-    sensors_per_corridor        how many
-    spacing_km                  mean distance between two sensors
-    minutes                     how long
-    start_ms                    begin, ms since the epoch
-    interval_s                  time between two readings of a sensor
-    incidents_per_corridor_day  mean; more of them at busy hours
-    silent_per_sensor_day       mean number of such faults; the others likewise
-    incidents                   planned ones, besides those drawn
-    faults                      planned ones, besides those drawn
-    """
-
-    seed: int = 7
-    network_seed: int = 7
-    corridors: int = 8
-    sensors_per_corridor: int = 25
-    spacing_km: float = 0.8
-    minutes: int = 1_440
-    start_ms: int = 1_767_225_600_000  # 2026-01-01T00:00:00Z, a Thursday
-    interval_s: int = 60
-    incidents_per_corridor_day: float = 0.6
-    silent_per_sensor_day: float = 0.01
-    stuck_per_sensor_day: float = 0.01
-    spikes_per_sensor_day: float = 0.005
-    drift_per_sensor_day: float = 0.002
-    incidents: tuple[Incident, ...] = ()
-    faults: tuple[Fault, ...] = ()
-
-    def __post_init__(self) -> None:
-        seeds = (self.seed, self.network_seed)
-        counts = (self.corridors, self.sensors_per_corridor, self.interval_s)
-        rates = (
-            self.incidents_per_corridor_day,
-            self.silent_per_sensor_day,
-            self.stuck_per_sensor_day,
-            self.spikes_per_sensor_day,
-            self.drift_per_sensor_day,
-        )
-        if min(seeds) < 0 or min(counts) < 1 or self.minutes < 0 or min(rates) < 0:
-            raise ConfigError(
-                "roads_impossible",
-                "Generated roads need a seed of 0 or more, a corridor, a sensor, an interval"
-                f" of a second, and no negative time or rate; got {self}.",
-                "Raise the number that is too low.",
-            )
-        if not 0.1 <= self.spacing_km <= 100:
-            raise ConfigError(
-                "roads_impossible",
-                f"Sensors cannot be {self.spacing_km} km apart on generated roads.",
-                "Give a spacing_km from 0.1 to 100.",
-            )
 
 
 @dataclass(slots=True)

@@ -35,10 +35,7 @@ DECLARED: dict[str, tuple[Settings, ...]] = {
         {"trees": 200, "leaves": 15, "rate": 0.03, "inputs": 0.3, "weight": 1},
         {"trees": 200, "leaves": 15, "rate": 0.03, "inputs": 0.3, "weight": 5},
     ),
-    "forest": (
-        {"trees": 100, "leaf_rows": 5, "inputs": 0.4, "weight": 1},
-        {"trees": 100, "leaf_rows": 10, "inputs": 0.4, "weight": 5},
-    ),
+    "forest": ({"trees": 100, "leaf_rows": 5, "inputs": 0.4, "weight": 1},),
     "mlp": ({"hidden": (64, 32), "epochs": 12, "penalty": 1e-3, "weight": 5},),
     "blend": ({"trees": 1, "forest": 0},),
 }

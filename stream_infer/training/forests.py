@@ -65,9 +65,10 @@ def float32_below(values: Any) -> NDArray[np.float32]:
     return chosen
 
 
-def from_lightgbm(booster: Any) -> list[Tree]:
-    """Return the trees of a binary LightGBM booster; their sum is the raw score.
+def from_lightgbm(booster: Any, objective: str = "binary") -> list[Tree]:
+    """Return the trees of a LightGBM booster; their sum is the raw score.
 
+    objective  ``binary`` or ``regression``
     Raises  GateFailedError ``not_convertible``: linear leaves, categories, several classes,
             averaged trees, zeros as missing values
     """
@@ -77,9 +78,10 @@ def from_lightgbm(booster: Any) -> list[Tree]:
             "its leaves are linear functions (linear_tree), which ONNX trees cannot hold",
             "Train without linear_tree.",
         )
-    if dump["num_tree_per_iteration"] != 1 or not dump["objective"].startswith("binary"):
+    if dump["num_tree_per_iteration"] != 1 or dump["objective"].split()[0] != objective:
         raise _not_convertible(
-            f"its objective is {dump['objective']!r}, not a binary one", "Train it with 'binary'."
+            f"its objective is {dump['objective']!r}, not {objective!r}",
+            f"Train it with the objective {objective!r}.",
         )
     if "sigmoid:" in dump["objective"] and "sigmoid:1" not in dump["objective"].split():
         raise _not_convertible("its sigmoid is scaled", "Train it with sigmoid=1.")

@@ -85,13 +85,14 @@ def finished(part: Part, width: int) -> bytes:
 
     width  columns of the input
     """
-    graph = helper.make_graph(
-        part.nodes,
-        "score",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [None, width])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, 1])],
-        part.constants,
-    )
+    inputs = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [None, width])
+    outputs = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, 1])
+    return model_of(part, "score", inputs, outputs)
+
+
+def model_of(part: Part, name: str, inputs: Any, outputs: Any) -> bytes:
+    """Return the checked model of a part with one input and one output."""
+    graph = helper.make_graph(part.nodes, name, [inputs], [outputs], part.constants)
     model = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in _OPSETS],

@@ -13,8 +13,8 @@ from stream_infer.events.columns import TICK
 from stream_infer.events.topic_names import candidates_topic, internal_topic
 from stream_infer.pipeline import Pipeline
 from stream_infer.pipelines.traffic import traffic_pipeline
-from stream_infer.simulators.disturbances import SILENT, Fault, Incident
 from stream_infer.simulators.records import reading_records
+from stream_infer.simulators.road_plan import SILENT, Fault, Incident
 from stream_infer.simulators.traffic import Roads, generate
 from stream_infer.simulators.traffic import sensor_table as simulated_table
 from stream_infer.traffic.sensors import sensor_table

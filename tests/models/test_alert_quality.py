@@ -30,8 +30,8 @@ from stream_infer.models.traffic import MONDAY_MS
 from stream_infer.pipelines.fraud import pipeline
 from stream_infer.scoring.model import load_model
 from stream_infer.scoring.session import Scorer
-from stream_infer.simulators.disturbances import SILENT, STUCK, Fault, Incident
 from stream_infer.simulators.fraud import DAY_MS, World
+from stream_infer.simulators.road_plan import SILENT, STUCK, Fault, Incident
 from stream_infer.simulators.traffic import Roads, sensor_table
 from stream_infer.simulators.transactions import HONEST, TERMINAL, TESTING, Transactions
 

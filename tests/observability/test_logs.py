@@ -17,19 +17,10 @@ import stream_infer
 from stream_infer.logs import configure_logs
 from stream_infer.settings.log import LogFormat, LogLevel, LogSettings
 
+pytestmark = pytest.mark.usefixtures("_logs_as_before")
+
 SECRET = "hunter2-of-nobody"  # noqa: S105 - looked for in what is logged
 FORMATS: list[LogFormat] = ["console", "json"]
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    structlog.reset_defaults()
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def logged(capsys: pytest.CaptureFixture[str], form: LogFormat, **facts: Any) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from stream_infer.errors import ConfigError
 from stream_infer.pipelines.traffic import built_in_table
-from stream_infer.simulators.disturbances import DRIFT, HEALTHY, SILENT, SPIKES, STUCK
+from stream_infer.simulators.road_plan import DRIFT, HEALTHY, SILENT, SPIKES, STUCK
 from stream_infer.simulators.traffic import (
     Fault,
     Incident,

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from stream_infer.events.contract import SensorReading
-from stream_infer.simulators.disturbances import DRIFT, STUCK
 from stream_infer.simulators.fraud import FRAUD_NAMES, World, generate
 from stream_infer.simulators.records import (
     FaultTruth,
@@ -19,6 +18,7 @@ from stream_infer.simulators.records import (
     reading_records,
     traffic_truth_records,
 )
+from stream_infer.simulators.road_plan import DRIFT, STUCK
 from stream_infer.simulators.traffic import Fault, Incident, Roads, sensor_table
 from stream_infer.simulators.traffic import generate as generate_readings
 from stream_infer.traffic.sensors import sensor_table as checked_table

@@ -1,0 +1,44 @@
+"""``train traffic`` from files to a model's folder, its report, and a version in a registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stream_infer.events.mapping import FieldMapping
+from stream_infer.pipeline import Pipeline
+from stream_infer.training.roads.making import cut_span, make_forecast
+from stream_infer.training.roads.readings import conditions_of, read_readings
+from stream_infer.training.roads.report import forecast_page, forecast_report
+from stream_infer.training.search import Tell
+from stream_infer.training.writing import write_version
+
+
+def train_traffic(
+    pipeline: Pipeline,
+    data: Path,
+    fields: FieldMapping | None,
+    *,
+    split: float,
+    seed: int,
+    out: Path,
+    registry: str | None,
+    skip_bad: bool,
+    tell: Tell,
+) -> dict[str, Any]:
+    """Make a forecasting model, write it, and return what is said of it.
+
+    split   share of the time that is trained on; the rest is measured on
+    Raises  as `read_readings`, `cut_span`, `make_forecast`, `write_version`
+    """
+    conditions_of(pipeline)
+    tell(f"features of {data.name} by pipeline {pipeline.name}")
+    readings = read_readings(pipeline, data, fields, skip_bad=skip_bad)
+    span = cut_span(readings, split)
+    source = f"{data.name}, the first {split:.0%} of its time"
+    made = make_forecast(readings, span, seed=seed, tell=tell, source=source)
+    report = forecast_report(made, readings, span, seed)
+    written = write_version(
+        made.content, made.manifest, report, forecast_page(report), out, registry
+    )
+    return report | written
