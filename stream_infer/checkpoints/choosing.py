@@ -6,7 +6,7 @@ then, and at last the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from stream_infer.checkpoints.manifest import Found, Manifest, Unreadable
@@ -21,6 +21,8 @@ class Wanted(NamedTuple):
 
     committed  offset up to which outputs are published: no state may be ahead of it
     log_start  first offset of the log: what was read before it cannot be caught up with
+    base       which history the fold began with; None for an empty state
+    skips      offsets of the partition that every fold passes over
     """
 
     pipeline: str
@@ -31,6 +33,8 @@ class Wanted(NamedTuple):
     fingerprint: str
     committed: int
     log_start: int
+    base: str | None = None
+    skips: Collection[int] = ()
 
 
 class Refusal(NamedTuple):
@@ -75,17 +79,35 @@ def _refusal(manifest: Manifest, wanted: Wanted) -> Refusal | None:
             f"its fold began at offset {manifest.declared_start}, not {wanted.declared_start}:"
             " the offsets were reset since"
         )
+    elif manifest.base != wanted.base:
+        code = "other_base"
+        reason = (
+            f"its fold began with {_named(manifest.base)}, and the commits name"
+            f" {_named(wanted.base)}"
+        )
     elif at > wanted.committed:
         code = "ahead_of_commit"
         reason = f"it is at offset {at}, and only {wanted.committed} is committed"
-    elif at < wanted.log_start:
+    elif at < wanted.log_start and not manifest.is_base:
         code = "below_log"
         reason = f"it is at offset {at}, and the log begins at {wanted.log_start}"
     elif at < wanted.declared_start:
         code, reason = "before_start", f"it is at offset {at}, before its own start"
+    elif set(manifest.skips) != passed_over(wanted.skips, wanted.declared_start, at):
+        code = "other_skips"
+        reason = "it holds a record that is to be passed over, or lacks one that is not any more"
     else:
         return None
     return Refusal(manifest.id, code, reason)
+
+
+def _named(base: str | None) -> str:
+    return "an empty state" if base is None else f"history {base}"
+
+
+def passed_over(skips: Collection[int], start: int, end: int) -> set[int]:
+    """Return the skips that a fold of offsets ``start..end-1`` passes over."""
+    return {offset for offset in skips if start <= offset < end}
 
 
 def _age(manifest: Manifest) -> tuple[int, int, str]:
@@ -95,14 +117,17 @@ def _age(manifest: Manifest) -> tuple[int, int, str]:
 def prunable(found: Iterable[Found], own: Manifest, *, kept_min: int = KEPT_MIN) -> list[Manifest]:
     """Return what the writer of `own` may remove: never what is newer than its own.
 
-    Of the same state `kept_min` up to its own are kept. Of other declarations, or of another
-    start, what is a week older than its own goes.
+    Of the same state `kept_min` up to its own are kept. Of other declarations, of another start, or
+    where other records are passed over, what is a week older than its own goes. What a fold began
+    with never goes: a commit may name it for as long as the group lives.
     """
     same, others = [], []
     for each in found:
-        if isinstance(each, Unreadable) or _place(each) != _place(own):
+        if isinstance(each, Unreadable) or _place(each) != _place(own) or each.is_base:
             continue
-        if (each.declared_start, each.fingerprint) == (own.declared_start, own.fingerprint):
+        if _fold(each) == _fold(own) and set(each.skips) == passed_over(
+            own.skips, own.declared_start, each.offset
+        ):
             same.append(each)
         else:
             others.append(each)
@@ -113,3 +138,7 @@ def prunable(found: Iterable[Found], own: Manifest, *, kept_min: int = KEPT_MIN)
 
 def _place(manifest: Manifest) -> tuple[str, str, str, int]:
     return manifest.pipeline, manifest.stage, manifest.topic, manifest.partition
+
+
+def _fold(manifest: Manifest) -> tuple[int, str, str | None]:
+    return manifest.declared_start, manifest.fingerprint, manifest.base

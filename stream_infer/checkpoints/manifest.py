@@ -15,8 +15,9 @@ import msgspec
 
 from stream_infer.errors import InvalidDataError
 
-SCHEMA_VERSION = 1
-"""Of manifest, chunks and frames together."""
+SCHEMA_VERSION = 2
+"""Of manifest, chunks and frames together. Version 2 added `base` and `skips`: who does not know
+them would take a state for another one."""
 READABLE = (SCHEMA_VERSION - 1, SCHEMA_VERSION)
 """A release reads what the one before it wrote."""
 
@@ -61,6 +62,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     content_sha256  of the frames: equal for equal states
     chunks          in order
     mark            the last record in it; None where nobody knew
+    base            which history the fold began with; None for an empty state
+    skips           offsets below its own that the fold passed over, in order
     """
 
     id: str
@@ -79,6 +82,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     content_sha256: str
     chunks: tuple[ChunkPlace, ...]
     mark: Mark | None = None
+    base: str | None = None
+    skips: tuple[int, ...] = ()
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is what a fold began with: made of a history, and of nothing in the log."""
+        return self.base is not None and self.offset == self.declared_start
 
     @property
     def source(self) -> str:
@@ -102,6 +112,8 @@ class Draft:
     keys: int
     entries: int
     mark: Mark | None = None
+    base: str | None = None
+    skips: tuple[int, ...] = ()
 
     def manifest(self, chunks: tuple[ChunkPlace, ...], content_sha256: str) -> Manifest:
         """Return the manifest, all chunks being written."""
@@ -122,6 +134,8 @@ class Draft:
             content_sha256=content_sha256,
             chunks=chunks,
             mark=self.mark,
+            base=self.base,
+            skips=self.skips,
         )
 
 

@@ -1,13 +1,14 @@
 """Finds the checkpoint that a restore begins with, and puts it into a state.
 
 Whatever is wrong with a checkpoint is named in the log, and the next older one is tried; without
-any the log is folded from its start.
+any the log is folded from its start. Where the fold began with a history, that would make another
+state: then a checkpoint there must be.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ from stream_infer.checkpoints.reading import restore_checkpoint
 from stream_infer.checkpoints.store import CheckpointStore
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.offsets import StartPoint
+from stream_infer.dataplane.standstill import StandstillError
 from stream_infer.errors import ConflictError, StateBudgetError, StreamInferError
 
 log = structlog.get_logger("stream_infer.checkpoints")
@@ -43,6 +45,8 @@ class CheckpointFinder:
 
     read_mark  reads the mark of a record of the log; None where nobody can
     seconds    a clock that never goes back
+
+    `skipped` are the offsets that every fold passes over, by partition, as of this assignment.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class CheckpointFinder:
     ) -> None:
         self.store = store
         self.pipeline = pipeline
+        self.skipped: Mapping[tuple[str, int], Collection[int]] = {}
         self._read_mark = read_mark
         self._seconds = seconds
 
@@ -66,7 +71,9 @@ class CheckpointFinder:
         start       where the partition begins; no checkpoint above its position is used, and none
                     below where its replay would begin
         open_state  makes an empty state; called once a try, for a try that fails leaves it broken
-        Raises      StateBudgetError when the state is larger than a partition may be
+        Raises      StateBudgetError when the state is larger than a partition may be;
+                    StandstillError ``base_missing`` when the fold began with a history, and there
+                    is no state that holds it
         """
         state = open_state()
         if state is None:
@@ -79,17 +86,23 @@ class CheckpointFinder:
             fingerprint=state.fingerprint,
             committed=start.position,
             log_start=start.replay_from,
+            base=start.base,
+            skips=self.skipped.get(partition, ()),
         )
         try:
             choice = choose(await self.store.found(), wanted)
         except StreamInferError as error:
             log.warning("checkpoints_unavailable", cause=str(error), source=str(partition))
+            if start.base is not None:
+                raise base_missing(partition, stage, start) from error
             return None
         for manifest in choice.usable:
             if await self._restores(partition, manifest, state, start):
                 return Restored(state, manifest.offset, manifest.id)
             state = open_state()
         self._say_none(partition, choice, start)
+        if start.base is not None:
+            raise base_missing(partition, stage, start)
         return None
 
     async def _restores(
@@ -137,7 +150,7 @@ class CheckpointFinder:
     def _say_none(self, partition: Partition, choice: Choice, start: StartPoint) -> None:
         for refusal in choice.refused:
             log.info("checkpoint_unfit", source=str(partition), **refusal._asdict())
-        if start.replay_from < start.position:
+        if start.replay_from < start.position and start.base is None:
             log.info(
                 "rebuilding_from_log",
                 source=str(partition),
@@ -145,3 +158,20 @@ class CheckpointFinder:
                 until=start.position,
                 checkpoints_refused=len(choice.refused),
             )
+
+
+def base_missing(partition: Partition, stage: str, start: StartPoint) -> StandstillError:
+    """Return the error of a partition whose fold began with a history that nobody has any more."""
+    return StandstillError(
+        "base_missing",
+        f"The fold of {partition} began at offset {start.declared} with the state of history"
+        f" {start.base}, and no readable checkpoint of these declarations holds it.",
+        "Build it again from the same files: stream-infer checkpoint build --from. The partition"
+        " goes on by itself then.",
+        passes=True,
+        stage=stage,
+        topic=partition.topic,
+        partition=partition.partition,
+        declared_start=start.declared,
+        base=start.base,
+    )

@@ -18,12 +18,12 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 import structlog
 
-from stream_infer.checkpoints.choosing import KEPT_MIN, prunable
+from stream_infer.checkpoints.choosing import KEPT_MIN, passed_over, prunable
 from stream_infer.checkpoints.manifest import Draft, Manifest, Mark
 from stream_infer.checkpoints.pace import Pace
 from stream_infer.checkpoints.store import CheckpointStore
@@ -112,6 +112,10 @@ class Checkpointer:
 
     # -- restore --------------------------------------------------------------------------
 
+    def pass_over(self, skipped: Mapping[tuple[str, int], Collection[int]]) -> None:
+        """Note which offsets every fold of this assignment passes over, by partition."""
+        self._finder.skipped = skipped
+
     async def newest(
         self, partition: Partition, stage: str, start: StartPoint, open_state: Callable[[], Any]
     ) -> Restored | None:
@@ -184,12 +188,17 @@ class Checkpointer:
             keys=state.keys,
             entries=state.entries,
             mark=mark,
+            base=start.base,
+            skips=self._skips(partition, start.declared, position),
         )
         frames = state.capture()
         held.taken_s = self._seconds()
         held.writing = asyncio.create_task(
             self._write(partition, held, draft, frames), name=f"checkpoint-{partition}"
         )
+
+    def _skips(self, partition: Partition, start: int, end: int) -> tuple[int, ...]:
+        return tuple(sorted(passed_over(self._finder.skipped.get(partition, ()), start, end)))
 
     async def _write(
         self,

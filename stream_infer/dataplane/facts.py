@@ -78,6 +78,7 @@ class PlaneObserver:
             log_end=self._plane.ledger.log_end(task.source, task.position) if is_here else None,
             unmoved_s=unmoved_s,
             held=task.held,
+            waits_for="" if task.waits_for is None else task.waits_for.code,
             stalled_s=0.0 if stall is None else now_s - stall.since_s,
             stalled_by="" if stall is None else stall.by,
             entries=0 if state is None else state.entries,

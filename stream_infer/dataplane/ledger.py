@@ -72,7 +72,8 @@ class Ledger:
 
     def metadata(self, partition: Partition) -> str:
         """Return what is stored with each commit of a partition."""
-        return commit_metadata(self._starts[partition].declared)
+        start = self._starts[partition]
+        return commit_metadata(start.declared, start.base)
 
     # -- what is handed out --------------------------------------------------------------------
 

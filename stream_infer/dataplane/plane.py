@@ -18,11 +18,13 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from stream_infer.dataplane.alignment import AlignmentGroup
+from stream_infer.dataplane.bases import find_bases
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.beat import Fed
 from stream_infer.dataplane.checkpointing import Checkpointer
@@ -41,6 +43,7 @@ from stream_infer.dataplane.lifecycle import (
 )
 from stream_infer.dataplane.offsets import (
     Committed,
+    KnownBase,
     LogBounds,
     StartPoint,
     commit_metadata,
@@ -50,6 +53,7 @@ from stream_infer.dataplane.progress_sharing import ProgressSharing
 from stream_infer.dataplane.senders import Assigned, Senders
 from stream_infer.dataplane.skips import without_skipped
 from stream_infer.dataplane.stage import Stage, State
+from stream_infer.dataplane.standstill import run_or_stand_still
 from stream_infer.dataplane.starts import Starts
 from stream_infer.dataplane.surroundings import Replayer, Surroundings
 from stream_infer.dataplane.task import PartitionTask
@@ -137,9 +141,19 @@ class DataPlane:
         self,
         committed: Mapping[Partition, Committed | None],
         bounds: Mapping[Partition, LogBounds],
+        bases: Mapping[Partition, Sequence[KnownBase]] | None = None,
     ) -> dict[Partition, StartPoint]:
-        """Decide where each assigned partition starts."""
-        return self._starts.decide(committed, bounds)
+        """Decide where each assigned partition starts; see `find_bases` for the last."""
+        return self._starts.decide(committed, bounds, bases)
+
+    async def find_bases(
+        self, committed: Mapping[Partition, Committed | None]
+    ) -> dict[Partition, list[KnownBase]]:
+        """Return the states made of a history that partitions may begin with."""
+        kept = self.checkpoints
+        if kept is None:
+            return {}
+        return await find_bases(kept.store, kept.pipeline, self.stages, committed)
 
     def look_for_dead_workers(self) -> None:
         """Begin to end what dead workers of the group have left open; nobody waits for it."""
@@ -148,17 +162,27 @@ class DataPlane:
 
     def metadata(self, partition: Partition, start: StartPoint) -> str:
         """Return the metadata of a commit: only our own partitions carry any."""
-        return commit_metadata(start.declared) if partition.topic in self.topics else ""
+        if partition.topic not in self.topics:
+            return ""
+        return commit_metadata(start.declared, start.base)
 
     async def assign(self, starts: Mapping[Partition, StartPoint]) -> None:
         """Open a task for each partition of our stages."""
-        self.skipped = await self._read_skips()
+        passed_over, self.skipped = self.skipped, await self._read_skips()
+        if self.checkpoints is not None:
+            self.checkpoints.pass_over(self.skipped)
         ours = {p: start for p, start in starts.items() if p.topic in self.topics}
         self.ledger.assign(ours)
         self._groups = self._group_partitions(ours)
         senders = self._senders = self._make_senders(self._assigned(ours))
         self.totals.transacting(senders.facts)
-        kept, self._kept = self._kept, {}
+        # A state that was folded with a record that is to be passed over by now is of no use.
+        kept = {
+            partition: state
+            for partition, state in self._kept.items()
+            if passed_over.get(partition) == self.skipped.get(partition)
+        }
+        self._kept = {}
         self._tell_lost(ours)
         for partition, start in ours.items():
             task = self._open_task(partition, start, kept.get(partition), senders)
@@ -225,7 +249,7 @@ class DataPlane:
         if kept is not None and start.replay_from <= kept[0] <= start.position:
             # The state is a fold up to that offset, whoever owned the partition since.
             offset, state = kept
-            start = StartPoint(start.declared, offset, start.position, start.must_commit, start.end)
+            start = replace(start, replay_from=offset)
         patience = self.settings.align_wait_max_ms
         return PartitionTask(
             self._work[partition.topic],
@@ -250,7 +274,7 @@ class DataPlane:
 
     async def _run(self, task: PartitionTask) -> None:
         try:
-            await task.run()
+            await run_or_stand_still(task)
         except asyncio.CancelledError:
             raise
         except AssignmentMovedOnError as error:

@@ -7,7 +7,7 @@ they have gone while this worker runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -15,6 +15,7 @@ from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.made_anew import input_made_anew, lists_made_anew
 from stream_infer.dataplane.offsets import (
     Committed,
+    KnownBase,
     LogBounds,
     Start,
     StartPoint,
@@ -43,23 +44,30 @@ class Starts:
         self,
         committed: Mapping[Partition, Committed | None],
         bounds: Mapping[Partition, LogBounds],
+        bases: Mapping[Partition, Sequence[KnownBase]] | None = None,
     ) -> dict[Partition, StartPoint]:
         """Return where each assigned partition starts.
 
+        bases   states made of a history, of the partitions that may begin with one
         Raises ConflictError where `decide_start` does, and when a topic was made anew
         """
         for partition in bounds:
             self._look_back(partition, committed[partition])
-        return {
+        known = bases or {}
+        starts = {
             partition: decide_start(
                 partition,
                 None if self._reads_all(partition) else committed[partition],
                 bounds[partition],
                 start=self._start_of(partition),
                 when_offset_lost=self._settings.when_offset_lost,
+                bases=known.get(partition, ()),
             )
             for partition in bounds
         }
+        for partition, found in known.items():
+            _tell_base(partition, found, starts[partition])
+        return starts
 
     def _look_back(self, partition: Partition, committed: Committed | None) -> None:
         """Notice an offset that another tool has set, and one that has gone."""
@@ -84,3 +92,18 @@ class Starts:
     def _start_of(self, partition: Partition) -> Start:
         ours = partition.topic in self._stages and not self._reads_all(partition)
         return self._settings.start if ours else "earliest"
+
+
+def _tell_base(partition: Partition, found: Sequence[KnownBase], start: StartPoint) -> None:
+    """Say that a state made of a history is begun with, or that those that are there are not."""
+    if start.base is not None:
+        log.info("base_adopted", source=str(partition), offset=start.declared, base=start.base)
+    elif found:
+        log.warning(
+            "base_not_adopted",
+            source=str(partition),
+            starts_at=start.position,
+            bases_at=[each.offset for each in found],
+            of_these_declarations=[each.fits for each in found],
+            fix="Build it again for where the partition starts, before the first worker starts.",
+        )

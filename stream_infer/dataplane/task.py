@@ -28,9 +28,11 @@ from stream_infer.dataplane.outputs import Outputs
 from stream_infer.dataplane.refusals import Refusals
 from stream_infer.dataplane.senders import Sending
 from stream_infer.dataplane.stage import AnyRead, State, StepResult
+from stream_infer.dataplane.standstill import StandstillError
 from stream_infer.dataplane.surroundings import Surroundings
 from stream_infer.dataplane.together import StageWork
 from stream_infer.dataplane.transaction_rules import AssignmentMovedOnError
+from stream_infer.errors import ConfigError
 from stream_infer.observability.meter import SEND
 
 LIVE_WITHIN_MS = 3_600_000
@@ -78,6 +80,8 @@ class PartitionTask:
         self._sending_head: int | None = None
         self._restored = False
         self._failure: BaseException | None = None
+        self.waits_for: StandstillError | None = None
+        """Why it stands still, if it does."""
         self._steps_folded = 0
         self._steps_acknowledged = 0
         self._worked_at: float | None = None
@@ -125,7 +129,7 @@ class PartitionTask:
     async def run(self) -> None:
         """Restore, then work until cancelled. Raises what must stop the worker."""
         await self._restore()
-        self._restored = True
+        self._restored, self.waits_for = True, None
         await self._sender.start()
         self.life.move(Cause.RESTORED)
         while self.phase is Phase.RUNNING:
@@ -165,11 +169,22 @@ class PartitionTask:
         self._taken = self._reading = None
 
     async def _restore(self) -> None:
-        self.life.move(Cause.STARTED)
+        if self.phase is Phase.ASSIGNED:  # else it tries again what it had to wait for
+            self.life.move(Cause.STARTED)
         begin, end = self.start.replay_from, self.start.position
         checkpoints = self._around.checkpoints
         if self.state is None:
             restored = None
+            if checkpoints is None and self.start.base is not None:
+                raise ConfigError(
+                    "base_needs_checkpoints",
+                    f"The fold of {self.source} began with the state of history {self.start.base},"
+                    " and checkpoints are off.",
+                    "Set [worker] checkpoints to where that history's checkpoint is.",
+                    topic=self.source.topic,
+                    partition=self.source.partition,
+                    base=self.start.base,
+                )
             if checkpoints is not None:
                 restored = await checkpoints.newest(
                     self.source, self.stage.name, self.start, self._open_state
@@ -177,7 +192,8 @@ class PartitionTask:
             self.state, begin = (
                 (self._open_state(), begin)
                 if restored is None
-                else (restored.state, restored.offset)
+                # One that a fold began with may lie before what is left of the log.
+                else (restored.state, max(restored.offset, begin))
             )
         if self.state is None:
             return

@@ -264,7 +264,8 @@ class BatchConsumer(driver.Consumer):
         self.plane.look_for_dead_workers()
         committed = await self.committed([Partition(*tp) for tp in readable])
         bounds = await thread.call_thread(thread.log_bounds, readable)
-        starts = self.plane.decide_starts(committed, bounds)
+        bases = await self.plane.find_bases(committed)
+        starts = self.plane.decide_starts(committed, bounds, bases)
         first_commits = {
             partition: (start.position, self.plane.metadata(partition, start))
             for partition, start in starts.items()

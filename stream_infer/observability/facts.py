@@ -29,6 +29,7 @@ class PartitionFacts:
     log_end     next offset to be written into the log, as far as is known
     unmoved_s   for how long nothing was committed although records are in work; 0 if none are
     held        whether it waits for another partition by alignment
+    waits_for   why it stands still until something outside has changed; empty if it does not
     stalled_s   for how long its last stable offset has stood still below the log's end
     stalled_by  transactional id whose open transaction that is; empty before Kafka was asked
     entries     entries in its windows
@@ -44,6 +45,7 @@ class PartitionFacts:
     log_end: int | None = None
     unmoved_s: float = 0.0
     held: bool = False
+    waits_for: str = ""
     stalled_s: float = 0.0
     stalled_by: str = ""
     entries: int = 0

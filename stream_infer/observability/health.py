@@ -131,6 +131,7 @@ def _unwell(partitions: Sequence[PartitionFacts], limits: HealthLimits) -> Itera
             f"Nothing was committed for {longest:.0f} s although records are in work: "
             f"{_names(stuck)}.",
         )
+    yield from _standing(partitions)
     yield from _stalled(partitions, limits)
     if limits.lag_max is not None:
         behind = [each for each in partitions if (each.lag or 0) > limits.lag_max]
@@ -141,6 +142,15 @@ def _unwell(partitions: Sequence[PartitionFacts], limits: HealthLimits) -> Itera
                 f"{most} records behind, more than the {limits.lag_max} that are allowed: "
                 f"{_names(behind)}.",
             )
+
+
+def _standing(partitions: Sequence[PartitionFacts]) -> Iterator[Reason]:
+    by_cause: dict[str, list[PartitionFacts]] = {}
+    for each in partitions:
+        if each.waits_for:
+            by_cause.setdefault(each.waits_for, []).append(each)
+    for cause, standing in sorted(by_cause.items()):
+        yield Reason(cause, f"Cannot go on, the log says why ({cause}): {_names(standing)}.")
 
 
 def _stalled(partitions: Sequence[PartitionFacts], limits: HealthLimits) -> Iterator[Reason]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from stream_infer.checkpoints import chunks as chunks_module
 from stream_infer.checkpoints.chunks import ChunkWriter, FrameReader, open_chunk
 from stream_infer.checkpoints.manifest import (
+    SCHEMA_VERSION,
     ChunkPlace,
     Manifest,
     Unreadable,
@@ -148,7 +149,7 @@ def test_a_manifest_that_is_cut_off_is_noticed() -> None:
 def test_a_manifest_of_another_format_is_told_apart_from_a_damaged_one() -> None:
     later = msgspec.structs.replace(manifest(), schema_version=9)
     found = decode_manifest("name", encode_manifest(later))
-    assert found == Unreadable("name", "its format has version 9, not 1")
+    assert found == Unreadable("name", f"its format has version 9, not {SCHEMA_VERSION}")
 
 
 def test_what_a_chunk_holds_is_bounded_by_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
