@@ -8,6 +8,7 @@ stages run on the data plane instead of on Faust's per-message path.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from stream_infer.dataplane.build import Parts, build_stages, stage_topics
 from stream_infer.dataplane.checkpointing import Checkpointer
 from stream_infer.dataplane.credentials import faust_options
 from stream_infer.dataplane.dead_workers import DeadWorkers
+from stream_infer.dataplane.earlier_versions import EarlierVersions
 from stream_infer.dataplane.made_anew import refuse_inputs_made_anew
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.progress_reading import read_progress
@@ -42,6 +44,8 @@ from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.sensitive import check_sensitive
 from stream_infer.events.topic_names import (
     candidates_topic,
+    internal_entities,
+    internal_topic,
     lists_topic,
     models_topic,
     progress_topic,
@@ -103,6 +107,7 @@ class StreamApp(faust.App):
         self._make_parts: Callable[[Mapping[str, int]], Parts] | None = None
         self._pipeline: Pipeline | None = None
         self._partitions: dict[str, int] = {}
+        self._earlier = EarlierVersions(time.time_ns() // 1_000_000)
         self._live: LiveModel | None = None
         self._scored_by: tuple[str, str] | None = None
         self.plane = self._empty_plane(WorkerSettings())
@@ -166,7 +171,7 @@ class StreamApp(faust.App):
         self._pipeline = pipeline
         self.plane = self._empty_plane(settings)
         self._make_parts = lambda partitions: Parts(
-            plan, scorer, partitions, settings, fields, label_fields
+            plan, scorer, partitions, settings, fields, label_fields, self._earlier
         )
         topics = stage_topics(plan)
         topics += [pipeline.events.topic] if pipeline.rekeys else []
@@ -205,6 +210,8 @@ class StreamApp(faust.App):
         self._partitions = partitions = {name: fact.partitions for name, fact in facts.items()}
         stages = build_stages(self._make_parts(partitions))
         await refuse_inputs_made_anew(self.connection, self.conf.id, stages, partitions)
+        internal = [internal_topic(pipeline, entity) for entity in internal_entities(pipeline)]
+        await self._earlier.look(self.connection, internal)
         self.plane.open_stages(stages)
         self.plane.checkpoints = self._open_checkpoints(pipeline)
         self.plane.dead_workers = self._end_dead_workers()

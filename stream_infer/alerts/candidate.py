@@ -107,6 +107,15 @@ def encode_candidates(candidates: Iterable[Candidate]) -> list[bytes]:
     return list(map(msgspec.json.Encoder().encode, candidates))
 
 
+def is_later(value: bytes | None) -> bool:
+    """Say whether a candidate that cannot be read was written by a later release."""
+    try:
+        [version, *_] = msgspec.json.decode(value or b"", type=list[msgspec.Raw])
+        return msgspec.json.decode(version, type=int) > SCHEMA_VERSION
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        return False
+
+
 def candidate_schema() -> dict[str, Any]:
     """Return the JSON Schema of a candidate, with the names of its positions."""
     schema = msgspec.json.schema(Candidate)

@@ -1,4 +1,4 @@
-"""``stream-infer checkpoint``: which checkpoints there are, and whether they are whole."""
+"""``stream-infer checkpoint``: which checkpoints there are, whether they are whole; new ones."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stream_infer.cli import checkpoint_building
 from stream_infer.cli.options import json_option, pipeline_argument, settings_options
 from stream_infer.cli.output import Progress, print_json, print_table, remark, run_client
 from stream_infer.errors import NotFoundError, StreamInferError
@@ -22,7 +23,10 @@ EXIT_GATE_FAILED = 6
 
 @click.group(name="checkpoint")
 def command() -> None:
-    """Show and verify checkpoints: states that a restart begins with."""
+    """Show, verify and build checkpoints: states that a restart begins with."""
+
+
+command.add_command(checkpoint_building.command)
 
 
 def _store_options(function: Callable[..., None]) -> Callable[..., None]:

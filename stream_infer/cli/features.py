@@ -9,11 +9,9 @@ import click
 
 from stream_infer.cli.options import Duration, Mapping, json_option, pipeline_argument
 from stream_infer.cli.output import print_json, remark
-from stream_infer.errors import UsageError
 
 if TYPE_CHECKING:
     from stream_infer.events.mapping import FieldMapping
-    from stream_infer.files.contract import Records
     from stream_infer.pipeline import Pipeline
 
 
@@ -49,36 +47,20 @@ def command(
     named as declared, in IN's row order. Labels come from a file (--labels) or from IN itself
     (--label-delay and --label-field).
     """
-    from stream_infer.files.contract import event_form, label_form, read_records
+    from stream_infer.cli.history_files import read_files
     from stream_infer.files.features import feature_table
-    from stream_infer.files.labels import delayed_labels
-    from stream_infer.files.tables import read_table, table_form, write_table
+    from stream_infer.files.tables import table_form, write_table
 
     table_form(target)
-    if labels_file is not None and (label_delay is not None or label_field is not None):
-        raise UsageError(
-            "two_sources_of_labels",
-            "Labels are asked for from a file and from the events at once.",
-            "Use either --labels, or --label-delay with --label-field.",
-        )
-    if label_field is not None and label_delay is None:
-        raise UsageError(
-            "label_delay_missing",
-            "--label-field says which rows are true, and nothing says when that was known.",
-            "Add --label-delay, such as --label-delay 6d.",
-        )
-    form = event_form(pipeline)
-    frame = read_table(source)
-    known = list(label_form(pipeline).type.__struct_fields__) if pipeline.labels else []
-    events = read_records(frame, form, fields, known=known)
-    labels: Records | None = None
-    if label_delay is not None:
-        labels = delayed_labels(
-            frame, pipeline, _with_truth(pipeline, fields, label_field), label_delay
-        )
-    elif labels_file is not None:
-        labels = read_records(read_table(labels_file), label_form(pipeline), label_fields)
-        labels = labels.sorted_by_time()
+    events, labels = read_files(
+        pipeline,
+        source,
+        labels_file,
+        fields=fields,
+        label_fields=label_fields,
+        label_delay=label_delay,
+        label_field=label_field,
+    )
     table = feature_table(pipeline, events, labels, skip_bad=skip_bad)
     write_table(table.frame, target)
     if as_json:
@@ -95,15 +77,3 @@ def command(
     else:
         skipped = f", {len(table.bad):,} bad rows left out" if table.bad else ""
         remark(f"{table.frame.height:,} rows to {target}{skipped}")
-
-
-def _with_truth(
-    pipeline: Pipeline, fields: FieldMapping | None, column: str | None
-) -> FieldMapping | None:
-    """Return the mapping with the column of the truth in it."""
-    if column is None or pipeline.labels is None:
-        return fields
-    from stream_infer.events.mapping import FieldMapping, FieldSource
-
-    sources = dict(fields.sources) if fields else {}
-    return FieldMapping(sources | {pipeline.labels.truth: FieldSource((column,))})

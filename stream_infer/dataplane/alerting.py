@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from stream_infer.alerts.candidate import Candidate, tick
+from stream_infer.alerts.candidate import Candidate, is_later, tick
 from stream_infer.alerts.candidate import encode_candidates as encode
 from stream_infer.alerts.declared import AlertPlan
 from stream_infer.alerts.fold import AlertFold
@@ -19,6 +19,7 @@ from stream_infer.dataplane.batch import BadRow, Partition, RecordBatch
 from stream_infer.dataplane.outputs import NO_HEADERS, Outputs
 from stream_infer.dataplane.side import SideOutputs
 from stream_infer.dataplane.stage import Emitted, ReadBatch, StepResult
+from stream_infer.dataplane.standstill import StandstillError
 from stream_infer.observability.meter import EMIT, FOLD, StageMeter
 from stream_infer.records import KeyPartitioner
 
@@ -70,8 +71,23 @@ class AlertStage:
         """Return each batch as candidates, and bad records with their cause."""
         return [self._read(batch) for batch in batches]
 
+    def read_silently(self, batches: Sequence[RecordBatch]) -> list[ReadCandidates]:
+        """Return what `read` does."""
+        return self.read(batches)
+
     def _read(self, batch: RecordBatch) -> ReadCandidates:
         read = self.reader.read(batch.values)
+        for bad in read.bad:
+            if is_later(batch.values[bad.row]):
+                offset = batch.records[bad.row].offset
+                raise StandstillError(
+                    "schema_version_later",
+                    f"Record {offset} of {batch.source} was written by a later release.",
+                    "Restart this worker with that release: it goes on from this record.",
+                    offset=offset,
+                    topic=batch.source.topic,
+                    partition=batch.source.partition,
+                )
         return ReadBatch(
             batch,
             read.rows,

@@ -75,6 +75,11 @@ class RecordBatch:
         """Offset of the last record."""
         return int(self.records[-1].offset)
 
+    def before(self, offset: int) -> RecordBatch | None:
+        """Return the records in front of an offset, None where there are none."""
+        records = [record for record in self.records if record.offset < offset]
+        return RecordBatch(self.source, records, self.ranges) if records else None
+
     def offsets(self) -> NDArray[np.int64]:
         """Return (n,) int64, the offset of each record."""
         if self.last - self.first + 1 == len(self.records):

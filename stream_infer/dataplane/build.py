@@ -11,6 +11,7 @@ from stream_infer.alerts.spec import Alerts
 from stream_infer.alerts.stage import AlertEmitter, AlertReader
 from stream_infer.dataplane.alerting import AlertStage
 from stream_infer.dataplane.answers import Answering, Probabilities, RoadConditions
+from stream_infer.dataplane.earlier_versions import EarlierVersions
 from stream_infer.dataplane.emitters import (
     CandidateWriter,
     ForwardEmitter,
@@ -54,6 +55,7 @@ class Parts:
     settings    how the worker runs
     mapping     field mapping of the events, None for the contract's own form
     labels      field mapping of the labels
+    earlier     versions of features that came before this process; None: there may be none
     """
 
     plan: Plan
@@ -62,6 +64,7 @@ class Parts:
     settings: WorkerSettings
     mapping: FieldMapping | None = None
     labels: FieldMapping | None = None
+    earlier: EarlierVersions | None = None
     _partitioners: dict[int, KeyPartitioner] = field(default_factory=dict)
 
     @property
@@ -196,7 +199,8 @@ def _event_reader(parts: Parts) -> InputReader:
 def _internal_reader(parts: Parts, index: int) -> InternalReader:
     count = sum(len(stage.names) for stage in parts.plan.stages[:index])
     return InternalReader(
-        InternalDecoder(parts.pipeline.events, _version_before(parts.plan, index), count)
+        InternalDecoder(parts.pipeline.events, _version_before(parts.plan, index), count),
+        parts.earlier,
     )
 
 

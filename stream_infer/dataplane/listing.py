@@ -36,6 +36,10 @@ class ListReader:
         """Return each batch with changes as rows; what is none becomes a dead letter."""
         return [self._read(batch) for batch in batches]
 
+    def read_silently(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
+        """Return what `read` does."""
+        return self.read(batches)
+
     def _read(self, batch: RecordBatch) -> ReadEvents:
         rows, changes, bad = [], [], []
         for row, record in enumerate(batch.records):

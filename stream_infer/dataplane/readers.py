@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from stream_infer.alerts.lists import list_changes
 from stream_infer.dataplane.batch import BadRow, RecordBatch
+from stream_infer.dataplane.earlier_versions import EarlierVersions
 from stream_infer.dataplane.stage import ReadBatch, ReadEvents
+from stream_infer.dataplane.standstill import StandstillError
 from stream_infer.durations import format_duration
 from stream_infer.errors import ConflictError, InvalidDataError
 from stream_infer.events.columns import LIST, EventColumns
 from stream_infer.events.decode import Decoded
+from stream_infer.events.internal import LATER, OTHER_FEATURES, InternalDecoder
 from stream_infer.events.screen import screen_future
 from stream_infer.records import KeyPartitioner
 
@@ -132,6 +135,10 @@ class InputReader:
         columns.source_offset = records.offsets if every else records.offsets[rows]
         return _parted(batches, records, rows, columns, self._progress(columns), bad)
 
+    def read_silently(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
+        """Return what `read` does."""
+        return self.read(batches)
+
     def _progress(self, columns: EventColumns) -> NDArray[np.int64]:
         return columns.label_time if self._by_label_time else columns.event_time
 
@@ -166,37 +173,76 @@ class InputReader:
 
 
 class InternalReader:
-    """Reads an internal topic: records that our own stages wrote."""
+    """Reads an internal topic: records that our own stages wrote.
 
-    def __init__(self, decoder: Decoder) -> None:
+    earlier  versions of features that are earlier than this process's; None where any other
+             version is refused
+    """
+
+    def __init__(self, decoder: InternalDecoder, earlier: EarlierVersions | None = None) -> None:
         self._decoder = decoder
+        self._earlier = earlier
 
     def read(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
-        """Return each batch as columns.
+        """Return each batch as columns; features of an earlier version are NaN.
 
-        Raises ConflictError when records were written for another feature specification:
-        their features cannot be read as these, and dropping them would lose events.
+        Raises  StandstillError ``features_version_mismatch`` and ``schema_version_later`` for what
+                a later worker wrote: it cannot be read as ours, and dropping it would lose events;
+                ConflictError ``schema_version_unknown``
         """
         records = _joined(batches)
-        decoded = self._decoder.decode(records.values)
+        if self._earlier is None:
+            decoded = self._decoder.decode(records.values)
+        else:
+            decoded = self._decoder.decode(records.values, self._earlier.known)
+            if any(record.code == OTHER_FEATURES for record in decoded.bad) and self._earlier.note(
+                zip(records.values, _written_ms(batches).tolist(), strict=True)
+            ):
+                decoded = self._decoder.decode(records.values, self._earlier.known)
+        return self._read(batches, records, decoded)
+
+    def read_silently(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
+        """Return each batch as columns for the state alone, which features do not enter."""
+        records = _joined(batches)
+        return self._read(batches, records, self._decoder.decode(records.values, None))
+
+    def _read(
+        self, batches: Sequence[RecordBatch], records: _Records, decoded: Decoded
+    ) -> list[ReadEvents]:
         for record in decoded.bad:
-            if record.code in ("features_version_mismatch", "schema_version_unknown"):
+            if record.code in (OTHER_FEATURES, LATER, "schema_version_unknown"):
                 topic, partition = batches[0].source.topic, int(records.partitions[record.row])
-                raise ConflictError(
-                    record.code,
-                    f"{topic}-{partition} holds records written by another version of this "
-                    "pipeline.",
-                    "Let the workers of that version finish the topic first, or give the "
-                    "changed pipeline another name.",
-                    topic=topic,
-                    partition=partition,
-                )
+                offset = int(records.offsets[record.row])
+                raise _of_another_version(record.code, topic, partition, offset)
         bad = [BadRow(row.row, row.code, row.message) for row in decoded.bad]
         rows, columns = _without_bad_lists(decoded, bad)
         progress = columns.event_time
         if np.count_nonzero(columns.label_time):
             progress = np.where(columns.label_time > 0, columns.label_time, progress)
         return _parted(batches, records, rows, columns, progress, bad)
+
+
+def _of_another_version(code: str, topic: str, partition: int, offset: int) -> ConflictError:
+    what = f"Record {offset} of {topic}-{partition} was written by another version"
+    if code == "schema_version_unknown":
+        return ConflictError(
+            code,
+            f"{what}, and this release cannot read its form.",
+            "Let the workers of that version finish the topic first, or give the changed pipeline "
+            "another name.",
+            topic=topic,
+            partition=partition,
+            offset=offset,
+        )
+    return StandstillError(
+        code,
+        f"{what} of this pipeline, which came after this worker was started.",
+        "Restart this worker with that version: it goes on from this record. To go back to this "
+        "one, restart all workers of the other.",
+        offset=offset,
+        topic=topic,
+        partition=partition,
+    )
 
 
 def _without_bad_lists(

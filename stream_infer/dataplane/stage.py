@@ -163,6 +163,9 @@ class Stage(Protocol):
     def read(self, batches: Sequence[RecordBatch]) -> list[AnyRead]:
         """Return each batch with good rows as columns and bad ones with their cause."""
 
+    def read_silently(self, batches: Sequence[RecordBatch]) -> list[AnyRead]:
+        """As `read`, for `fold_only`: what the state does not need may be missing."""
+
     def step(self, work: Sequence[tuple[AnyRead, Any]], meter: StageMeter) -> list[StepResult]:
         """Fold each partition's rows into its state and return what is to be written for each."""
 
@@ -175,6 +178,9 @@ class Reader(Protocol):
 
     def read(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
         """Return each batch with good rows as columns and bad ones with their cause."""
+
+    def read_silently(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
+        """As `read`, for a state alone."""
 
 
 class Emitter(Protocol):
@@ -282,6 +288,10 @@ class FeatureStage:
     def read(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
         """Return each batch with good rows as columns and bad ones with their cause."""
         return self.reader.read(batches)
+
+    def read_silently(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
+        """As `read`, for `fold_only`: features of earlier stages may be missing."""
+        return self.reader.read_silently(batches)
 
     def step(
         self, work: Sequence[tuple[ReadEvents, StageState | None]], meter: StageMeter

@@ -249,7 +249,14 @@ class PartitionTask:
     async def _work(self, batch: RecordBatch) -> None:
         """Do one batch, in as many steps as the alignment asks for."""
         self._taken = batch
-        read = await self._work_together.read(batch)
+        try:
+            read = await self._work_together.read(batch)
+        except StandstillError as error:
+            before = None if error.offset is None else batch.before(error.offset)
+            if before is not None:
+                await self._work(before)
+            await self._finish_sending()
+            raise
         self._reading, self._next_row = read, 0
         self.counters.batches += 1
         rows = len(read.rows)

@@ -26,15 +26,22 @@ Answer = TypeVar("Answer")
 class Together(Generic[Job, Answer]):
     """Collects jobs until the event loop has run what is ready, then does them in one call.
 
-    do    does jobs, one answer each; what it raises is raised for each of them
-    rows  size of a job
+    do      does jobs, one answer each; what it raises is raised for each of them
+    rows    size of a job
+    repeats whether jobs may be done again: when they fail together they are done one by one, so
+            that what one of them raises is raised for that one alone
     """
 
     def __init__(
-        self, do: Callable[[Sequence[Job]], list[Answer]], rows: Callable[[Job], int]
+        self,
+        do: Callable[[Sequence[Job]], list[Answer]],
+        rows: Callable[[Job], int],
+        *,
+        repeats: bool = False,
     ) -> None:
         self._do = do
         self._rows = rows
+        self._repeats = repeats
         self._waiting: list[tuple[Job, asyncio.Future[Answer]]] = []
 
     async def ask(self, job: Job) -> Answer:
@@ -72,6 +79,10 @@ class Together(Generic[Job, Answer]):
         try:
             answers = self._do([job for job, _ in waiting])
         except Exception as error:  # noqa: BLE001 - handed to those who asked
+            if self._repeats and len(waiting) > 1:
+                for each in waiting:
+                    self._answer([each])
+                return
             for _, future in waiting:
                 future.set_exception(error)
             return
@@ -92,7 +103,7 @@ class StageWork:
         self.stage = stage
         self.meter = meter or StageMeter()
         self._at_work = slot_of(stage.name, stage.topic)
-        self._reads = Together[RecordBatch, AnyRead](self._read, len)
+        self._reads = Together[RecordBatch, AnyRead](self._read, len, repeats=True)
         self._steps = Together[_Step, StepResult](self._step, lambda job: len(job.read.rows))
 
     def note_ages(self, columns: EventColumns) -> None:
@@ -117,7 +128,7 @@ class StageWork:
     def fold_silently(self, batch: RecordBatch, state: Any) -> None:
         """Fold a batch into the state and write nothing: a part of a replay."""
         with self._noted([batch]):
-            [read] = self.stage.read([batch])
+            [read] = self.stage.read_silently([batch])
             self.stage.fold_only(read, state)
 
     @contextmanager

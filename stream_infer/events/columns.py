@@ -27,6 +27,10 @@ LIST = 3
 NO_POSITION = -1
 """`duplicate_of` of a row that is no duplicate."""
 
+HISTORY_PARTITION = 2**15 - 1
+"""`source_partition` of a row of a history file, whose `source_offset` is its row: no topic of ours
+has so many partitions."""
+
 _OFFSET_BITS = 48
 
 

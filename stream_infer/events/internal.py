@@ -26,12 +26,16 @@ what a pipeline writes:
 
 Floats are written in the shortest form that reads back to the same 64 bits. Fields
 are only ever added at the end, with a default, under the next version; a reader
-accepts its own version and the one before.
+accepts its own version and the one before. A later one was written by newer code: whoever meets
+it waits to be replaced, since it would read it wrong, and to drop it would lose an event.
+
+Features stand for what the stage that wrote the record computes. Another version's mean
+something else, so they are read as missing (NaN), where records of that version are accepted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain, repeat
 from operator import attrgetter
 from typing import Annotated, Any, Literal
@@ -49,8 +53,14 @@ from stream_infer.events.times import TIME_MS_MAX, TIME_MS_MIN
 from stream_infer.pipeline import Events
 
 SCHEMA_VERSION = 1
-SCHEMA_VERSIONS_READ = (1,)
+SCHEMA_VERSIONS_READ = tuple(v for v in (SCHEMA_VERSION - 1, SCHEMA_VERSION) if v >= 1)
+LATER = "schema_version_later"
+"""Code of a record that newer code has written."""
+OTHER_FEATURES = "features_version_mismatch"
+"""Code of a record whose features are of another version than those that are accepted."""
+_FEATURES_VERSION_AT = 17
 
+_READ = msgspec.Meta(ge=SCHEMA_VERSIONS_READ[0], le=SCHEMA_VERSION)
 _Partition = Annotated[int, msgspec.Meta(ge=-1, lt=2**15)]
 _Offset = Annotated[int, msgspec.Meta(ge=-1, lt=2**48)]
 _Time = Annotated[int, msgspec.Meta(ge=TIME_MS_MIN, le=TIME_MS_MAX)]
@@ -71,7 +81,7 @@ def internal_type(events: Events) -> type[msgspec.Struct]:
     return msgspec.defstruct(
         "InternalRecord",
         [
-            ("schema_version", Annotated[int, msgspec.Meta(ge=1, le=SCHEMA_VERSION)]),
+            ("schema_version", Annotated[int, _READ]),
             ("kind", Annotated[int, msgspec.Meta(ge=EVENT, le=LIST)]),
             ("upstream_topic", str),
             ("upstream_partition", _Partition),
@@ -104,6 +114,12 @@ class InternalHead(msgspec.Struct, array_like=True, gc=False):
     upstream_topic: str
     upstream_partition: int
     upstream_offset: int
+
+
+def read_features_version(value: bytes) -> str:
+    """Return of which version a record's features are; raise msgspec.MsgspecError."""
+    cells = msgspec.json.decode(value, type=list[msgspec.Raw])
+    return msgspec.json.decode(cells[_FEATURES_VERSION_AT], type=str)
 
 
 read_head: Callable[[bytes], InternalHead] = msgspec.json.Decoder(InternalHead).decode
@@ -190,7 +206,8 @@ class InternalDecoder:
     """Decode the records that an earlier stage wrote.
 
     events            the pipeline's events: how many entities and values a record has
-    features_version  when given, records of another version are refused
+    features_version  when given, records of another version are refused, unless `decode` is told to
+                      accept it
     features_count    how many features a record of kind EVENT has; when None, the first one of
                       each call says so. Give it wherever records of several versions may meet.
     """
@@ -206,38 +223,52 @@ class InternalDecoder:
         self._features_count = features_count
         self._lines = LinesDecoder(internal_type(events), opening_min=4)
 
-    def decode(self, values: Sequence[bytes | None]) -> Decoded:
+    def decode(
+        self, values: Sequence[bytes | None], earlier: Collection[str] | None = ()
+    ) -> Decoded:
         """Return the good records as columns, and the bad ones with their cause.
 
+        earlier    further versions of features whose records are accepted, and whose features are
+                   NaN; None: any
         Labels and ticks have no features: their rows of `features` are NaN.
         Cost       O(bytes), about two microseconds a record
         """
         rows, records, bad = self._lines.decode(values)
-        bad = [_name_version(refused, values[refused.row]) for refused in bad]
+        own = self._features_version
+        bad = [_name_version(refused, values[refused.row], own) for refused in bad]
         sieve = Sieve(rows, bad)
-        count = self._check(records, sieve)
+        count = self._check(records, sieve, earlier)
         if sieve.refused:
             records = sieve.keep_objects(records)
         columns = self._columns(records, count)
         rows, bad = sieve.settle()
         return Decoded(rows, columns, bad)
 
-    def _check(self, records: list[Any], sieve: Sieve) -> int:
+    def _check(self, records: list[Any], sieve: Sieve, earlier: Collection[str] | None) -> int:
         """Refuse records of another build or pipeline; return the number of features."""
         version = self._features_version
         if version is not None and {r.features_version for r in records} - {version}:
-            sieve.refuse(
-                np.array([r.features_version != version for r in records]),
-                "features_version_mismatch",
-                "The record's features are of another version.",
-            )
+            others = np.array([r.features_version != version for r in records])
+            if earlier is None:
+                unknown = np.zeros(len(records), np.bool_)
+            else:
+                unknown = others & [r.features_version not in earlier for r in records]
+            for row in np.flatnonzero(others & ~unknown).tolist():
+                records[row].features = []
+            if unknown.any():
+                sieve.refuse(
+                    unknown, OTHER_FEATURES, "The record's features are of another version."
+                )
+            own = ~others
+        else:
+            own = np.ones(len(records), np.bool_)
         lengths = np.array([len(r.features) for r in records], dtype=np.int64)
         kinds = [r.kind for r in records]
         is_event = np.array(kinds, dtype=np.int64) == EVENT
         count = self._features_count
         if count is None:
             count = int(lengths[is_event][0]) if is_event.any() else 0
-        wrong = np.where(is_event, lengths != count, (lengths != count) & (lengths != 0))
+        wrong = np.where(is_event & own, lengths != count, (lengths != count) & (lengths != 0))
         if wrong.any():
             sieve.refuse(wrong, "features_mismatch", f"The record does not have {count} features.")
         if LIST in kinds:
@@ -369,17 +400,34 @@ def _number(
     return index, list(names)
 
 
-def _name_version(refused: BadRecord, value: bytes | None) -> BadRecord:
-    """Say so when a record is refused for being of a schema version that is not read here."""
+def _name_version(refused: BadRecord, value: bytes | None, own: str | None) -> BadRecord:
+    """Say so when a record is refused for being of a version that is not read here.
+
+    own  version of the features that are: the events of another one may have other fields
+    """
     try:
-        version = msgspec.json.decode(value or b"", type=list[msgspec.Raw])[:1]
-        number = msgspec.json.decode(version[0], type=int) if version else SCHEMA_VERSION
+        cells = msgspec.json.decode(value or b"", type=list[msgspec.Raw])
+        number = msgspec.json.decode(cells[0], type=int) if cells else SCHEMA_VERSION
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return refused
     if number in SCHEMA_VERSIONS_READ:
+        return _name_features(refused, value or b"", own)
+    return BadRecord(
+        refused.row,
+        LATER if number > SCHEMA_VERSION else "schema_version_unknown",
+        f"The record has a schema version that is not one of {list(SCHEMA_VERSIONS_READ)}.",
+    )
+
+
+def _name_features(refused: BadRecord, value: bytes, own: str | None) -> BadRecord:
+    try:
+        version = read_features_version(value)
+    except (msgspec.MsgspecError, IndexError):
+        return refused
+    if own is None or version == own:
         return refused
     return BadRecord(
         refused.row,
-        "schema_version_unknown",
-        f"The record has a schema version that is not one of {list(SCHEMA_VERSIONS_READ)}.",
+        OTHER_FEATURES,
+        f"The record's features are of another version, and it has another form ({refused.code}).",
     )

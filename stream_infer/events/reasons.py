@@ -21,7 +21,8 @@ of unknown fields come from outside too and are cut and made printable.
     unknown_<key>     a key that is not in the pipeline's table, such as ``unknown_sensor``
     future_event      too far ahead of its record's timestamp
     poison            the record ends the process that works on it
-    schema_version_unknown, features_version_mismatch, features_mismatch, wrong_source
+    schema_version_unknown, schema_version_later, features_version_mismatch,
+    features_mismatch, wrong_source
                       an internal record of another build or pipeline
 """
 

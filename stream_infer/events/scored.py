@@ -18,7 +18,12 @@ import orjson
 from numpy.typing import NDArray
 
 from stream_infer.errors import ConfigError
-from stream_infer.events.columns import NO_POSITION, EventColumns, unpack_position
+from stream_infer.events.columns import (
+    HISTORY_PARTITION,
+    NO_POSITION,
+    EventColumns,
+    unpack_position,
+)
 from stream_infer.pipeline import Pipeline
 
 
@@ -251,11 +256,17 @@ def _duplicates(columns: EventColumns) -> Any:
     """Return the event id of each row's first record, None where the row is that one."""
     if not (columns.duplicate_of != NO_POSITION).any():
         return repeat(None)
-    topic = columns.source_topic
-    return [
-        None if packed == NO_POSITION else "{}-{}-{}".format(topic, *unpack_position(packed))
-        for packed in columns.duplicate_of.tolist()
-    ]
+    return [_first_record(columns.source_topic, packed) for packed in columns.duplicate_of.tolist()]
+
+
+def _first_record(topic: str, packed: int) -> str | None:
+    """Return the name of the record that first had an id; a row of a history is counted from 1."""
+    if packed == NO_POSITION:
+        return None
+    partition, offset = unpack_position(packed)
+    if partition == HISTORY_PARTITION:
+        return f"history-{offset + 1}"
+    return f"{topic}-{partition}-{offset}"
 
 
 def _raw_extra(extra: bytes | None) -> msgspec.Raw | msgspec.UnsetType:

@@ -115,9 +115,10 @@ def test_a_feature_comes_back_bit_for_bit(number: float) -> None:
 @pytest.mark.parametrize(
     ("value", "code"),
     [
-        (changed(0, 2), "schema_version_unknown"),
-        (b"[2]", "schema_version_unknown"),
-        (b'[7,{"another":"form"}]', "schema_version_unknown"),
+        (changed(0, 2), "schema_version_later"),
+        (b"[2]", "schema_version_later"),
+        (b"[0]", "schema_version_unknown"),
+        (b'[7,{"another":"form"}]', "schema_version_later"),
         (b"[1]", "out_of_range"),
         (b"[]", "out_of_range"),
         (transaction(), "not_an_object"),

@@ -145,6 +145,8 @@ ALLOWED: dict[str, set[str]] = {
     "supervisor.probe": INNER
     | {"app", "dataplane", "dataplane.at_work", "precompile", "supervisor", "worker"},
     "supervisor.verdict": INNER | {"dataplane", "dataplane.at_work", "supervisor"},
+    # what workers will begin with, made ahead of them
+    "states": INNER | {"dataplane"},
     # the one place where parts are joined, and what runs it
     "app": INNER | {"dataplane", "models", "registry.control_topic"},
     "worker": INNER
@@ -161,7 +163,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": EDGE
     | {"audit.reconcile", "audit.recompute", "benchmark", "broker", "demo", "doctor"}
     | {"models.make_ready"}
-    | {"simulators.feeding"},
+    | {"simulators.feeding", "states"},
 }
 
 EVERYWHERE = {"*"}

@@ -24,6 +24,7 @@ from stream_infer.alerts.candidate import Candidate
 from stream_infer.errors import InvalidDataError
 from stream_infer.events.deadletter import read_dead_letter
 from stream_infer.events.internal import read_head
+from stream_infer.events.skip import POISON
 from stream_infer.events.topic_names import DEAD_LETTERS, LATE_EVENTS
 from stream_infer.pipeline import Pipeline
 
@@ -142,6 +143,8 @@ def _of_side(group: str) -> Naming:
         facts = read_dead_letter(content.headers)
         if facts.consumer_group != group:
             return Origin(None, ours=False)  # of another pipeline: the topic is shared
+        if facts.error_code == POISON:
+            return Origin(None, ours=False)  # no stage wrote it: its record was passed over
         refused = facts.error_code == OUTPUT_REFUSED
         place = (facts.topic, facts.partition, facts.offset, facts.stage, refused)
         return Origin(place, facts.stage, refused=refused)

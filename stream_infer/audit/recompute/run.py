@@ -11,6 +11,9 @@ judged by itself, from the records that stand in the topic it reads:
     4. its input, partition by partition, through the worker's own stage; every output that
        comes of it is looked up
 
+A fold that began with a history begins with its checkpoint here, too; the slow twins have no state
+for it and are left out there. Records to be passed over are.
+
 What lies behind the committed offset is folded too: an output of it may be there already,
 and must then be right, but may as well be missing.
 
@@ -27,6 +30,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from stream_infer.audit.ends import open_reasons, settled_bounds
+from stream_infer.audit.recompute.beginnings import Beginnings, beginnings
 from stream_infer.audit.recompute.differences import Difference, field_differences
 from stream_infer.audit.recompute.group import GroupRead, read_by_group
 from stream_infer.audit.recompute.judge import Pass, StageJudge, Stamp, Wanted
@@ -36,6 +40,7 @@ from stream_infer.audit.recompute.report import RecomputeReport, StageFindings
 from stream_infer.audit.recompute.twinned import TwinnedState
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages, stage_topics
+from stream_infer.dataplane.skips import without_skipped
 from stream_infer.dataplane.stage import FeatureStage, Stage
 from stream_infer.dataplane.state import StageState
 from stream_infer.errors import ConflictError
@@ -45,6 +50,7 @@ from stream_infer.events.topic_names import candidates_topic, internal_entities,
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.reading import LogReader, log_reader
+from stream_infer.kafka.skips import Skipped, read_skips, skipped_offsets
 from stream_infer.kafka.stretch import Stretch
 from stream_infer.kafka.topics import (
     pipeline_topics,
@@ -68,7 +74,8 @@ class Recomputation:
     pipeline      as its workers run it
     models        loaded models or their folders, the one that serves now first; none for a
                   pipeline without a model
-    settings      of the workers, as far as outputs follow from them (`unknown_fields`)
+    settings      of the workers, as far as outputs follow from them (`unknown_fields`, and where
+                  `checkpoints` are that folds began with)
     fields, label_fields   where the fields stand in the user's own JSON
     delivery      what the workers promise
     twins         share of the keys that the slow twins compute too
@@ -99,9 +106,15 @@ async def recompute(
         name for name, fact in facts.items() if "compact" in fact.config.get("cleanup.policy", "")
     }
     places = [TopicPartition(n, p) for n, count in partitions.items() for p in range(count)]
-    async with log_reader(connection, wait_ms=WAIT_MS) as reader:
+    skipped = skipped_offsets(await read_skips(connection, what.pipeline))
+    async with (
+        log_reader(connection, wait_ms=WAIT_MS) as reader,
+        beginnings(connection, what.pipeline.name, what.settings.checkpoints) as bases,
+    ):
         logs, unsettled = await settled_bounds(connection, reader, places)
-        work = _Recomputing(what, partitions, compacted, reader, logs, read, progress)
+        work = _Recomputing(
+            what, partitions, compacted, reader, logs, read, progress, skipped, bases
+        )
         work.leave_open(unsettled)
         findings = [await work.stage(index) for index in range(len(work.stages))]
     return RecomputeReport(
@@ -124,7 +137,11 @@ class _Recomputing:
         logs: Mapping[TopicPartition, Stretch],
         read: Mapping[Partition, GroupRead],
         progress: Callable[[int], None],
+        skipped: Skipped,
+        bases: Beginnings,
     ) -> None:
+        self._skipped = skipped
+        self._bases = bases
         self.unproven: list[str] = []
         pipeline = what.pipeline
         self._plan = compile_plan(pipeline)
@@ -231,11 +248,15 @@ class _Recomputing:
             return False
         judge.findings.ranges[source.partition] = (declared, read.committed)
         judge.begin(run, read.committed)
-        state = self._open(stage, source, judge.findings)
+        state = await self._begin(stage, source, read, judge.findings)
+        if state is None and read.base is not None:
+            return False
         meter = StageMeter()
+        skipped = self._skipped.get(source, frozenset())
         async for _, records in self._reader.read({tp: Stretch(declared, log.end)}):
-            for at in range(0, len(records), BATCH_ROWS_MAX):
-                batch = RecordBatch(source, records[at : at + BATCH_ROWS_MAX])
+            kept = without_skipped(records, skipped)
+            for at in range(0, len(kept), BATCH_ROWS_MAX):
+                batch = RecordBatch(source, kept[at : at + BATCH_ROWS_MAX])
                 [columns] = stage.read([batch])
                 [result] = stage.step([(columns, state)], meter)
                 judge.take(batch, result.outputs)
@@ -251,6 +272,22 @@ class _Recomputing:
         )
         if reason not in self.unproven:
             self.unproven.append(reason)
+
+    async def _begin(
+        self, stage: Stage, source: Partition, read: GroupRead, findings: StageFindings
+    ) -> Any:
+        """Return the state that the fold began with; None, and a reason, where nobody has it."""
+        if read.base is None:
+            return self._open(stage, source, findings)
+        state = await self._bases.state(stage, source, read.declared, read.base)
+        if state is None:
+            reason = (
+                f"The fold of {source} began with history {read.base}, and no checkpoint that can "
+                "be read holds it: build it again (stream-infer checkpoint build --from)."
+            )
+            if reason not in self.unproven:
+                self.unproven.append(reason)
+        return state
 
     def _open(self, stage: Stage, source: Partition, findings: StageFindings) -> Any:
         state = stage.open_state(None)
