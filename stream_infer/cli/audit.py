@@ -104,6 +104,9 @@ def command(
                 "A fold begins where it began: --recompute takes no --range.",
                 "Leave one of them away.",
             )
+        from stream_infer.logs import configure_logs
+
+        configure_logs(quiet=True)  # the states that folds began with are read by talkative parts
         what = _recomputation(pipeline, settings, earlier, delivery, twins)
         what = dataclasses.replace(
             what,

@@ -97,6 +97,9 @@ def command(
             until=until,
             skip_bad=skip_bad,
         )
+    from stream_infer.logs import configure_logs
+
+    configure_logs(quiet=True)  # what is said about unfit checkpoints would stand on stdout
     report = run_client(_build(settings, pipeline, history, where))
     if as_json:
         print_json(report.as_json())

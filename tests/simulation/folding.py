@@ -106,6 +106,10 @@ class FoldingStage:
         """Return no tick."""
         return None
 
+    def read_silently(self, batches: Sequence[RecordBatch]) -> list[AnyRead]:
+        """Return what `read` does."""
+        return self.read(batches)
+
     def read(self, batches: Sequence[RecordBatch]) -> list[AnyRead]:
         """Return each batch as rows."""
         return [
