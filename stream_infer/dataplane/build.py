@@ -198,9 +198,11 @@ def _event_reader(parts: Parts) -> InputReader:
 
 def _internal_reader(parts: Parts, index: int) -> InternalReader:
     count = sum(len(stage.names) for stage in parts.plan.stages[:index])
+    stage = parts.plan.stages[index]
     return InternalReader(
         InternalDecoder(parts.pipeline.events, _version_before(parts.plan, index), count),
         parts.earlier,
+        folds_features=any(set(custom.of) & set(stage.earlier) for _, custom in stage.customs),
     )
 
 

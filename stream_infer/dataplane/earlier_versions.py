@@ -2,9 +2,9 @@
 
 In a rolling upgrade the stages of the old and of the new declarations write to one log for a
 moment, and both read it. The state of a stage does not depend on the features that a record
-carries, only its score does. So whoever runs the newer declarations scores an earlier record with
-those features missing, and whoever runs the older ones waits at the first later record: a worker
-of the newer declarations will take it.
+carries, only its score does; a stage whose steps read them accepts no others. So whoever runs the
+newer declarations scores an earlier record with those features missing, and whoever runs the older
+ones waits at the first later record: a worker of the newer declarations will take it.
 
 Which is which says the order in which processes are started: the operator's last word is what was
 started last. What stood in the log when a process began is earlier to it, and a version that

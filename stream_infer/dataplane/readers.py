@@ -175,13 +175,22 @@ class InputReader:
 class InternalReader:
     """Reads an internal topic: records that our own stages wrote.
 
-    earlier  versions of features that are earlier than this process's; None where any other
-             version is refused
+    earlier         versions of features that are earlier than this process's; None where any
+                    other version is refused
+    folds_features  whether the features that records carry enter the stage's state: then none of
+                    another version is accepted, not even for the state alone
     """
 
-    def __init__(self, decoder: InternalDecoder, earlier: EarlierVersions | None = None) -> None:
+    def __init__(
+        self,
+        decoder: InternalDecoder,
+        earlier: EarlierVersions | None = None,
+        *,
+        folds_features: bool = False,
+    ) -> None:
         self._decoder = decoder
-        self._earlier = earlier
+        self._earlier = None if folds_features else earlier
+        self._silently: tuple[str, ...] | None = () if folds_features else None
 
     def read(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
         """Return each batch as columns; features of an earlier version are NaN.
@@ -204,7 +213,8 @@ class InternalReader:
     def read_silently(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
         """Return each batch as columns for the state alone, which features do not enter."""
         records = _joined(batches)
-        return self._read(batches, records, self._decoder.decode(records.values, None))
+        decoded = self._decoder.decode(records.values, self._silently)
+        return self._read(batches, records, decoded)
 
     def _read(
         self, batches: Sequence[RecordBatch], records: _Records, decoded: Decoded
@@ -236,9 +246,10 @@ def _of_another_version(code: str, topic: str, partition: int, offset: int) -> C
         )
     return StandstillError(
         code,
-        f"{what} of this pipeline, which came after this worker was started.",
-        "Restart this worker with that version: it goes on from this record. To go back to this "
-        "one, restart all workers of the other.",
+        f"{what} of this pipeline, and cannot be read as one of this worker's.",
+        "Restart this worker with that version: it goes on from this record. Where its own version "
+        "is the newer one, give the changed pipeline another name: its steps fold features, or its "
+        "events have other fields.",
         offset=offset,
         topic=topic,
         partition=partition,

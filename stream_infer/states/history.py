@@ -149,12 +149,14 @@ def fold_history(
     if history.labels is not None and len(history.labels):
         log = merge_labels(history.events, history.labels)
     late, duplicate_of = log.late.copy(), log.duplicate_of.copy()
+    earlier = np.empty((len(log), 0), np.float64)
     folding = {s.topic: s for s in stages if isinstance(s, FeatureStage) and s.plan is not None}
     labelled = _labelled_from(plan)
     for index, topic in enumerate(stage_topics(plan)):
         stage = folding[topic]
         rows = np.arange(len(log)) if index >= labelled else np.flatnonzero(log.kind == EVENT)
         places = _places(plan, index, log, partitions[topic])[rows]
+        features = np.full((len(log), len(plan.stages[index].names)), np.nan)
         for partition in range(partitions[topic]):
             here = rows[places == partition]
             state = stage.open_state(None)
@@ -162,10 +164,14 @@ def fold_history(
                 raise TypeError("a stage that folds features has a state")
             for at in range(0, len(here), ROWS_PER_BATCH):
                 taken = here[at : at + ROWS_PER_BATCH]
-                said = state.fold(log.take(taken).judged(late[taken], duplicate_of[taken])).folded
+                batch = log.take(taken).judged(late[taken], duplicate_of[taken])
+                batch.features = earlier[taken]
+                said = state.fold(batch).folded
+                features[taken] = said.features
                 if index == 0:
                     late[taken], duplicate_of[taken] = said.late, said.duplicate_of
             yield Folded(stage, partition, state, len(here))
+        earlier = np.concatenate((earlier, features), axis=1)
 
 
 def _labelled_from(plan: Plan) -> int:

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from stream_infer.audit.reconcile import audit
 from stream_infer.dataplane.alerting import ALERT_STAGE
@@ -22,7 +24,7 @@ from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.topics import pipeline_topics
 from stream_infer.observability.meter import StageMeter
 from stream_infer.settings.worker import WorkerSettings
-from stream_infer.simulators.fraud import DAY_MS, concatenate
+from stream_infer.simulators.fraud import DAY_MS, Transactions, concatenate
 from stream_infer.worker import Worker
 from support.commands import run_command
 from support.kafka import Record, aread_all
@@ -38,7 +40,7 @@ from support.load import (
 )
 from support.pipelines import own_pipeline
 from support.upgrading import Version, two_versions
-from support.worker import TESTED, Serving, WorkerProcess, make_topics, settle
+from support.worker import TESTED, Serving, WorkerProcess, make_topics, settle, until
 
 pytestmark = pytest.mark.kafka
 
@@ -47,45 +49,42 @@ SETTINGS = {"align_wait_max": "1h", "commit_interval_ms": "100", "session_timeou
 
 
 def history_and_now() -> tuple[Load, Load]:
-    """Return two weeks with all labels, and two days after the week in which those come in."""
-    load = make_load(days=23, customers=150)
+    """Return two weeks with all labels, and a day after the week in which those come in."""
+    load = make_load(days=22, customers=150)
     day = (load.transactions.event_time - START_MS) / DAY_MS
     history, now = load.transactions.take(day < 14), load.transactions.take(day >= 21)
     return Load(history, history.by_label_time()), Load(now, concatenate([]))
 
 
 class Feeding:
-    """Sends a load in small pieces until it is told to send the rest."""
+    """Sends a load in small pieces, a third of it once all newer workers are there."""
 
     def __init__(self, kafka: str, version: Version, load: Load) -> None:
         self._kafka, self._pipeline = kafka, version.pipeline
-        rows = np.array_split(np.arange(len(load)), 40)
-        self._pieces = [load.transactions.take(each) for each in rows]
-        self._hurry = asyncio.Event()
-        self._task = asyncio.create_task(self._feed())
+        rows = np.array_split(np.arange(len(load)), 30)
+        pieces = [load.transactions.take(each) for each in rows]
+        self._last = pieces[20:]
+        self._task = asyncio.create_task(self._feed(pieces[:20]))
 
-    async def _feed(self) -> None:
-        for piece in self._pieces:
+    async def _feed(self, pieces: Sequence[Transactions]) -> None:
+        for piece in pieces:
             await send_transactions(self._kafka, self._pipeline, piece)
-            try:
-                async with asyncio.timeout(0.3):
-                    await self._hurry.wait()
-            except TimeoutError:
-                continue
+            await asyncio.sleep(0.3)
 
     async def rest(self) -> None:
-        self._hurry.set()
         await self._task
+        for piece in self._last:
+            await send_transactions(self._kafka, self._pipeline, piece)
 
 
-class Workers:
-    """Worker processes, each with a log of its own; those that still run at the end are killed."""
+class Processes:
+    """Workers as processes, each with a log of its own; what still runs at the end is killed."""
 
     def __init__(self, kafka: str, folder: Path, ends: AsyncExitStack) -> None:
         self._kafka, self._folder, self._ends = kafka, folder, ends
         self.started: list[WorkerProcess] = []
 
-    async def start(self, version: Version) -> WorkerProcess:
+    async def start(self, version: Version) -> None:
         """Start a worker, and wait until it has partitions."""
         log = self._folder / f"worker-{len(self.started)}.log"
         process = WorkerProcess(
@@ -94,47 +93,111 @@ class Workers:
         self._ends.callback(process.kill)
         self.started.append(process)
         await process.says("assigned")
-        return process
+
+    async def stop(self, number: int) -> None:
+        """Stop a worker by SIGTERM."""
+        assert await self.started[number].stop() == 0, self.started[number].log
+
+    async def settle(self, version: Version) -> None:
+        """Wait until everything is done."""
+        await settle(self._kafka, version.pipeline, self.started[-1].alive)
 
 
-@pytest.mark.parametrize("is_built", [True, False])
-async def test_nothing_is_lost_doubled_or_wrong_in_a_rolling_restart(
-    kafka: str, tmp_path: Path, *, is_built: bool
-) -> None:
-    old, new = two_versions(own_pipeline(), tmp_path)
-    history, now = history_and_now()
+class Tasks:
+    """Workers in this process, which start in a second."""
+
+    def __init__(self, kafka: str) -> None:
+        self._kafka = kafka
+        self.started: list[Serving] = []
+
+    async def start(self, version: Version) -> None:
+        """Start a worker, and wait until it has partitions."""
+        connection = Connection(bootstrap=self._kafka)
+        serving = Serving(
+            self._kafka, Worker(version.pipeline, connection, TESTED, model=version.model)
+        )
+        self.started.append(serving)
+
+        def has_joined() -> bool:
+            app = serving.worker.app
+            return app is not None and app.plane.joined
+
+        await until(has_joined, alive=serving.alive)
+
+    async def stop(self, number: int) -> None:
+        """Stop a worker as SIGTERM does."""
+        await self.started[number].stop()
+
+    async def settle(self, version: Version) -> None:
+        """Wait until everything is done."""
+        await settle(self._kafka, version.pipeline, self.started[-1].alive)
+
+
+async def begun(kafka: str, old: Version, history: Load) -> None:
+    """Let one worker of the old version do the history."""
     await make_topics(kafka, old.pipeline, PARTITIONS)
     await send_transactions(kafka, old.pipeline, history.transactions)
     await send_labels(kafka, old.pipeline, history.labels)
-    worker = Worker(old.pipeline, Connection(bootstrap=kafka), TESTED, model=old.model)
-    past = Serving(kafka, worker)
-    await past.settle()
-    await past.stop()
-    async with AsyncExitStack() as ends:
-        workers = Workers(kafka, tmp_path, ends)
-        running = [await workers.start(old), await workers.start(old)]
-        feeding = Feeding(kafka, old, now)
-        if is_built:
-            words = ("checkpoint", "build", str(new.file), "--from-log", "--bootstrap", kafka)
-            ran = await asyncio.to_thread(run_command, *words, "--json")
-            assert ran.code == 0, ran
-            made = Counter((x["stage"], x["outcome"]) for x in ran.json["checkpoints"])
-            assert made["customer", "written"] == made["terminal", "written"] == PARTITIONS
-        for process in running:
-            # As an operator does: one is stopped, and the newer one started in its place.
-            assert await process.stop() == 0, process.log
-            await workers.start(new)
-        await feeding.rest()
-        newer = workers.started[2:]
-        await settle(kafka, new.pipeline, newer[0].alive)
-        for process in newer:
-            assert await process.stop() == 0, process.log
-        logs = [process.log for process in newer]
-    if is_built:
-        assert any("checkpoint_restored" in log for log in logs)
+    past = Tasks(kafka)
+    await past.start(old)
+    await past.settle(old)
+    await past.stop(0)
+
+
+async def rolled(workers: Processes | Tasks, old: Version, new: Version, feeding: Feeding) -> None:
+    """Do as an operator does: stop one, start the newer one in its place; then the other."""
+    for number in range(2):
+        await workers.stop(number)
+        await workers.start(new)
+    await feeding.rest()
+    await workers.settle(new)
+    for number in (2, 3):
+        await workers.stop(number)
+
+
+async def judged(kafka: str, old: Version, new: Version, history: Load, now: Load) -> None:
     rows = concatenate([history.transactions, now.transactions])
     await judge_scores(kafka, old, new, Load(rows, history.labels))
     await judge_alerts(kafka, new)
+
+
+async def test_states_are_built_beside_the_workers_that_are_then_replaced(
+    kafka: str, tmp_path: Path
+) -> None:
+    old, new = two_versions(own_pipeline(), tmp_path)
+    history, now = history_and_now()
+    await begun(kafka, old, history)
+    async with AsyncExitStack() as ends:
+        workers = Processes(kafka, tmp_path, ends)
+        await workers.start(old)
+        await workers.start(old)
+        feeding = Feeding(kafka, old, now)
+        words = ("checkpoint", "build", str(new.file), "--from-log", "--bootstrap", kafka)
+        ran = await asyncio.to_thread(run_command, *words, "--json")
+        structlog.reset_defaults()  # the command has set up logs of its own
+        assert ran.code == 0, ran
+        made = Counter((each["stage"], each["outcome"]) for each in ran.json["checkpoints"])
+        assert made["customer", "written"] == made["terminal", "written"] == PARTITIONS
+        await rolled(workers, old, new, feeding)
+        newer = "".join(process.log for process in workers.started[2:])
+        assert "checkpoint_restored" in newer
+        assert "rebuilding_from_log" not in newer
+    await judged(kafka, old, new, history, now)
+
+
+async def test_where_nothing_was_built_the_newer_workers_fold_the_log(
+    kafka: str, tmp_path: Path
+) -> None:
+    old, new = two_versions(own_pipeline(), tmp_path)
+    history, now = history_and_now()
+    await begun(kafka, old, history)
+    workers = Tasks(kafka)
+    await workers.start(old)
+    await workers.start(old)
+    with capture_logs() as logs:
+        await rolled(workers, old, new, Feeding(kafka, old, now))
+    assert any(line["event"] == "rebuilding_from_log" for line in logs)
+    await judged(kafka, old, new, history, now)
 
 
 async def judge_scores(kafka: str, old: Version, new: Version, whole: Load) -> None:

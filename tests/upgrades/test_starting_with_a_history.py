@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from stream_infer.audit.recompute.run import Recomputation, recompute
@@ -53,7 +54,9 @@ class World:
     def build(self, kafka: str, file: Path, *options: str) -> Ran:
         words = ("checkpoint", "build", str(file), "--bootstrap", kafka, "--json")
         files = ("--from", str(self.events), "--labels", str(self.labels))
-        return run_command(*words, *files, *options)
+        ran = run_command(*words, *files, *options)
+        structlog.reset_defaults()  # the command has set up logs of its own
+        return ran
 
     async def send_now(self, kafka: str, pipeline: Pipeline) -> None:
         await send_transactions(kafka, pipeline, self.now.transactions)
