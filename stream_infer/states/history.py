@@ -31,7 +31,7 @@ from stream_infer.events.screen import screen_future
 from stream_infer.features.plan import Plan
 from stream_infer.features.table import ROWS_PER_BATCH, merge_labels
 from stream_infer.files.contract import Records
-from stream_infer.files.features import decoded_rows
+from stream_infer.files.features import decode_records
 from stream_infer.pipeline import Pipeline
 from stream_infer.records import KeyPartitioner
 
@@ -106,10 +106,11 @@ def read_history(
             clock past all that follows
     Raises  InvalidDataError naming the rows that cannot be used, unless they are to be left out
     """
-    found = decoded_rows(pipeline, events, labels, skip_bad=skip_bad)
+    columns, known, bad = decode_records(pipeline, events, labels, skip_bad=skip_bad)
+    rows = columns.source_offset
     ahead = screen_future(
-        found.columns.event_time,
-        np.full(len(found.rows), now_ms, np.int64),
+        columns.event_time,
+        np.full(len(columns), now_ms, np.int64),
         parse_duration(pipeline.future_max),
     )
     kept = np.flatnonzero(~ahead)
@@ -118,12 +119,11 @@ def read_history(
         raise InvalidDataError(
             "bad_rows",
             f"{wrong:,} rows are more than {pipeline.future_max} in the future; the first is row"
-            f" {int(found.rows[ahead][0]) + 1}.",
+            f" {int(rows[ahead][0]) + 1}.",
             "Mend these rows or the unit of their times, or leave them out with --skip-bad.",
             count=wrong,
         )
-    columns = placed(found.columns.take(kept), found.rows[kept])
-    return History(base, columns, found.labels, len(found.bad) + wrong)
+    return History(base, placed(columns.take(kept), rows[kept]), known, len(bad) + wrong)
 
 
 class Folded(NamedTuple):
