@@ -30,6 +30,7 @@ from support.load import (
 )
 from support.load import assert_features_equal as assert_equal
 from support.pipelines import own_pipeline, written
+from support.upgrading import two_versions
 from support.worker import TESTED, make_topics, serving, until
 
 pytestmark = pytest.mark.kafka
@@ -93,9 +94,29 @@ async def test_a_new_pipeline_begins_with_the_history_in_kafka(kafka: str, tmp_p
     assert len(adopted) == 4
     await assert_equal(kafka, pipeline, world.expected(pipeline))
     assert await judged(kafka, pipeline, TESTED) == "proven"
+    await asyncio.to_thread(builds_of_newer_declarations, kafka, world, pipeline, tmp_path)
     # Another one would be put in front of what has begun.
     late = await asyncio.to_thread(world.build, kafka, file, "--until", "2025-01-10T00:00:00Z")
     assert (late.code, late.json["error"]["code"]) == (4, "history_too_late")
+
+
+def builds_of_newer_declarations(
+    kafka: str, world: World, pipeline: Pipeline, folder: Path
+) -> None:
+    """Build states of newer declarations from the log, on top of the history; twice."""
+    _, new = two_versions(pipeline, folder)
+    words = ("checkpoint", "build", str(new.file), "--bootstrap", kafka, "--json", "--from-log")
+    without = run_command(*words)
+    assert (without.code, without.json["error"]["code"]) == (4, "base_missing")
+    assert {each["offset"] for each in world.build(kafka, new.file).json["checkpoints"]} == {0}
+    built = run_command(*words).json["checkpoints"]
+    state = [each for each in built if each["stage"] in ("customer", "terminal")]
+    assert {each["outcome"] for each in state} == {"written"}
+    assert sum(e["folded"] for e in state if e["stage"] == "customer") == len(world.now)
+    again = run_command(*words).json["checkpoints"]
+    assert {each["outcome"] for each in again} <= {"exists", "empty"}
+    assert [each["checkpoint"] for each in again] == [each["checkpoint"] for each in built]
+    structlog.reset_defaults()
 
 
 async def test_where_the_history_is_gone_nothing_is_published_until_it_is_built_again(
