@@ -78,7 +78,7 @@ class ProbeRun:
         if kept is None:
             return
         self._slot.begin([(kept.source.partition, kept.first, kept.last)])
-        [read] = self._stage.read([kept])
+        [read] = self._stage.read_silently([kept])
         self._stage.fold_only(read, self.state)
         self._slot.end()
 
