@@ -120,7 +120,7 @@ class StageFold:
         silences = None
         if self._watch is not None:
             silences = self._watch.fold(
-                rows, results, clock_before, store.keys.names, store.upstreams, start, end
+                rows, results, clock_before, self._names, store.upstreams, start, end
             )
         return Folded(
             results.accepted[these],
@@ -185,6 +185,10 @@ class StageFold:
     def sweep(self) -> None:
         """Give back the memory of forgotten keys; happens by itself, and changes no result."""
         self._store.sweep()
+
+    def _names(self, slots: NDArray[np.int64]) -> list[str]:
+        """Return the keys of slots."""
+        return self._store.keys.names(slots)
 
     def _upstream(self, upstream: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
         """Return each row's place in `seen`, (n,) int64; -1 without an upstream.

@@ -18,7 +18,7 @@ meanwhile nobody knows.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -240,7 +240,7 @@ class SilenceWatch:
         rows: Rows,
         results: Results,
         clock_before: int | None,
-        names: list[str | None],
+        names: Callable[[NDArray[np.int64]], list[str]],
         upstreams: Collection[str],
         start: int,
         end: int,
@@ -250,7 +250,7 @@ class SilenceWatch:
         Rows of what is returned count from `start`.
 
         clock_before  the partition's clock before the batch
-        names         slot -> key
+        names         slots -> keys
         upstreams     names of the partitions of the input, by which rows number them
         """
         before = NONE if clock_before is None else np.int64(clock_before)
@@ -280,9 +280,12 @@ class SilenceWatch:
                 end,
             )
             told += [
-                (at - start, names[slot] or "", level, silent_ms)
-                for (at, slot, silent_ms), level in zip(
-                    found[:count].tolist(), levels[:count].tolist(), strict=True
+                (at - start, name, level, silent_ms)
+                for (at, _, silent_ms), name, level in zip(
+                    found[:count].tolist(),
+                    names(found[:count, 1]),
+                    levels[:count].tolist(),
+                    strict=True,
                 )
             ]
         # By name, since which slot a key has depends on restarts.

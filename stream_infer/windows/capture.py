@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.windows.hashing import hash_ids
 from stream_infer.windows.state import CLOCK, END, NEWEST, NONE, STEPPED, TOUCHED
 from stream_infer.windows.whole import read_all
 
@@ -168,7 +167,7 @@ class Capture:
         self._clock = np.int64(store.state.registers[CLOCK])
         self.clock_ms = store.clock_ms
         self.upstreams = _upstreams(store)
-        self._slots = len(store.keys.names)
+        self._slots = store.keys.slots
         self._done = np.zeros(self._slots, np.bool_)
         self._copies = _Copies(store, self._slots)
         self._whole = {step: store.records[step].copy() for step in whole}
@@ -192,7 +191,7 @@ class Capture:
         for start in range(0, self._slots, SLICE_KEYS):
             kept = self._kept(start, min(start + SLICE_KEYS, self._slots))
             slots.append(kept)
-            hashes.append(hash_ids(self._names(kept)).view(np.uint64))
+            hashes.append(self._store.keys.hashes(kept).view(np.uint64))
             yield None
         yield from self._groups(np.concatenate(slots), np.concatenate(hashes))
         self._done[:] = True
@@ -220,8 +219,7 @@ class Capture:
     # What follows reads a copy where there is one, else the store.
 
     def _names(self, slots: NDArray[np.int64]) -> list[str]:
-        names = self._store.keys.names
-        return [names[slot] or "" for slot in slots.tolist()]
+        return self._store.keys.names(slots)
 
     def _kept(self, start: int, end: int) -> NDArray[np.int64]:
         slots = np.arange(start, end)

@@ -36,7 +36,10 @@ def precompile() -> None:
     store.sweep()
     restore_snapshot(EntryStore(layout), take_snapshot(store))
     store.widen("sums")
-    hash_ids([])
+    hash_ids([""])
+    known = store.add_keys(["a", "b"])
+    store.keys.drop(known)
+    store.keys.look_up([str(key) for key in range(200)])
 
 
 def _no_rows() -> Rows:

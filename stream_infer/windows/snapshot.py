@@ -52,9 +52,9 @@ def take_snapshot(store: EntryStore) -> Snapshot:
     """Return the store's state; see the module for its form. Cost O(entries + keys · log keys)."""
     capture = Capture(store)
     kept = capture.kept()
-    names = store.keys.names
-    by_name = sorted(kept.tolist(), key=lambda slot: names[slot] or "")
-    return {**head_of(capture), **capture.piece(np.array(by_name, np.int64))}
+    names = store.keys.names(kept)
+    by_name = np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
+    return {**head_of(capture), **capture.piece(kept[by_name])}
 
 
 def head_of(capture: Capture) -> Snapshot:

@@ -182,7 +182,7 @@ class EntryStore:
 
     @property
     def bytes(self) -> int:
-        """Memory held, keys (estimated) and custom records included."""
+        """Memory held, keys and custom records included."""
         arrays = sum(array.nbytes for array in self.state)
         return arrays + sum(array.nbytes for array in self.records) + self.keys.bytes
 
@@ -204,7 +204,7 @@ class EntryStore:
     def add_keys(self, keys: Sequence[str]) -> NDArray[np.int64]:
         """Return the slot of each key; new keys get one."""
         slots = self.keys.look_up(keys)
-        self._grow_slots(len(self.keys.names))
+        self._grow_slots(self.keys.slots)
         return slots
 
     def fold(self, rows: Rows, results: Results, start: int, end: int) -> None:
@@ -234,7 +234,7 @@ class EntryStore:
             return
         idle = np.empty(len(self.state.slots), np.int64)
         n = sweep(self.state, self.rules, self._forget_after_ms_max, idle)
-        named = idle[:n][idle[:n] < len(self.keys.names)]
+        named = idle[:n][idle[:n] < self.keys.slots]
         self.keys.drop(named)
         cleared = self.state.slots[named]
         _clear(cleared)
@@ -249,7 +249,7 @@ class EntryStore:
             self._swept_clock = clock
         passed = max(self.layout.horizon_ms, self._forget_after_ms_max) // 4
         is_due = clock != NONE and clock - self._swept_clock >= passed
-        if is_due and self._rows_since_sweep * 4 >= len(self.keys.names):
+        if is_due and self._rows_since_sweep * 4 >= self.keys.slots:
             self.sweep()
 
     def _grow_slots(self, wanted: int) -> None:
