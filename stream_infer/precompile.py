@@ -13,11 +13,14 @@ from stream_infer.features.fold import StageFold
 from stream_infer.features.plan import compile_plan
 from stream_infer.pipeline import Pipeline
 from stream_infer.pipelines.loading import built_in_pipelines, load_pipeline
+from stream_infer.windows.compiler_memory import release_compiler
 from stream_infer.windows.precompile import precompile
 
 
 def precompile_pipeline(pipeline: Pipeline) -> None:
     """Fold nothing through each stage: that compiles, or loads, all that an event needs.
+
+    The memory of the compiler, which is not needed afterwards, is given back.
 
     Raises  what the pipeline's own custom steps raise when they are compiled
     """
@@ -25,6 +28,7 @@ def precompile_pipeline(pipeline: Pipeline) -> None:
     nothing = EventDecoder(pipeline.events).decode([]).columns
     for stage in compile_plan(pipeline).stages:
         StageFold(stage).fold(nothing)
+    release_compiler()
 
 
 if __name__ == "__main__":

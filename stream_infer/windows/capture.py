@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.windows.state import CLOCK, END, NEWEST, NONE, STEPPED, TOUCHED
-from stream_infer.windows.whole import read_all
+from stream_infer.windows.whole import entry_columns, read_all
 
 if TYPE_CHECKING:
     from stream_infer.windows.store import EntryStore
@@ -59,31 +59,6 @@ class _Keys(NamedTuple):
         return _Keys(*(column[at] for column in self))
 
 
-class Entries(NamedTuple):
-    """Columns of entries, as `stream_infer.windows.snapshot` says them."""
-
-    times: NDArray[np.int64]
-    hashes: NDArray[np.int64]
-    values: NDArray[np.int64]
-    positions: NDArray[np.int64]
-    labels: NDArray[np.int8]
-    label_times: NDArray[np.int64]
-
-
-def entry_columns(store: EntryStore, n: int) -> Entries:
-    """Return room for so many entries; none in columns that the stage lacks."""
-    layout = store.layout
-    labelled = n if layout.folds_labels else 0
-    return Entries(
-        times=np.empty(n, np.int64),
-        hashes=np.empty(n, np.int64),
-        values=np.empty((n, len(layout.values)), np.int64),
-        positions=np.empty(n if layout.duplicates else 0, np.int64),
-        labels=np.empty(labelled, np.int8),
-        label_times=np.empty(labelled, np.int64),
-    )
-
-
 class _Growing:
     """Rows that are appended; memory is remapped as it grows, not copied."""
 
@@ -111,13 +86,13 @@ class _Copies:
         self._place = np.zeros(slots, np.int32)
         self._starts = _Growing(np.empty(0, np.int64))
         self._rows = _Growing(store.state.slots)
-        self._columns = [_Growing(column) for column in entry_columns(store, 0)]
+        self._columns = [_Growing(column) for column in entry_columns(store.layout, 0)]
         self._records = [_Growing(records) for records in store.records]
 
     def add(self, store: EntryStore, slots: NDArray[np.int64]) -> None:
         rows = store.state.slots[slots]
         first = np.cumsum(rows[:, END]) - rows[:, END]
-        columns = entry_columns(store, int(rows[:, END].sum()))
+        columns = entry_columns(store.layout, int(rows[:, END].sum()))
         read_all(store.state, slots, first, *columns)
         self._place[slots] = np.arange(self._rows.used, self._rows.used + len(slots)) + 1
         self._starts.append(first + self._columns[0].used)
@@ -273,7 +248,7 @@ class Capture:
         """Return the columns of the visible entries, key by key, and how many each key has."""
         held = np.where(keys.touched == NONE, 0, keys.rows[:, END])
         firsts = np.cumsum(held) - held
-        found = entry_columns(self._store, int(held.sum()))
+        found = entry_columns(self._store.layout, int(held.sum()))
         live = (keys.copied < 0) & (held > 0)
         read_all(self._store.state, slots[live], firsts[live], *found)
         copied = keys.copied >= 0

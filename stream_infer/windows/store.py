@@ -14,127 +14,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.errors import StateBudgetError
-from stream_infer.windows.arena import BLOCK_MIN
 from stream_infer.windows.compiled import one_form
 from stream_infer.windows.evaluate import CUT_WIDTH
 from stream_infer.windows.kernels import fold_rows, sweep
 from stream_infer.windows.layout import WindowLayout
+from stream_infer.windows.memory import (
+    ARENA,
+    NARROW,
+    clear_slots,
+    empty_state,
+    row_bytes,
+    rules_of,
+)
 from stream_infer.windows.narrow import MASK
 from stream_infer.windows.slots import SlotMap
 from stream_infer.windows.state import (
     BUMP,
     CLOCK,
     ENTRIES,
-    HEADS,
     HIGH,
-    NEWEST,
     NONE,
-    REGISTERS,
-    STEPPED,
-    TOTALS,
-    TOUCHED,
     WANTED_ROWS,
     WANTS,
-    WANTS_LABEL_TIMES,
-    WANTS_POSITIONS,
     WANTS_ROWS,
-    WANTS_SUMS,
-    WANTS_TIMES,
     Results,
     Rows,
-    Rules,
-    State,
 )
 from stream_infer.windows.whole import widen_sums
 
 if TYPE_CHECKING:
     from stream_infer.windows.capture import Capture
 
-_ROWS_FIRST = 256
-_SLOTS_FIRST = 64
 _GROWTH = 1.0625
 """Growing is cheap (pages are remapped, not copied), and what is not used yet is memory too."""
 _ALIGN = 64
-_ARENA = {
-    "times": 1,
-    "times_high": 1,
-    "hashes": 1,
-    "positions": 1,
-    "positions_high": 1,
-    "sums": 1,
-    "sums_high": 1,
-    "squares": BLOCK_MIN,
-    "counts": BLOCK_MIN,
-    "labels": 1,
-    "label_times": 1,
-    "label_times_high": 1,
-    "filters": 1,
-    "tags": BLOCK_MIN,
-}
-"""Columns of the arena, and how many entries a row of each stands for."""
-_NARROW = {
-    WANTS_TIMES: "times",
-    WANTS_POSITIONS: "positions",
-    WANTS_SUMS: "sums",
-    WANTS_LABEL_TIMES: "label_times",
-}
 
 # Rows come from `stream_infer.features.fold` alone, whose arrays are always of one form.
 _fold_rows = one_form(fold_rows)
-
-
-def _rules(layout: WindowLayout) -> Rules:
-    """Return the layout as kernels take it."""
-    return Rules(
-        horizon=np.int64(layout.horizon_ms),
-        lateness=np.int64(layout.lateness_ms),
-        first=np.int64(layout.first),
-        duplicates=np.int64(layout.duplicates),
-        folds_labels=np.int64(layout.folds_labels),
-        finds_ids=np.int64(layout.finds_ids),
-        keeps_entries=np.int64(layout.keeps_entries),
-        boundaries=layout.boundaries,
-        ops=layout.ops,
-        scales=layout.scales,
-        squared=layout.squares,
-    )
-
-
-def _empty_state(layout: WindowLayout) -> State:
-    """Return arrays of the first size, holding nothing."""
-    values, squares = len(layout.values), len(layout.squares)
-    rows = _ROWS_FIRST if layout.keeps_entries else 0
-    labelled = rows if layout.folds_labels else 0
-    registers = np.zeros(REGISTERS, np.int64)
-    registers[CLOCK] = registers[HIGH] = NONE
-    registers[HEADS:] = -1
-    slots = np.zeros((_SLOTS_FIRST, TOTALS + values), np.int64)
-    _clear(slots)
-    return State(
-        registers=registers,
-        seen=np.zeros(0, np.int64),
-        slots=slots,
-        times=np.zeros(rows, np.uint32),
-        times_high=np.zeros(0, np.uint32),
-        hashes=np.zeros(rows, np.int64),
-        positions=np.zeros(rows if layout.duplicates else 0, np.uint32),
-        positions_high=np.zeros(0, np.uint32),
-        sums=np.zeros((rows, values), np.uint32),
-        sums_high=np.zeros((0, values), np.uint32),
-        squares=np.zeros((rows // BLOCK_MIN, 2 * squares), np.uint64),
-        counts=np.zeros((labelled // BLOCK_MIN, 3), np.int32),
-        labels=np.zeros(labelled, np.int8),
-        label_times=np.zeros(labelled, np.uint32),
-        label_times_high=np.zeros(0, np.uint32),
-        filters=np.zeros(rows if layout.finds_ids else 0, np.uint16),
-        tags=np.zeros(rows // BLOCK_MIN, np.int8),
-    )
-
-
-def _clear(slots: NDArray[np.int64]) -> None:
-    """Make slot rows those of keys that were never seen."""
-    slots[:] = 0
-    slots[:, NEWEST] = slots[:, TOUCHED] = slots[:, STEPPED] = NONE
 
 
 class EntryStore:
@@ -159,8 +75,8 @@ class EntryStore:
         self.keys = SlotMap()
         self.upstreams: dict[str, int] = {}
         self.records = list(records)
-        self.rules = _rules(layout)
-        self.state = _empty_state(layout)
+        self.rules = rules_of(layout)
+        self.state = empty_state(layout)
         for record in self.records:
             record.resize(len(self.state.slots), refcheck=False)
         self._cuts = np.empty((len(layout.boundaries), CUT_WIDTH + len(layout.values)), np.int64)
@@ -237,7 +153,7 @@ class EntryStore:
         named = idle[:n][idle[:n] < self.keys.slots]
         self.keys.drop(named)
         cleared = self.state.slots[named]
-        _clear(cleared)
+        clear_slots(cleared)
         self.state.slots[named] = cleared
         self._swept_clock = self.state.registers[CLOCK]
         self._rows_since_sweep = 0
@@ -263,7 +179,7 @@ class EntryStore:
             size = wanted
         self._require_budget((size - held) * row_bytes)
         self.state.slots.resize((size, width), refcheck=False)
-        _clear(self.state.slots[held:])
+        clear_slots(self.state.slots[held:])
         for record in self.records:
             record.resize(size, refcheck=False)
 
@@ -273,7 +189,7 @@ class EntryStore:
         if wants == WANTS_ROWS:
             self._grow_arena(int(self.state.registers[WANTED_ROWS]))
         else:
-            self.widen(_NARROW[wants])
+            self.widen(NARROW[wants])
 
     def widen(self, name: str) -> None:
         """Add the upper halves of a column; see `stream_infer.windows.narrow`."""
@@ -301,7 +217,7 @@ class EntryStore:
             size = needed
         size = (size + _ALIGN - 1) // _ALIGN * _ALIGN
         self._require_budget((size - held) * self.row_bytes)
-        for name, rows in _ARENA.items():
+        for name, rows in ARENA.items():
             array = getattr(self.state, name)
             if len(array):
                 array.resize((size // rows, *array.shape[1:]), refcheck=False)
@@ -309,8 +225,7 @@ class EntryStore:
     @property
     def row_bytes(self) -> float:
         """Bytes of one arena row, its share of what there is for several rows included."""
-        held = ((getattr(self.state, name), rows) for name, rows in _ARENA.items())
-        return float(sum(array.itemsize * array[:1].size / rows for array, rows in held))
+        return row_bytes(self.state)
 
     def _has_budget(self, more: float) -> bool:
         return self.memory_bytes_max is None or self.bytes + more <= self.memory_bytes_max

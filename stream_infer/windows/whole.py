@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_infer.events.columns import NO_POSITION
 from stream_infer.windows.blocks import event_fits, make_room
 from stream_infer.windows.compiled import kernel
 from stream_infer.windows.entries import insert
+from stream_infer.windows.layout import WindowLayout
 from stream_infer.windows.narrow import (
     MASK,
     fits_label_time,
@@ -31,6 +35,30 @@ from stream_infer.windows.state import (
     Rules,
     State,
 )
+
+
+class Entries(NamedTuple):
+    """Columns of entries, as `stream_infer.windows.snapshot` says them."""
+
+    times: NDArray[np.int64]
+    hashes: NDArray[np.int64]
+    values: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    labels: NDArray[np.int8]
+    label_times: NDArray[np.int64]
+
+
+def entry_columns(layout: WindowLayout, n: int) -> Entries:
+    """Return room for so many entries; none in columns that the stage lacks."""
+    labelled = n if layout.folds_labels else 0
+    return Entries(
+        times=np.empty(n, np.int64),
+        hashes=np.empty(n, np.int64),
+        values=np.empty((n, len(layout.values)), np.int64),
+        positions=np.empty(n if layout.duplicates else 0, np.int64),
+        labels=np.empty(labelled, np.int8),
+        label_times=np.empty(labelled, np.int64),
+    )
 
 
 @kernel

@@ -14,11 +14,11 @@ from support.columns import Row, columns_of
 from support.logs import ENTITIES, VALUES, pipeline
 
 _SECOND_PROCESS = """
-from stream_infer.windows import hashing, kernels, slots, whole
+from stream_infer.windows import hashing, kernels, keytable, whole
 from stream_infer.windows.precompile import precompile
 precompile()
 kept = [whole.insert_all, whole.read_all, whole.widen_sums, hashing._hash_texts]
-kept += [slots._look_up, slots._fill_table, slots._drop, slots._copy_text]
+kept += [keytable.find_keys, keytable.fill_table, keytable.drop_keys, keytable.copy_text]
 for kernel in (kernels.fold_rows, kernels.sweep, *kept):
     assert not kernel.stats.cache_misses, kernel
     assert kernel.stats.cache_hits, kernel
