@@ -8,6 +8,10 @@ does it for the pipelines that the package brings. Machine code is kept beside t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from stream_infer.events.decode import EventDecoder
 from stream_infer.features.fold import StageFold
 from stream_infer.features.plan import compile_plan
@@ -25,8 +29,11 @@ def precompile_pipeline(pipeline: Pipeline) -> None:
     Raises  what the pipeline's own custom steps raise when they are compiled
     """
     precompile()
-    nothing = EventDecoder(pipeline.events).decode([]).columns
-    for stage in compile_plan(pipeline).stages:
+    plan = compile_plan(pipeline)
+    # Steps may read what earlier stages said.
+    features = np.empty((0, len(plan.feature_names)))
+    nothing = replace(EventDecoder(pipeline.events).decode([]).columns, features=features)
+    for stage in plan.stages:
         StageFold(stage).fold(nothing)
     release_compiler()
 
