@@ -49,23 +49,23 @@ class Flow:
     async def running(
         self, connection: Connection, source: str, scored: str
     ) -> AsyncIterator[None]:
-        """Send and read while the block runs; what it raises ends both."""
-        async with (
-            log_reader(connection) as reader,
-            topic_sender(connection, source) as sender,
-            asyncio.TaskGroup() as group,
-        ):
+        """Send and read while the block runs; its end raises what ended either before."""
+        async with log_reader(connection) as reader, topic_sender(connection, source) as sender:
             ends = await reader.bounds(await reader.partitions(scored))
             positions = {tp: stretch.end for tp, stretch in ends.items()}
             tasks = [
-                group.create_task(self._read(reader, positions)),
-                group.create_task(self._send(sender)),
+                asyncio.create_task(self._read(reader, positions)),
+                asyncio.create_task(self._send(sender)),
             ]
             try:
                 yield
             finally:
                 for task in tasks:
                     task.cancel()
+                ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for each in ended:
+            if isinstance(each, Exception):
+                raise each
 
     async def _send(self, sender: TopicSender) -> None:
         began, sent = time.monotonic(), 0

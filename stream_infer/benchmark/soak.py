@@ -195,22 +195,27 @@ class SoakSession:
     ) -> list[tuple[float, float]]:
         """Send for so long; return moments and the memory then, bytes."""
         samples: list[tuple[float, float]] = []
-        async with topic_sender(self._connection, source) as sender, asyncio.TaskGroup() as group:
-            sending = group.create_task(_send(sender, payments, rate, event_ms_per_s))
-            began_s = time.monotonic()
-            while (at_s := time.monotonic()) - began_s < seconds:
-                subject.check()
-                usage = subject.usage()
-                if usage is None:
-                    raise GateFailedError(
-                        "memory_not_told",
-                        "This system does not tell how much memory a process has.",
-                        "Run it on Linux.",
-                    )
-                samples.append((at_s, float(usage.rss_bytes)))
-                self._show(f"soak at {rate:,}/s, seconds", int(at_s - began_s), int(seconds))
-                await asyncio.sleep(SAMPLE_S)
-            sending.cancel()
+        async with topic_sender(self._connection, source) as sender:
+            sending = asyncio.create_task(_send(sender, payments, rate, event_ms_per_s))
+            try:
+                began_s = time.monotonic()
+                while (at_s := time.monotonic()) - began_s < seconds:
+                    subject.check()
+                    usage = subject.usage()
+                    if usage is None:
+                        raise GateFailedError(
+                            "memory_not_told",
+                            "This system does not tell how much memory a process has.",
+                            "Run it on Linux.",
+                        )
+                    samples.append((at_s, float(usage.rss_bytes)))
+                    self._show(f"soak at {rate:,}/s, seconds", int(at_s - began_s), int(seconds))
+                    await asyncio.sleep(SAMPLE_S)
+            finally:
+                sending.cancel()
+                [ended] = await asyncio.gather(sending, return_exceptions=True)
+        if isinstance(ended, Exception):
+            raise ended
         return samples
 
     async def _behind(self, pipeline: Pipeline, source: str) -> int:
