@@ -29,6 +29,7 @@ from stream_infer.dataplane.build import stage_topics
 from stream_infer.errors import GateFailedError
 from stream_infer.features.plan import compile_plan
 from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.reading import log_reader
 from stream_infer.pipeline import Pipeline
 from stream_infer.simulators.fraud import Transactions
 
@@ -48,9 +49,12 @@ SETTLE_S = 3.0
 """Between two things that happen, so that each has its own pause."""
 PATIENCE_S = 120.0
 CATCH_UP_S_MAX = 600.0
-CHECKPOINTS_S_MAX = 40.0
+CHECKPOINTS_S_MAX = 180.0
+FLOW_S = 2 * PATIENCE_S + CHECKPOINTS_S_MAX
+REPLAY_MOST = 40_000
+"""Records behind its newest checkpoint that a partition has in steady operation."""
 _ASSIGNED = re.compile(r"\] assigned +partitions=(\[.*\])")
-_PUBLISHED = re.compile(r"checkpoint_published .*source=(\S+)")
+_PUBLISHED = re.compile(r"checkpoint_published .*offset=(\d+) source=(\S+)")
 
 Show = Callable[[str, int, int | None], None]
 
@@ -58,6 +62,14 @@ Show = Callable[[str, int, int | None], None]
 def assignments(log: str) -> list[list[str]]:
     """Return the partitions of each assignment that a worker's log tells of."""
     return [ast.literal_eval(found) for found in _ASSIGNED.findall(log)]
+
+
+def newest_checkpoints(log: str) -> dict[str, int]:
+    """Return the offset of each partition's newest checkpoint that a worker's log tells of."""
+    newest: dict[str, int] = {}
+    for offset, source in _PUBLISHED.findall(log):
+        newest[source] = max(int(offset), newest.get(source, 0))
+    return newest
 
 
 @dataclass(slots=True)
@@ -143,7 +155,7 @@ class OutageSession:
         ]
 
     async def _kill(self, scenario: Scenario, keys: int, *, static: bool) -> Kill:
-        load = single_load(_events_of(keys) + int(PATIENCE_S) * RATE, keys)
+        load = single_load(_events_of(keys) + int(FLOW_S) * RATE, keys)
         async with self._pair(scenario, load, _events_of(keys), static=static) as (pair, flow):
             victim, other = sorted(pair.workers, key=lambda name: len(pair.owned(name)))[::-1]
             lost = pair.owned(victim)
@@ -186,7 +198,7 @@ class OutageSession:
     async def _restart(
         self, scenario: Scenario, keys: int, count: int, *, static: bool
     ) -> Restarts:
-        load = single_load(_events_of(keys) + int(PATIENCE_S) * RATE, keys)
+        load = single_load(_events_of(keys) + int(FLOW_S) * RATE, keys)
         past = _events_of(keys)
         async with self._pair(scenario, load, past, count=count, static=static) as (pair, flow):
             began_s = time.monotonic()
@@ -264,24 +276,28 @@ class OutageSession:
             for name in ("two", "three")[: count - 1]:
                 start(name)
             await _until(pair.share)
-            await self._until_checkpoints(pair)
             await stack.enter_async_context(flow.running(self._connection, source, pipeline.scored))
             await _until(lambda: bool(np.count_nonzero(~np.isnan(flow.arrived_s)) > RATE))
+            await self._until_checkpoints(pair)
             await asyncio.sleep(SETTLE_S)
             yield pair, flow
 
     async def _until_checkpoints(self, pair: Pair) -> None:
-        """Wait until each partition with a state has a checkpoint, as in steady operation."""
-        topics = stage_topics(compile_plan(pair.pipeline))
-        wanted = {f"{topic}-{partition}" for topic in topics for partition in range(PARTITIONS)}
+        """Wait until no partition's newest checkpoint is far behind, as in steady operation."""
+        async with log_reader(self._connection) as reader:
+            topics = stage_topics(compile_plan(pair.pipeline))
+            places = [tp for topic in topics for tp in await reader.partitions(topic)]
+            bounds = await reader.bounds(places)
+        ends = {f"{tp.topic}-{tp.partition}": stretch.end for tp, stretch in bounds.items()}
 
-        def published() -> set[str]:
+        def are_near() -> bool:
             logs = "".join(worker.log for worker in pair.workers.values())
-            return set(_PUBLISHED.findall(logs))
+            newest = newest_checkpoints(logs)
+            return all(end - newest.get(name, 0) <= REPLAY_MOST for name, end in ends.items())
 
         with suppress(GateFailedError):
             self._show("checkpoints", 0, None)
-            await _until(lambda: wanted <= published(), CHECKPOINTS_S_MAX)
+            await _until(are_near, CHECKPOINTS_S_MAX)
 
     def _masks(self, pair: Pair, flow: Flow) -> dict[str, Mask]:
         """Return, for each partition that payments pass, which do."""

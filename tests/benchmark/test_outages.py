@@ -11,7 +11,7 @@ import pytest
 from stream_infer.benchmark.flow import Flow, first_output_s, longest_pause_s, passing
 from stream_infer.benchmark.latency import PacedPayments
 from stream_infer.benchmark.load import single_load
-from stream_infer.benchmark.outages import assignments
+from stream_infer.benchmark.outages import assignments, newest_checkpoints
 from stream_infer.benchmark.restore import Replay, restore_figures
 from stream_infer.benchmark.soak import (
     BLOCKS,
@@ -65,6 +65,16 @@ def test_a_log_tells_of_each_assignment() -> None:
         "2026-01-01T00:00:02Z [info     ] assigned                       partitions=[]\n"
     )
     assert assignments(log) == [["a-0", "a-1"], []]
+
+
+def test_a_log_tells_of_the_newest_checkpoint_of_each_partition() -> None:
+    log = (
+        "[info     ] checkpoint_published           bytes=1 keys_held=2 offset=30 source=a-0\n"
+        "[info     ] checkpoint_published           bytes=1 keys_held=2 offset=7 source=a-1\n"
+        "[info     ] checkpoint_restored            checkpoint=x offset=99 source=a-0\n"
+        "[info     ] checkpoint_published           bytes=1 keys_held=2 offset=9 source=a-0\n"
+    )
+    assert newest_checkpoints(log) == {"a-0": 30, "a-1": 7}
 
 
 def test_what_a_replay_costs_is_told_apart_by_what_each_has_more_than_the_one_before() -> None:
