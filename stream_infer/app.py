@@ -217,6 +217,7 @@ class StreamApp(faust.App):
         self.plane.dead_workers = self._end_dead_workers()
         self.plane.ledger.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
         self.plane.ledger.read_to = cast("BatchConsumer", self.consumer).read_to
+        self.plane.answered_ms = cast("BatchConsumer", self.consumer).answered_ms
         progress = progress_topic(pipeline)
         if progress is not None:
             self.plane.sharing = self._share_progress(progress, partitions)

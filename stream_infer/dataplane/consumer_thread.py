@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
 from aiokafka.errors import CommitFailedError
@@ -101,6 +101,21 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             consumer = self._consumer
             if consumer is not None:
                 await consumer._client.close()
+
+    def answered_ms(self, topics: Collection[str]) -> int | None:
+        """Return the oldest of the times at which partitions of topics were answered about.
+
+        Epoch ms; 0 where one was not yet, None where there is none.
+        """
+        consumer = self._consumer
+        subscription = None if consumer is None else consumer._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        if assignment is None:
+            return None
+        times = [
+            assignment.state_value(tp).timestamp or 0 for tp in assignment.tps if tp.topic in topics
+        ]
+        return min(times, default=None)
 
     async def commit_points(
         self, partitions: Iterable[Partition | TP], seconds_max: float

@@ -41,6 +41,7 @@ from stream_infer.dataplane.lifecycle import (
     keeps_state,
     revoke_seconds,
 )
+from stream_infer.dataplane.lived_time import LivedTime
 from stream_infer.dataplane.offsets import (
     Committed,
     KnownBase,
@@ -101,6 +102,9 @@ class DataPlane:
         """Of this worker: in its transactional ids, and shown by its member of the group."""
         self.tasks: dict[Partition, PartitionTask] = {}
         self.fed = Fed()
+        self.answered_ms: Callable[[], int | None] = lambda: None
+        """When Kafka last answered about the partition that waits longest, epoch ms."""
+        self._lived = LivedTime()
         self.ledger = Ledger(
             settings.in_flight_bytes_max, self._tell_committed, self.fed.tell_readable
         )
@@ -263,6 +267,7 @@ class DataPlane:
                 on_progress=self._progress.set,
                 wait_progress=self._wait_progress,
                 seconds=self._seconds,
+                lived=self._lived.seconds,
                 has_unread=self.ledger.has_unread,
                 is_restoring=self._is_restoring,
                 passes_on=self._passes_on,
@@ -396,6 +401,7 @@ class DataPlane:
         """Let time pass in logs of ours that nobody writes to, until cancelled."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
+            self._lived.turn(self._seconds(), self.answered_ms())
             if self._senders is not None:
                 await write_ticks(self.tasks, self._senders)
 

@@ -36,6 +36,7 @@ class Surroundings:
     on_progress    called whenever the partition's head may have moved
     wait_progress  waits until any partition's head may have moved, or a moment has passed
     seconds        a clock that never goes back, in seconds
+    lived          the time that has passed in the logs, see `LivedTime`, in seconds
     has_unread     whether a partition's log is known to have more, at or behind an offset
     is_restoring   whether any partition's state is still being restored
     passes_on      called with what is about to be written
@@ -46,6 +47,7 @@ class Surroundings:
     on_progress: Callable[[], None]
     wait_progress: Callable[[], Awaitable[None]]
     seconds: Callable[[], float]
+    lived: Callable[[], float]
     has_unread: Callable[[Partition, int], bool]
     is_restoring: Callable[[], bool]
     passes_on: Callable[[Outputs], None] = _to_nobody

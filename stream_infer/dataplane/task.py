@@ -103,7 +103,7 @@ class PartitionTask:
         return self._position
 
     def idle_clock(self) -> tuple[int, float] | None:
-        """Return the log's clock and for how many seconds nothing has moved it.
+        """Return the log's clock, and for how many seconds that count nothing has moved it.
 
         None while there is anything to read or to restore, or nothing was read yet; and where
         the clock is of old data, which the time on the wall has nothing to do with.
@@ -114,7 +114,7 @@ class PartitionTask:
         clock = self.state.clock_ms
         if clock is None or self._written_ms - clock > LIVE_WITHIN_MS:
             return None
-        return clock, self._around.seconds() - self._worked_at
+        return clock, self._around.lived() - self._worked_at
 
     # -- what comes in ------------------------------------------------------------
 
@@ -267,7 +267,7 @@ class PartitionTask:
             part = read.slice(self._next_row, end)
             result = await self._work_together.step(part, self.state, self._note_folding)
             self.counters.add(result)
-            self._worked_at = self._around.seconds()
+            self._worked_at = self._around.lived()
             self._written_ms = batch.records[-1].timestamp
             if result.emitted.scored:
                 self._work_together.note_ages(part.columns)

@@ -219,6 +219,10 @@ class BatchConsumer(driver.Consumer):
         stable, written = consumer.last_stable_offset(tp), consumer.highwater(tp)
         return ReadTo(self._continuity.taken_to(partition), stable, written)
 
+    def answered_ms(self) -> int | None:
+        """Return when Kafka last answered about the partition that waits longest, epoch ms."""
+        return self._thread.answered_ms(self.plane.topics)
+
     # -- the life of an assignment ----------------------------------------------------
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:

@@ -334,6 +334,8 @@ async def test_an_idle_log_tells_its_clock_but_not_behind_old_data() -> None:
         work.put(3)
         await until(lambda: work.ranges.committable() == 3)
         assert work.task.idle_clock() == (START_MS + 2 * 60_000, 0.0)
+        work.around.surroundings.lived = lambda: 5.0
+        assert work.task.idle_clock() == (START_MS + 2 * 60_000, 5.0)
         old = record(3)
         old.timestamp += LIVE_WITHIN_MS + 1
         work.ranges.open(3, 3)

@@ -86,6 +86,7 @@ class Around:
             on_progress=lambda: None,
             wait_progress=lambda: asyncio.sleep(0),
             seconds=lambda: 0.0,
+            lived=lambda: 0.0,
             has_unread=lambda _source, _position: False,
             is_restoring=lambda: False,
         )
