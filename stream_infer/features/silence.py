@@ -258,7 +258,8 @@ class SilenceWatch:
         row = start
         self._make_room(upstreams)
         found, levels = self._found, self._levels
-        while row < end:
+        while True:
+            # Called for no rows too, by which a worker loads it before it has any.
             row, count = _watch_rows(
                 self.records,
                 rows.kind,
@@ -288,6 +289,8 @@ class SilenceWatch:
                     strict=True,
                 )
             ]
+            if row >= end:
+                break
         # By name, since which slot a key has depends on restarts.
         told.sort()
         if not told:
