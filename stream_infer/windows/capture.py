@@ -266,6 +266,8 @@ class Capture:
             name: column[visible] if len(column) and not visible.all() else column
             for name, column in found._asdict().items()
         }
+        # Last, as ever: a checkpoint's bytes follow the order.
+        columns["values"] = columns.pop("values")
         return columns, lengths
 
     def _records(self, step: int, slots: NDArray[np.int64], keys: _Keys) -> NDArray[Any]:

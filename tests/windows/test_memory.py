@@ -129,3 +129,14 @@ def test_a_snapshot_holds_only_what_any_codec_takes() -> None:
     for value in fold.snapshot().values():
         items = value if isinstance(value, list) else [value]
         assert all(isinstance(item, str | int | bytes | dict) for item in items)
+
+
+def test_a_snapshot_says_things_in_the_order_that_checkpoints_were_always_written_in() -> None:
+    fold = StageFold(PLAN)
+    fold_in_batches(fold, log(20, keys=3, per_ms=5))
+    assert list(fold.snapshot()) == [
+        *("version", "clock", "upstreams"),
+        *("keys", "newest", "touched", "stepped", "lengths"),
+        *("times", "hashes", "positions", "labels", "label_times", "values"),
+        *("records", "features_version"),
+    ]
