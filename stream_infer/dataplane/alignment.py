@@ -23,8 +23,9 @@ The rules, pure and without a clock of their own:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from stream_infer.dataplane.batch import Partition
 
@@ -130,3 +131,38 @@ class AlignmentGroup:
             if other != partition and progress.unread
         ]
         return min(others)[2] if others else None
+
+
+class Feeding(Protocol):
+    """What is asked of a stage: which topic it writes, and how far apart its own input may be."""
+
+    @property
+    def feeds(self) -> str | None:
+        """The topic of ours that it writes, None for one without."""
+
+    @property
+    def skew_ms_max(self) -> int | None:
+        """How far apart what it reads may be without becoming late, None for no limit."""
+
+
+def aligned_groups(
+    partitions: Iterable[Partition], stages: Mapping[str, Feeding], skew_ms: int
+) -> dict[str, AlignmentGroup]:
+    """Return a group for each topic of ours that partitions are brought into.
+
+    stages   topic -> the stage that reads it
+    skew_ms  how far apart partitions may be read; less where one of them would make what another
+             brings late where it is folded
+    """
+    members: dict[str, list[Partition]] = {}
+    for partition in partitions:
+        feeds = stages[partition.topic].feeds
+        if feeds is not None:
+            members.setdefault(feeds, []).append(partition)
+    groups = {}
+    for feeds, sources in members.items():
+        folding = stages.get(feeds)
+        bound = None if folding is None else folding.skew_ms_max
+        groups[feeds] = AlignmentGroup(skew_ms if bound is None else min(skew_ms, bound))
+        groups[feeds].assign(sources)
+    return groups

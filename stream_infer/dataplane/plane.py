@@ -16,14 +16,14 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from stream_infer.dataplane.alignment import AlignmentGroup
+from stream_infer.dataplane.alignment import AlignmentGroup, aligned_groups
 from stream_infer.dataplane.bases import find_bases
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.beat import Fed
@@ -35,10 +35,8 @@ from stream_infer.dataplane.lifecycle import (
     Cause,
     Deadline,
     Ending,
-    Life,
     Phase,
     ending,
-    keeps_state,
     revoke_seconds,
 )
 from stream_infer.dataplane.lived_time import LivedTime
@@ -51,6 +49,7 @@ from stream_infer.dataplane.offsets import (
 )
 from stream_infer.dataplane.outputs import Outputs
 from stream_infer.dataplane.progress_sharing import ProgressSharing
+from stream_infer.dataplane.revoked import Revoked
 from stream_infer.dataplane.senders import Assigned, Senders
 from stream_infer.dataplane.skips import without_skipped
 from stream_infer.dataplane.stage import Stage, State
@@ -121,8 +120,7 @@ class DataPlane:
         self._make_senders = make_senders
         self._on_failure = on_failure
         self._seconds = seconds
-        self._kept: dict[Partition, tuple[int, State]] = {}
-        self._left: dict[Partition, Life] = {}
+        self.revoked = Revoked()
         self.draining: dict[Partition, PartitionTask] = {}
         self._runners: dict[Partition, asyncio.Task[None]] = {}
         self._groups: dict[str, AlignmentGroup] = {}
@@ -177,17 +175,10 @@ class DataPlane:
             self.checkpoints.pass_over(self.skipped)
         ours = {p: start for p, start in starts.items() if p.topic in self.topics}
         self.ledger.assign(ours)
-        self._groups = self._group_partitions(ours)
+        self._groups = aligned_groups(ours, self.stages, self.settings.align_skew_ms)
         senders = self._senders = self._make_senders(self._assigned(ours))
         self.totals.transacting(senders.facts)
-        # A state that was folded with a record that is to be passed over by now is of no use.
-        kept = {
-            partition: state
-            for partition, state in self._kept.items()
-            if passed_over.get(partition) == self.skipped.get(partition)
-        }
-        self._kept = {}
-        self._tell_lost(ours)
+        kept = self.revoked.come_back(passed_over, self.skipped, ours)
         for partition, start in ours.items():
             task = self._open_task(partition, start, kept.get(partition), senders)
             self.tasks[partition] = task
@@ -199,37 +190,6 @@ class DataPlane:
             self.sharing.assigned(self._groups, self.stages, self.tasks, senders)
         self.joined = True
         log.info("assigned", partitions=sorted(str(partition) for partition in ours))
-
-    def _tell_lost(self, assigned: Collection[Partition]) -> None:
-        """Note which partitions were revoked and have not come back."""
-        left, self._left = self._left, {}
-        lost = sorted(left.keys() - assigned)
-        for partition in lost:
-            left[partition].move(Cause.NOT_ASSIGNED_AGAIN)
-        if lost:
-            log.info("lost", partitions=[str(partition) for partition in lost])
-
-    def _group_partitions(self, partitions: Iterable[Partition]) -> dict[str, AlignmentGroup]:
-        groups: dict[str, list[Partition]] = {}
-        for partition in partitions:
-            feeds = self.stages[partition.topic].feeds
-            if feeds is not None:
-                groups.setdefault(feeds, []).append(partition)
-        made = {}
-        for feeds, members in groups.items():
-            made[feeds] = AlignmentGroup(self._skew_ms(feeds))
-            made[feeds].assign(members)
-        return made
-
-    def _skew_ms(self, feeds: str) -> int:
-        """Return how far apart partitions may be read that write to a topic.
-
-        Never so far that one of them makes what another brings late where it is folded.
-        """
-        folding = self.stages.get(feeds)
-        bound = None if folding is None else folding.skew_ms_max
-        skew_ms = self.settings.align_skew_ms
-        return skew_ms if bound is None else min(skew_ms, bound)
 
     def _assigned(self, starts: Mapping[Partition, StartPoint]) -> Assigned:
         return Assigned(
@@ -313,7 +273,9 @@ class DataPlane:
             async with asyncio.timeout(deadline.left_s(self._seconds())):
                 await self.ledger.commit()
         for partition, task in tasks.items():
-            self._leave(partition, task)
+            self.revoked.leave(task, self.ledger.committed_of(partition))
+            task.drop_queued()
+            self.totals.closed(task.counters)
         if self.checkpoints is not None:
             await asyncio.gather(*map(self.checkpoints.revoked, tasks))
         self.draining = {}
@@ -336,18 +298,6 @@ class DataPlane:
             for each, task in closing.items()
             if ending(was_fenced=task.life.was_fenced, is_answered=each in done) is Ending.GIVE_UP
         }
-
-    def _leave(self, partition: Partition, task: PartitionTask) -> None:
-        settled = task.settled()
-        if settled is not None and keeps_state(
-            was_fenced=task.life.was_fenced,
-            folded_to=settled[0],
-            committed=self.ledger.committed_of(partition),
-        ):
-            self._kept[partition] = settled
-        self._left[partition] = task.life
-        task.drop_queued()
-        self.totals.closed(task.counters)
 
     async def close(self) -> None:
         """Let go of what outlives an assignment, at the worker's end."""

@@ -229,7 +229,7 @@ class Process:
         async with self._turn:
             await self.plane.revoke()
             self._position = {}
-            for source, (offset, state) in self.plane._kept.items():
+            for source, (offset, state) in self.plane.revoked.states.items():
                 self.kept_seen += 1
                 self._cluster.check_state(source, offset, state)
             if self.plane.ledger.budget.held or self.plane.tasks:
