@@ -51,7 +51,7 @@ PATIENCE_S = 120.0
 CATCH_UP_S_MAX = 600.0
 CHECKPOINTS_S_MAX = 180.0
 FLOW_S = 2 * PATIENCE_S + CHECKPOINTS_S_MAX
-REPLAY_MOST = 40_000
+REPLAY_MOST = 100_000
 """Records behind its newest checkpoint that a partition has in steady operation."""
 _ASSIGNED = re.compile(r"\] assigned +partitions=(\[.*\])")
 _PUBLISHED = re.compile(r"checkpoint_published .*offset=(\d+) source=(\S+)")

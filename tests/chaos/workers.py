@@ -108,7 +108,7 @@ class Crew:
         for worker in [each for each in self.running if each.code is not None]:
             self.running.remove(worker)
             lines = [line for line in worker.log.splitlines() if line.strip()]
-            self.ended.append(f"{worker.log_path.name} ended with {worker.code}: {lines[-1:]}")
+            self.ended.append(f"{worker.log_path.name} ended with {worker.code}: {lines[-2:]}")
             self.add()
 
     def kill(self, worker: Worker) -> None:
