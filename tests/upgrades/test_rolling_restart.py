@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 import pytest
 import structlog
-from structlog.testing import capture_logs
 
 from stream_infer.audit.reconcile import audit
 from stream_infer.dataplane.alerting import ALERT_STAGE
@@ -40,7 +39,7 @@ from support.load import (
 )
 from support.pipelines import own_pipeline
 from support.upgrading import Version, two_versions
-from support.worker import TESTED, Serving, WorkerProcess, make_topics, settle, until
+from support.worker import TESTED, Serving, WorkerProcess, make_topics, settle
 
 pytestmark = pytest.mark.kafka
 
@@ -103,48 +102,21 @@ class Processes:
         await settle(self._kafka, version.pipeline, self.started[-1].alive)
 
 
-class Tasks:
-    """Workers in this process, which start in a second."""
-
-    def __init__(self, kafka: str) -> None:
-        self._kafka = kafka
-        self.started: list[Serving] = []
-
-    async def start(self, version: Version) -> None:
-        """Start a worker, and wait until it has partitions."""
-        connection = Connection(bootstrap=self._kafka)
-        serving = Serving(
-            self._kafka, Worker(version.pipeline, connection, TESTED, model=version.model)
-        )
-        self.started.append(serving)
-
-        def has_joined() -> bool:
-            app = serving.worker.app
-            return app is not None and app.plane.joined
-
-        await until(has_joined, alive=serving.alive)
-
-    async def stop(self, number: int) -> None:
-        """Stop a worker as SIGTERM does."""
-        await self.started[number].stop()
-
-    async def settle(self, version: Version) -> None:
-        """Wait until everything is done."""
-        await settle(self._kafka, version.pipeline, self.started[-1].alive)
-
-
 async def begun(kafka: str, old: Version, history: Load) -> None:
     """Let one worker of the old version do the history."""
     await make_topics(kafka, old.pipeline, PARTITIONS)
     await send_transactions(kafka, old.pipeline, history.transactions)
     await send_labels(kafka, old.pipeline, history.labels)
-    past = Tasks(kafka)
-    await past.start(old)
-    await past.settle(old)
-    await past.stop(0)
+    past = Serving(
+        kafka, Worker(old.pipeline, Connection(bootstrap=kafka), TESTED, model=old.model)
+    )
+    try:
+        await past.settle()
+    finally:
+        await past.stop()
 
 
-async def rolled(workers: Processes | Tasks, old: Version, new: Version, feeding: Feeding) -> None:
+async def rolled(workers: Processes, old: Version, new: Version, feeding: Feeding) -> None:
     """Do as an operator does: stop one, start the newer one in its place; then the other."""
     for number in range(2):
         await workers.stop(number)
@@ -191,12 +163,13 @@ async def test_where_nothing_was_built_the_newer_workers_fold_the_log(
     old, new = two_versions(own_pipeline(), tmp_path)
     history, now = history_and_now()
     await begun(kafka, old, history)
-    workers = Tasks(kafka)
-    await workers.start(old)
-    await workers.start(old)
-    with capture_logs() as logs:
+    async with AsyncExitStack() as ends:
+        workers = Processes(kafka, tmp_path, ends)
+        await workers.start(old)
+        await workers.start(old)
         await rolled(workers, old, new, Feeding(kafka, old, now))
-    assert any(line["event"] == "rebuilding_from_log" for line in logs)
+        newer = "".join(process.log for process in workers.started[2:])
+        assert "rebuilding_from_log" in newer
     await judged(kafka, old, new, history, now)
 
 
