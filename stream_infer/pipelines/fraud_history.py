@@ -1,6 +1,6 @@
 """Fraud by history: the fraud pipeline's features, and what two steps remember beside them.
 
-The handbook's 15 features say how often and how much. Here stand also how far an amount is from
+The handbook's features say how often and how much. Here stand also how far an amount is from
 its customer's own habit, how such amounts came lately, and the run of frauds that a terminal is
 known to have had. `stream-infer train fraud` makes its models for this pipeline.
 """
@@ -14,6 +14,15 @@ from stream_infer.features.spec import Count, Custom, Feature, Max, Mean, Rate, 
 from stream_infer.payments import habit, known_frauds
 from stream_infer.pipelines.fraud import LABEL_DELAY
 from stream_infer.pipelines.fraud import pipeline as fraud
+
+HANDBOOK: tuple[Feature, ...] = tuple(
+    feature
+    for feature in fraud.features
+    if not (isinstance(feature, Count) and feature.by == "terminal_id")
+)
+"""Without the terminal's counts. In a week of training few terminals are compromised, and a model
+knows them again by how many payments they have: on validation days the area under the curve rose
+from .886 to .893 without them, average precision stayed."""
 
 CUSTOMER: tuple[Feature, ...] = (
     Std(of="amount", by="customer_id", over=("7d", "30d"), name="CUSTOMER_ID_STD_{days}DAY_WINDOW"),
@@ -50,13 +59,6 @@ TERMINAL: tuple[Feature, ...] = (
         delay=LABEL_DELAY,
         name="TERMINAL_ID_RISK_{days}DAY_WINDOW",
     ),
-    Mean(
-        of="amount",
-        by="terminal_id",
-        over=("30d",),
-        name="TERMINAL_ID_AVG_AMOUNT_{days}DAY_WINDOW",
-    ),
-    Count(by="terminal_id", over=("7d",), name="TERMINAL_ID_NB_TX_LAST_{days}DAYS"),
     Custom(
         by="terminal_id",
         names=known_frauds.NAMES,
@@ -72,7 +74,7 @@ TERMINAL: tuple[Feature, ...] = (
 pipeline = replace(
     fraud,
     name="fraud-history",
-    features=(*fraud.features, *CUSTOMER, *TERMINAL),
+    features=(*HANDBOOK, *CUSTOMER, *TERMINAL),
     scored="scored-transactions-history",
     model="fraud-history",
     alerts=replace(fraud_alerts, topic="alerts-fraud-history"),
