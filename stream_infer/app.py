@@ -47,17 +47,16 @@ from stream_infer.events.topic_names import (
     internal_entities,
     internal_topic,
     lists_topic,
-    models_topic,
     progress_topic,
 )
 from stream_infer.features.plan import Plan, compile_plan
+from stream_infer.guarding.running import live_work
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.dead_transactions import group_transactions
 from stream_infer.kafka.skips import Skipped, read_skips, skipped_offsets
 from stream_infer.kafka.topics import check_topics, count_partitions, pipeline_topics, read_topics
 from stream_infer.kafka.transactions import GroupMember
 from stream_infer.pipeline import Pipeline
-from stream_infer.registry.control_topic import follow_told
 from stream_infer.scoring.binding import bind_model, version_of
 from stream_infer.scoring.model import Model
 from stream_infer.serving.live import LiveModel
@@ -222,10 +221,10 @@ class StreamApp(faust.App):
         if progress is not None:
             self.plane.sharing = self._share_progress(progress, partitions)
             self.add_future(self.plane.sharing.read_forever())
-        models = models_topic(pipeline)
-        if self._live is not None and models in partitions:
-            follow = partial(follow_told, self.connection, models, self._live.name_and_version[0])
-            self.add_future(self._live.exchange.follow(follow))
+        if self._live is not None:
+            worker = self.plane.instance
+            for work in live_work(self.connection, pipeline, self._live, partitions, worker=worker):
+                self.add_future(work)
         self.add_future(self.plane.commit_forever())
         self.add_future(self.plane.tick_forever())
         self.add_future(watch_broker(self.connection, tell=self._note_broker))

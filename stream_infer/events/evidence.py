@@ -50,12 +50,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     role: str
     at: int
     rows: _Count
+    scores: _Counts
     errors: _Count = 0
     not_finite: _Count = 0
     alerts: _Count = 0
     run_us: _Count = 0
     worst_us: _Count = 0
-    scores: _Counts = ()
     features: dict[str, Counted] = {}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from stream_infer.events.deadletter import SPRING
+from stream_infer.events.evidence import Evidence
 from stream_infer.events.internal import internal_type
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.measures import NO_VALUE
@@ -19,6 +20,7 @@ from stream_infer.events.told import Told
 from stream_infer.events.topic_names import (
     DEAD_LETTERS,
     LATE_EVENTS,
+    MODEL_EVIDENCE,
     SHADOW_SCORES,
     internal_entities,
     internal_topic,
@@ -107,6 +109,7 @@ def topic_schemas(
         schemas[models] = _schema(Told, "Compacted, one partition. Key: the model's name.")
     if models is not None and pipeline.conditions is None:
         schemas[SHADOW_SCORES] = _schema(scored, f"Key: {events.key}. Nobody acts on it.")
+        schemas[MODEL_EVIDENCE] = _schema(Evidence, "One partition. Key: pipeline:version.")
     return schemas
 
 

@@ -8,6 +8,7 @@ from stream_infer.pipeline import Pipeline
 DEAD_LETTERS = "dead-letters"
 LATE_EVENTS = "late-events"
 SHADOW_SCORES = "shadow-scores"
+MODEL_EVIDENCE = "model-evidence"
 
 
 def stage_entities(pipeline: Pipeline) -> tuple[str, ...]:
@@ -66,6 +67,15 @@ def progress_topic(pipeline: Pipeline) -> str | None:
     if not internal_entities(pipeline) and candidates_topic(pipeline) is None:
         return None
     return f"{pipeline.name}-progress"
+
+
+def guard_group(pipeline: str) -> str:
+    """Return the consumer group whose one active member decides about a pipeline's versions.
+
+    >>> guard_group("fraud")
+    'fraud.guard'
+    """
+    return f"{pipeline}.guard"
 
 
 def models_topic(pipeline: Pipeline) -> str | None:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stream_infer.events.topic_names import skips_topic
+from stream_infer.events.topic_names import guard_group, skips_topic
 from stream_infer.kafka.resend_transactions import progress_topic
 from stream_infer.kafka.topic_specs import DEAD_LETTERS, pipeline_topics
 from stream_infer.pipeline import Pipeline
@@ -48,7 +48,8 @@ _BY_TOPIC_ROLE: Mapping[str, Mapping[str, tuple[Operation, ...]]] = {
     "internal": {"worker": BOTH},
     "skips": {"worker": BOTH},
     "progress": {"worker": BOTH},
-    "models": {"worker": READ, "operator": ("Write",)},
+    "models": {"worker": BOTH, "operator": ("Write",)},
+    "evidence": {"worker": BOTH},
     "shadow": {"worker": WRITE},
     "scored": {"worker": WRITE, "subscriber": READ},
     "alerts": {"worker": WRITE, "subscriber": READ},
@@ -118,6 +119,7 @@ def _beside_topics(role: AccessRole, pipeline: Pipeline) -> list[Acl]:
     if role == "worker":
         return [
             acl("group", name, "Read", "literal"),
+            acl("group", guard_group(name), "Read", "literal"),
             acl("transactional-id", f"{name}.", "Write", "prefixed"),
             acl("transactional-id", f"{skips_topic(pipeline)}.", "Write", "prefixed"),
         ]

@@ -19,6 +19,7 @@ from stream_infer.kafka.topic_specs import (
 from stream_infer.pipeline import Pipeline
 
 Severity = Literal["error", "warning"]
+_WORKS_WITHOUT = frozenset({"checkpoints", "evidence", "manifests", "models", "shadow"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +86,9 @@ def _missing(pipeline: Pipeline, spec: TopicSpec) -> TopicFinding:
     return TopicFinding(
         topic=spec.name,
         # Without checkpoints a worker works too, it takes longer to start; without being told of
-        # versions it serves the one that it was given, and a shadow is heard by nobody.
-        severity="warning"
-        if spec.role in ("checkpoints", "manifests", "models", "shadow")
-        else "error",
+        # versions it serves the one that it was given, a shadow is heard by nobody, and without
+        # evidence nobody moves an alias back but people.
+        severity="warning" if spec.role in _WORKS_WITHOUT else "error",
         code="topic_missing",
         message=f"Topic {spec.name!r} ({spec.role} of pipeline {pipeline.name!r}) does not exist.",
         fix=f"Create it with: stream-infer topics create {pipeline.name}.",

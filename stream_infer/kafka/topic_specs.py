@@ -17,6 +17,7 @@
     manifests     <pipeline>-checkpoint-manifests  id        1: it is read whole
     models        <pipeline>-models           model          1: which versions serve
     shadow        shadow-scores               events.key     asked for
+    evidence      model-evidence              version        1: who owns it decides
 
 An internal topic is a log that state is rebuilt from, so its retention covers all
 that a feature may look back on, and a week for the operator to notice.
@@ -33,6 +34,7 @@ from stream_infer.durations import parse_duration
 from stream_infer.events.topic_names import (
     DEAD_LETTERS,
     LATE_EVENTS,
+    MODEL_EVIDENCE,
     SHADOW_SCORES,
     candidates_topic,
     internal_entities,
@@ -80,6 +82,7 @@ Role = Literal[
     "manifests",
     "models",
     "shadow",
+    "evidence",
     "truth",
 ]
 
@@ -99,7 +102,8 @@ _CHUNKS = _MANIFESTS | {
     "max.message.bytes": str(MESSAGE_BYTES_DEFAULT),
 }
 
-_READ_WHOLE: frozenset[Role] = frozenset({"manifests", "models", "progress"})
+_EVIDENCE = {"cleanup.policy": "delete", "retention.ms": str(parse_duration("7d"))}
+_ONE_READER: frozenset[Role] = frozenset({"evidence", "manifests", "models", "progress"})
 PARTITIONED_ROLES: frozenset[Role] = frozenset({"input", "internal", "lists"})
 """Topics whose number of partitions matters: that of those that hold state is the same."""
 
@@ -163,11 +167,12 @@ def pipeline_topics(
         topics.append((models, "models", {"cleanup.policy": "compact"}))
     if models is not None and pipeline.conditions is None:
         topics.append((SHADOW_SCORES, "shadow", twice))
+        topics.append((MODEL_EVIDENCE, "evidence", _EVIDENCE))
     return [
         TopicSpec(
             name=name,
             role=role,
-            partitions=1 if role in ONE_PARTITION_ROLES | _READ_WHOLE else partitions,
+            partitions=1 if role in ONE_PARTITION_ROLES | _ONE_READER else partitions,
             config=dict(config),
         )
         for name, role, config in topics

@@ -24,7 +24,6 @@ class LiveModel:
     source  where versions come from
     told    what the topic said at the start, None where it said nothing
     bind    binds a model to the pipeline's features
-    counts  whether what each version does is counted
     on_failure  told what must not happen
     Raises  NotFoundError ``nothing_promoted``; what `VersionSource.load` and `bind` raise. Blocks
     """
@@ -35,7 +34,6 @@ class LiveModel:
         told: Told | None,
         bind: Callable[[Model], Scorer],
         *,
-        counts: bool = False,
         on_failure: Callable[[BaseException], Awaitable[None]],
     ) -> None:
         told = told or source.what_serves()
@@ -47,7 +45,8 @@ class LiveModel:
                 "Promote a version with: stream-infer models promote MODEL VERSION.",
             )
         champion = bind(source.load(served))
-        self.router = Router(Serving(champion), counts=counts)
+        self.registry = source.registry
+        self.router = Router(Serving(champion), counts=True)
         self.exchange = Exchange(source.load, bind, self._swap, on_failure=on_failure)
         self.exchange.start_with(served, champion)
 

@@ -40,6 +40,7 @@ class Tally:
     seconds     time that its runs took
     worst_s     longest time a row, over the runs
     scores      (bins,) int64
+    bounds      (bins - 1,) float32, the edges
     features    sampled rows, (k, features) float32 each
     sampled     how many rows these are
     """
@@ -52,11 +53,14 @@ class Tally:
     seconds: float = 0.0
     worst_s: float = 0.0
     scores: NDArray[np.int64] = field(init=False)
+    bounds: NDArray[np.float32] = field(init=False)
     features: list[NDArray[np.float32]] = field(default_factory=list)
     sampled: int = 0
 
     def __post_init__(self) -> None:
         self.scores = np.zeros(len(self.edges) + 1, np.int64)
+        # Of the scores' own type: else each search would convert all of them.
+        self.bounds = np.array(self.edges, np.float32)
 
     def add(
         self,
@@ -84,7 +88,7 @@ class Tally:
         if not finite.all():
             scores = scores[finite]
             self.not_finite += n - len(scores)
-        bins = np.searchsorted(self.edges, scores, side="right")
+        bins = self.bounds.searchsorted(scores, side="right")
         self.scores += np.bincount(bins, minlength=len(self.scores))
         room = SAMPLE_ROWS_MAX - self.sampled
         if room > 0:

@@ -33,13 +33,13 @@ class VersionSource:
     """
 
     def __init__(self, registry: Registry, model: str, cache: Path) -> None:
-        self._registry = registry
+        self.registry = registry
         self._model = model
         self._cache = cache / model
 
     def what_serves(self) -> Told | None:
         """Return what the registry says; None before anything was promoted. Blocks."""
-        return what_serves(self._registry, self._model)
+        return what_serves(self.registry, self._model)
 
     def load(self, served: Served) -> Model:
         """Return a version, verified and warm. Blocks; meant for a thread.
@@ -70,7 +70,7 @@ class VersionSource:
         self._cache.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".partial-", dir=self._cache))
         try:
-            manifest = self._registry.copy_to(self._model, served.version, beside)
+            manifest = self.registry.copy_to(self._model, served.version, beside)
             if manifest.sha256 != served.sha256:
                 raise _differs(self._model, served, manifest.sha256)
             try:

@@ -89,6 +89,7 @@ def test_schema_needs_no_kafka_and_covers_every_topic() -> None:
         "fraud-progress",
         "fraud-models",
         "shadow-scores",
+        "model-evidence",
     }
     one = run_command("topics", "schema", "fraud", "--topic", "transactions")
     assert one.json == ran.json["transactions"]

@@ -123,4 +123,5 @@ def test_a_pipeline_without_labels_and_second_entity_has_fewer_topics() -> None:
         "fraud-skips",
         "fraud-models",
         "shadow-scores",
+        "model-evidence",
     ]

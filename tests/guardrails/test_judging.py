@@ -13,24 +13,10 @@ from stream_infer.guardrails.judging import GuardLimits, feature_drift, judge, s
 from stream_infer.guardrails.windows import HOUR_MS, EvidenceWindow, Totals
 from stream_infer.registry.history import Standing
 from stream_infer.scoring.reference import Histogram, Reference
+from support.guarding import SCORES, evidence
 from support.registries import NOON_MS, registry_with
 
 LIMITS = GuardLimits()
-SCORES = (900, 60, 40)
-
-
-def evidence(version: str = "2", at: int = NOON_MS, **of: Any) -> Evidence:
-    """Return a second of a version that is well: 1,000 rows, 2 % of them alert."""
-    well: dict[str, Any] = {"rows": 1_000, "alerts": 20, "run_us": 5_000, "worst_us": 9}
-    return Evidence(
-        pipeline="p",
-        worker="w",
-        model="tiny",
-        role="champion",
-        version=version,
-        at=at,
-        **{**well, "scores": SCORES, **of},
-    )
 
 
 def totals(*records: Evidence) -> Totals:

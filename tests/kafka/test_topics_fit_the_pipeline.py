@@ -57,6 +57,7 @@ def test_the_fraud_pipeline_has_its_topics_in_the_order_of_the_data() -> None:
         ("fraud-progress", "progress"),
         ("fraud-models", "models"),
         ("shadow-scores", "shadow"),
+        ("model-evidence", "evidence"),
     ]
 
 
@@ -77,6 +78,7 @@ def test_a_pipeline_with_one_entity_has_no_internal_topic() -> None:
         "manifests",
         "models",
         "shadow",
+        "evidence",
     ]
 
 

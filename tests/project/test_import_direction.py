@@ -110,6 +110,9 @@ ALLOWED: dict[str, set[str]] = {
     "training": PURE | {"files", "models", "registry", "scoring", "simulators"},
     # which version scores which row, and how versions are exchanged
     "serving": {"errors", "events", "registry", "scoring"},
+    # carries out what that decides: evidence out and in, an alias moved
+    "guarding": WORDS
+    | {"events", "guardrails", "kafka", "registry", "registry.control_topic", "scoring", "serving"},
     # whether a version may go on serving
     "guardrails": {"errors", "events", "registry", "scoring"},
     # where versions and aliases are kept; knows no Kafka but for the topic that tells of them
@@ -148,7 +151,7 @@ ALLOWED: dict[str, set[str]] = {
     # what workers will begin with, made ahead of them
     "states": INNER | {"dataplane"},
     # the one place where parts are joined, and what runs it
-    "app": INNER | {"dataplane", "models", "registry.control_topic"},
+    "app": INNER | {"dataplane", "guarding", "models"},
     "worker": INNER
     | {"app", "dataplane", "logs", "models", "precompile", "settings.log", "settings.web"}
     | {"registry.control_topic"},
@@ -169,7 +172,7 @@ ALLOWED: dict[str, set[str]] = {
 EVERYWHERE = {"*"}
 # library -> the parts that may import it; pure parts know no Kafka, no Faust and no ONNX Runtime
 OWNERS: dict[str, set[str]] = {
-    "aiokafka": {"audit.reconcile", "benchmark", "dataplane", "demo", "doctor", "kafka"}
+    "aiokafka": {"audit.reconcile", "benchmark", "dataplane", "demo", "doctor", "guarding", "kafka"}
     | {"audit.recompute"}
     | {"supervisor.probe", "supervisor.verdict"}
     | {"checkpoints.marks", "checkpoints.topic"},
@@ -198,7 +201,8 @@ OWNERS: dict[str, set[str]] = {
     "scipy": {"training"},
     "skl2onnx": {"models"},
     "sklearn": {"models", "training"},
-    "structlog": {"app", "cli", "dataplane", "logs", "observability", "serving", "worker"}
+    "structlog": {"app", "cli", "dataplane", "guarding", "logs", "observability", "serving"}
+    | {"worker"}
     | {"supervisor", "supervisor.probe", "supervisor.verdict"},
     "threadpoolctl": {"models", "training"},
     "uvloop": {"event_loop"},

@@ -75,9 +75,9 @@ def publish(registry: Registry, version: str = "1", number: int | None = None, *
     registry.publish(content, make_manifest(content, version=version, **of))
 
 
-def registry_with(*versions: str, store: Store | None = None) -> Registry:
-    """Return a registry that holds these versions of ``tiny``."""
-    registry = Registry(store or memory_store(), now_ms=Clock())
+def registry_with(*versions: str, store: Store | None = None, now: bool = False) -> Registry:
+    """Return a registry that holds these versions of ``tiny``; `now` has it go by the real time."""
+    registry = Registry(store or memory_store(), now_ms=None if now else Clock())
     for version in versions:
         publish(registry, version)
     return registry

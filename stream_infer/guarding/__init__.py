@@ -1,0 +1,1 @@
+"""Carries out what `stream_infer.guardrails` decides: evidence out, evidence in, an alias moved."""
