@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -11,6 +12,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 
 from stream_infer.guarding.guard import Guard
 from stream_infer.guarding.publishing import Send
+from stream_infer.kafka.coming_up import COME_UP_S_MAX, come_up
 from stream_infer.kafka.connection import Connection, translated
 from stream_infer.kafka.reading import TopicPartition
 
@@ -29,9 +31,9 @@ async def evidence_sender(connection: Connection, topic: str) -> AsyncIterator[S
         async with translated(connection):
             await producer.send_and_wait(topic, value, key=key, partition=0)
 
-    async with translated(connection):
-        await producer.start()
     try:
+        async with translated(connection):
+            await come_up(producer.start())
         yield send
     finally:
         await producer.stop()
@@ -43,6 +45,7 @@ class _Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # the client
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self.is_ours = False
+        self.joined = asyncio.Event()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Stop looking."""
@@ -52,6 +55,7 @@ class _Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # the client
         """Begin to look at what comes from now on."""
         self._guard.begin()
         self.is_ours = bool(list(assigned))
+        self.joined.set()
 
 
 async def guard_forever(
@@ -73,8 +77,8 @@ async def guard_forever(
         )
         ownership = _Ownership(guard)
         consumer.subscribe([topic], listener=ownership)
-        await consumer.start()
         try:
+            await come_up(consumer.start())
             look_s = time.monotonic() + every_s
             while True:
                 fetched = await consumer.getmany(timeout_ms=_COMMANDED_MS)
@@ -86,4 +90,7 @@ async def guard_forever(
                     if ownership.is_ours:
                         await guard.look()
         finally:
+            # One that is closed while it joins its group leaves the connection that it opens.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ownership.joined.wait(), COME_UP_S_MAX)
             await consumer.stop()

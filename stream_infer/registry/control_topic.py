@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from stream_infer.errors import InvalidDataError
 from stream_infer.events.told import Told, decode_told, encode_told, newest
+from stream_infer.kafka.coming_up import opened
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.reading import log_reader
 from stream_infer.kafka.sending import topic_sender
@@ -41,7 +42,7 @@ async def read_told(connection: Connection, topic: str, model: str) -> Told | No
 
 async def follow_told(
     connection: Connection, topic: str, model: str
-) -> AsyncIterator[Told | InvalidDataError]:
+) -> AsyncGenerator[Told | InvalidDataError, None]:
     """Yield what the topic says about a model, each time that it is news; for ever.
 
     A record that cannot be read is yielded as the error that it is: whoever follows says so and
@@ -49,7 +50,7 @@ async def follow_told(
     Raises  NotFoundError ``topic_missing``; BrokerError
     """
     known: Told | None = None
-    async with log_reader(connection, wait_ms=FETCH_WAIT_MS) as reader:
+    async with opened(log_reader(connection, wait_ms=FETCH_WAIT_MS)) as reader:
         bounds = await reader.bounds(await reader.partitions(topic))
         async for _, records in reader.follow({tp: log.start for tp, log in bounds.items()}):
             for record in records:

@@ -9,7 +9,8 @@ newer is told.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Generic, Protocol, TypeVar
 
 import structlog
@@ -68,7 +69,9 @@ class Exchange(Generic[B]):
         """Take note of the version that serves from the start."""
         self._loaded[CHAMPION] = (served, champion)
 
-    async def follow(self, follow: Callable[[], AsyncIterator[Told | InvalidDataError]]) -> None:
+    async def follow(
+        self, follow: Callable[[], AsyncGenerator[Told | InvalidDataError, None]]
+    ) -> None:
         """Do what is told, for ever; newer words end the waiting for older ones.
 
         follow  begins to listen; called again where Kafka could not be reached
@@ -76,8 +79,11 @@ class Exchange(Generic[B]):
         try:
             while True:
                 try:
-                    async for word in follow():
-                        await self._hear(word)
+                    # Closed here, also when this is cancelled between two words: left to the
+                    # interpreter, the reader behind it would stay open.
+                    async with aclosing(follow()) as words:
+                        async for word in words:
+                            await self._hear(word)
                 except StreamInferError as error:
                     log.warning("models_topic_unread", cause=error.message, fix=error.fix)
                 await asyncio.sleep(LISTEN_AGAIN_S)

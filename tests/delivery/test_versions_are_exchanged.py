@@ -177,11 +177,17 @@ async def test_a_worker_that_starts_serves_what_was_told_last_even_without_the_r
         running.registry.promote("fraud", "3")
         await running.tell()
         await running.serves(2)
+        await send_transactions(kafka, running.pipeline, LOAD.take(slice(0, HALF)))
+        await running.serving.settle()
         await running.serving.stop()
         (tmp_path / "registry").rename(tmp_path / "away")
         running.registry = Registry.open(tmp_path / "registry", create=False)
         running.serving = Serving(kafka, running.worker())
         await running.serves(2)
+        await send_transactions(kafka, running.pipeline, LOAD.take(slice(HALF, None)))
+        await running.serving.settle()
         app = running.serving.worker.app
         assert app is not None
         assert app.scored_by == ("fraud", "3")
+        scored = await read_scored(kafka, running.pipeline)
+        assert Counter(event["version"] for event in scored.events) == {"3": len(LOAD)}

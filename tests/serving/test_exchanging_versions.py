@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +139,7 @@ async def test_a_registry_that_is_cut_off_is_asked_again_until_it_answers(
     told = told_of(registry, tmp_path / "cache")
     store.is_cut_off = True
 
-    async def words() -> AsyncIterator[Told | InvalidDataError]:
+    async def words() -> AsyncGenerator[Told | InvalidDataError, None]:
         yield InvalidDataError("models_record_invalid", "nonsense")
         yield told
         await asyncio.Event().wait()
