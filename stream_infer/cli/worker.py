@@ -184,7 +184,7 @@ def command(
     worker = make()
     bootstrap = settings.connection().bootstrap
     remark(f"{worker.pipeline.name}: reading from {bootstrap}; Ctrl-C stops cleanly")
-    _serve(worker)
+    asyncio.run(_until_signal(worker))
 
 
 def _instance(settings: Settings, number: int) -> str | None:
@@ -198,7 +198,7 @@ def _supervised(member: SupervisedMember, make: Callable[[], Worker]) -> int:
     try:
         worker = make()
         if member.step is None:
-            _serve(worker)
+            asyncio.run(_until_signal(worker))
         else:
             _do_step(worker, member.step)
     except StreamInferError as error:
@@ -221,12 +221,6 @@ def _with_flags(settings: Any, **flags: Any) -> Any:
     """Return the settings with what flags say in place of theirs; None says nothing."""
     given = {name: value for name, value in flags.items() if value is not None}
     return dataclasses.replace(settings, **given)
-
-
-def _serve(worker: Worker) -> None:
-    from stream_infer.event_loop import run
-
-    run(_until_signal(worker))
 
 
 async def _until_signal(worker: Worker) -> None:

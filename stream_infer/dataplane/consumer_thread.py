@@ -26,7 +26,6 @@ from stream_infer.dataplane.fetching import (
 )
 from stream_infer.dataplane.offsets import Committed, LogBounds
 from stream_infer.dataplane.plane import DataPlane
-from stream_infer.event_loop import new_event_loop
 from stream_infer.kafka.stable_offsets import fetch_stable_offsets
 from stream_infer.kafka.transactions import GroupMember
 
@@ -52,8 +51,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._position: dict[Partition, int] = {}
-        super().__init__(*args, thread_loop=new_event_loop(), **options)
-        self._close_thread_loop_on_stop = True  # It is nobody else's.
+        super().__init__(*args, **options)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

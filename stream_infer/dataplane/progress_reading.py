@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import msgspec
 import structlog
 
 from stream_infer.events.progress import Progress, decode_progress
+from stream_infer.kafka.coming_up import opened
 from stream_infer.kafka.connection import Connection
-from stream_infer.kafka.reading import LogReader, log_reader
+from stream_infer.kafka.reading import log_reader
 from stream_infer.kafka.stretch import Stretch
 
 log = structlog.get_logger("stream_infer.progress")
 
-OPEN_SECONDS_MAX = 4.0
-"""For a reader that nobody wants any more to come up, so that it can be closed."""
 
 READ_BACK_MAX = 10_000
 """Offsets before the end from which is read: words of this assignment stand there, as each owner
@@ -32,7 +29,7 @@ async def read_progress(
 
     Raises  `StreamInferError` when Kafka does not answer, or refuses
     """
-    async with _opened(connection) as reader:
+    async with opened(log_reader(connection)) as reader:
         [source] = await reader.partitions(topic)
         stretch = (await reader.bounds([source]))[source]
         start = max(stretch.start, stretch.end - READ_BACK_MAX)
@@ -42,23 +39,6 @@ async def read_progress(
         hear(last.values())
         async for _source, records in reader.follow({source: stretch.end}):
             hear(list(_words(records)))
-
-
-@asynccontextmanager
-async def _opened(connection: Connection) -> AsyncIterator[LogReader]:
-    """Open a reader; one that is being opened when this is cancelled is opened, and closed.
-
-    A client that is cut short while it connects leaves its connections open.
-    """
-    async with AsyncExitStack() as ends:
-        opening = asyncio.create_task(ends.enter_async_context(log_reader(connection)))
-        try:
-            reader = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            await asyncio.wait([opening], timeout=OPEN_SECONDS_MAX)
-            opening.cancel()
-            raise
-        yield reader
 
 
 def _words(records: Iterable[Any]) -> Iterator[Progress]:

@@ -24,12 +24,13 @@ from stream_infer.dataplane.outputs import NO_HEADERS, Outputs, Refused
 from stream_infer.dataplane.progress_board import Board
 from stream_infer.dataplane.progress_rules import LOOK_SECONDS, Telling, say
 from stream_infer.dataplane.sender import SENDER_STOPPED
-from stream_infer.dataplane.senders import Senders, Sending
+from stream_infer.dataplane.senders import Senders
 from stream_infer.dataplane.stage import Stage
 from stream_infer.dataplane.task import PartitionTask
 from stream_infer.dataplane.transaction_rules import AssignmentMovedOnError
 from stream_infer.errors import BrokerError, StreamInferError
 from stream_infer.events.progress import Progress, encode_progress
+from stream_infer.kafka.coming_up import come_up
 
 log = structlog.get_logger("stream_infer.progress")
 
@@ -157,7 +158,7 @@ class ProgressSharing:
         """Say what is due about the partitions of one stage, until cancelled."""
         sender = senders.of(min(ours))
         try:
-            await _started(sender)
+            await come_up(sender.start())
             while True:
                 self._look()
                 words = self._words_due(ours)
@@ -234,20 +235,6 @@ class ProgressSharing:
                 await self._on_failure(error)
                 return
             await asyncio.sleep(RETRY_SECONDS)
-
-
-async def _started(sender: Sending) -> None:
-    """Start a sender; one that is being started when this is cancelled is let come up.
-
-    A client that is cut short while it connects leaves its connections open.
-    """
-    starting = asyncio.create_task(sender.start())
-    try:
-        await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        await asyncio.wait([starting], timeout=CLOSE_SECONDS_MAX / 2)
-        starting.cancel()
-        raise
 
 
 def _give_up(refused: Sequence[Refused]) -> Outputs:

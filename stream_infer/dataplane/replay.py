@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.fetching import keep_as_parsed
 from stream_infer.errors import BrokerError
+from stream_infer.kafka.coming_up import come_up
 
 log = structlog.get_logger("stream_infer.replay")
 
@@ -68,7 +69,7 @@ async def _started(
     while True:
         consumer = make_consumer()
         try:
-            await consumer.start()
+            await come_up(consumer.start())
             keep_as_parsed(consumer)
         except KafkaError as error:
             log.debug("consumer_not_started", source=str(source), cause=str(error))

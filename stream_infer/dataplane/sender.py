@@ -33,6 +33,7 @@ from aiokafka import errors as kafka_errors
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.outputs import Outputs, Refused, Writes
 from stream_infer.errors import BrokerError
+from stream_infer.kafka.coming_up import come_up
 
 log = structlog.get_logger("stream_infer.sender")
 
@@ -48,10 +49,13 @@ REFUSED = (
     kafka_errors.MessageSizeTooLargeError,
     kafka_errors.RecordListTooLargeError,
     kafka_errors.InvalidMessageError,
-    kafka_errors.InvalidTimestampError,
     kafka_errors.PolicyViolationError,
 )
 """Answers that will not change however often the same bytes are sent."""
+
+CLOCK_AHEAD = kafka_errors.InvalidTimestampError
+"""What we write is stamped by our clock, and Kafka takes nothing from further ahead than an hour
+(``message.timestamp.after.max.ms``). So it says nothing about the record."""
 
 FORBIDDEN = (
     kafka_errors.TopicAuthorizationFailedError,
@@ -132,7 +136,7 @@ class StageSender:
     async def _try_to_start(self) -> AIOKafkaProducer | None:
         producer = self._make_producer()
         try:
-            await producer.start()
+            await come_up(producer.start())
         except kafka_errors.KafkaError as error:
             log.debug("producer_not_started", stage=self.name, cause=str(error))
             await producer.stop()
@@ -281,6 +285,8 @@ class StageSender:
                 "Grant the worker's user the WRITE right on that topic.",
                 topic=destination.topic,
             ) from answer
+        if isinstance(answer, CLOCK_AHEAD):
+            raise clock_ahead() from answer
         if not isinstance(answer, kafka_errors.KafkaError | asyncio.CancelledError):
             raise answer
         log.warning(
@@ -343,6 +349,15 @@ class StageSender:
 def is_final(answer: BaseException) -> bool:
     """Say whether the broker will never take the same bytes."""
     return isinstance(answer, REFUSED)
+
+
+def clock_ahead() -> BrokerError:
+    """Return the error of a worker whose clock Kafka does not believe."""
+    return BrokerError(
+        "clock_ahead",
+        "Kafka refuses what this worker writes: its clock is too far ahead of Kafka's.",
+        "Set the clock of this machine (NTP) and start the worker again; nothing is lost.",
+    )
 
 
 def _settle(destination: Partition, batch: Batch) -> None:

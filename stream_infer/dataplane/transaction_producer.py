@@ -16,6 +16,7 @@ import structlog
 from stream_infer.dataplane.sender import SENDER_STOPPED
 from stream_infer.dataplane.transaction_rules import FAILED, Answer, answer_of, stop_error
 from stream_infer.errors import BrokerError
+from stream_infer.kafka.coming_up import come_up
 from stream_infer.kafka.transactions import GroupTransactionalProducer
 
 log = structlog.get_logger("stream_infer.sender")
@@ -62,7 +63,7 @@ class CurrentProducer:
         producer = self._make()
         self.transactional_id = producer.transactional_id
         try:
-            await producer.start()
+            await come_up(producer.start())
         except Exception as error:
             await producer.drop()
             if answer_of(error) is Answer.STOP:

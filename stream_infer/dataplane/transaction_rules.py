@@ -12,7 +12,7 @@ from enum import Enum
 from aiokafka import errors as kafka_errors
 
 from stream_infer.dataplane.batch import Partition
-from stream_infer.dataplane.sender import FORBIDDEN, is_final
+from stream_infer.dataplane.sender import CLOCK_AHEAD, FORBIDDEN, clock_ahead, is_final
 from stream_infer.errors import BrokerError
 
 Covers = tuple[Partition, int]
@@ -69,6 +69,8 @@ def answer_of(error: BaseException) -> Answer:
     """Return what an error asks for; STOP for what is none of Kafka's."""
     if is_final(error):
         return Answer.REFUSED
+    if isinstance(error, CLOCK_AHEAD) or isinstance(error.__cause__, CLOCK_AHEAD):
+        return Answer.STOP
     if isinstance(error, _NOT_ALLOWED) or isinstance(error.__cause__, _NOT_ALLOWED):
         return Answer.STOP
     if isinstance(error, _TOO_OLD) or isinstance(error.__cause__, _TOO_OLD):
@@ -80,7 +82,10 @@ def stop_error(error: BaseException, transactional_id: str) -> BaseException:
     """Return our error for one that asks for a stop; errors that are ours stay as they are."""
     if isinstance(error, BrokerError):
         return error
-    cause = error if isinstance(error, (*_NOT_ALLOWED, *_TOO_OLD)) else error.__cause__
+    known = (*_NOT_ALLOWED, *_TOO_OLD, CLOCK_AHEAD)
+    cause = error if isinstance(error, known) else error.__cause__
+    if isinstance(cause, CLOCK_AHEAD):
+        return clock_ahead()
     if isinstance(cause, kafka_errors.TopicAuthorizationFailedError):
         return BrokerError(
             "write_forbidden",

@@ -22,7 +22,6 @@ import orjson
 
 from stream_infer.demo.plan import ALIGN_SKEW_MS
 from stream_infer.errors import StreamInferError
-from stream_infer.event_loop import run
 from stream_infer.kafka.connection import Connection
 from stream_infer.logs import configure_logs
 from stream_infer.pipelines.loading import load_pipeline
@@ -48,7 +47,7 @@ def main(pipeline_name: str) -> int:
     )
     worker = Worker(pipeline, Connection(bootstrap=bootstrap), settings)
     try:
-        run(_until_leash_ends(worker))
+        asyncio.run(_until_leash_ends(worker))
     except StreamInferError as error:
         _say(error)
         return error.exit_code

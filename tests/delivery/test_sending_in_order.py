@@ -116,6 +116,16 @@ async def test_what_may_not_be_written_stops_the_worker_with_a_named_cause(
         await sender.deliver(outputs_of({LONG: VALUES[LONG]}))
 
 
+async def test_a_clock_that_kafka_does_not_believe_stops_the_worker_and_refuses_no_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(fake_kafka._ERRORS, "lost", kafka_errors.InvalidTimestampError)
+    sender = StageSender("customer", FakeKafka(faults={0: "lost"}).producer)
+    with pytest.raises(BrokerError) as caught:
+        await sender.deliver(outputs_of({LONG: VALUES[LONG]}))
+    assert caught.value.code == "clock_ahead"
+
+
 async def test_a_producer_that_is_cancelled_while_it_starts_is_stopped() -> None:
     started = asyncio.Event()
 

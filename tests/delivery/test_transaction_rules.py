@@ -60,11 +60,19 @@ def test_a_transaction_lasts_so_long_that_its_markers_stay_few() -> None:
         (kafka_errors.RecordListTooLargeError(), Answer.REFUSED),
         (kafka_errors.TransactionalIdAuthorizationFailed(), Answer.STOP),
         (kafka_errors.IncompatibleBrokerVersion(), Answer.STOP),
+        (kafka_errors.InvalidTimestampError(), Answer.STOP),
         (ZeroDivisionError(), Answer.STOP),
     ],
 )
 def test_what_an_error_asks_for(error: Exception, answer: Answer) -> None:
     assert answer_of(error) is answer
+
+
+def test_a_clock_ahead_of_kafkas_is_no_fault_of_a_record() -> None:
+    found = stop_error(kafka_errors.InvalidTimestampError(), "id")
+    assert isinstance(found, BrokerError)
+    assert found.code == "clock_ahead"
+    assert "clock" in found.fix
 
 
 def test_the_cause_that_the_client_hides_behind_another_error_is_named() -> None:

@@ -293,15 +293,21 @@ async def test_what_cannot_be_replaced_ends_the_sender_and_nothing_of_it_is_visi
     assert stage.committed() == [0, 0, 0]
 
 
-async def test_a_missing_right_ends_the_sender_with_a_named_cause(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (kafka_errors.TopicAuthorizationFailedError, "write_forbidden"),
+        (kafka_errors.InvalidTimestampError, "clock_ahead"),
+    ],
+)
+async def test_what_no_record_is_to_blame_for_ends_the_sender_with_a_named_cause(
+    monkeypatch: pytest.MonkeyPatch, answer: type[Exception], code: str
 ) -> None:
-    forbidden = kafka_errors.TopicAuthorizationFailedError
-    monkeypatch.setitem(fake_transactions._ERRORS, "refused", forbidden)
+    monkeypatch.setitem(fake_transactions._ERRORS, "refused", answer)
     stage = Few(FakeTransactionalKafka(refuses=lambda _, value: value == b"0:011"))
     with pytest.raises(BrokerError) as raised:
         await stage.give(0, 0, 3)
-    assert raised.value.code == "write_forbidden"
+    assert raised.value.code == code
     await stage.sender.stop()
     assert stage.visible() == []
 

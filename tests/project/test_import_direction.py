@@ -56,7 +56,7 @@ INNER = (
 EDGE = (
     INNER
     | {"app", "dataplane", "logs", "models", "precompile", "scaffold", "simulators", "worker"}
-    | {"event_loop", "registry", "registry.control_topic", "training"}
+    | {"registry", "registry.control_topic", "training"}
     | {"supervisor", "supervisor.probe", "supervisor.verdict"}
     | {
         "settings.log",
@@ -68,7 +68,6 @@ EDGE = (
 ALLOWED: dict[str, set[str]] = {
     # what everything is written in
     "errors": set(),
-    "event_loop": set(),
     "durations": {"errors"},
     "alerts.defaults": {"alerts.spec"},
     "alerts.spec": set(),
@@ -130,7 +129,7 @@ ALLOWED: dict[str, set[str]] = {
     "audit.reconcile": PURE | {"audit", "audit.ends", "kafka"},
     # folds offline what the data plane folds live, and compares
     "audit.recompute": INNER | {"audit.ends", "dataplane"},
-    "dataplane": INNER | {"dataplane.at_work", "event_loop"},
+    "dataplane": INNER | {"dataplane.at_work"},
     # reads every part's settings from file, environment and flags
     "settings": PURE | {"kafka", "scoring", "settings.log", "settings.web"},
     "settings.log": set(),
@@ -205,7 +204,6 @@ OWNERS: dict[str, set[str]] = {
     | {"worker"}
     | {"supervisor", "supervisor.probe", "supervisor.verdict"},
     "threadpoolctl": {"models", "training"},
-    "uvloop": {"event_loop"},
 }
 
 
