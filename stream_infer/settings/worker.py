@@ -51,7 +51,7 @@ class WorkerSettings:
     session_timeout_ms: int = 15_000
     transaction_timeout_ms: int = 5_000
     instance_id: str | None = None
-    gather_ms: int = 3
+    gather_ms: int = 5
     partitioning: Partitioning | None = None
     unknown_fields: UnknownFields = "ignore"
     publish_features: bool = False
