@@ -58,6 +58,7 @@ from stream_infer.kafka.topics import check_topics, count_partitions, pipeline_t
 from stream_infer.kafka.transactions import GroupMember
 from stream_infer.pipeline import Pipeline
 from stream_infer.scoring.binding import bind_model, version_of
+from stream_infer.scoring.execution import ON_CPU, Execution
 from stream_infer.scoring.model import Model
 from stream_infer.serving.live import LiveModel
 from stream_infer.serving.router import Router
@@ -129,6 +130,7 @@ class StreamApp(faust.App):
         settings: WorkerSettings | None = None,
         fields: FieldMapping | None = None,
         label_fields: FieldMapping | None = None,
+        execution: Execution = ON_CPU,
     ) -> Plan:
         """Add a pipeline; its stages become agents of this app.
 
@@ -136,6 +138,7 @@ class StreamApp(faust.App):
                   pipeline without a model
         settings  how to run the stages
         fields    where the events' fields stand in the user's own JSON
+        execution where a model that is named by its folder runs
         Returns   the compiled plan
         Raises    ConfigError for a wrong declaration; ConflictError for a model that does
                   not fit it
@@ -165,7 +168,9 @@ class StreamApp(faust.App):
         check_sensitive(pipeline.events)
         plan = compile_plan(pipeline)
         self._live = model if isinstance(model, LiveModel) else None
-        scorer = model.router if isinstance(model, LiveModel) else bind_model(model, plan)
+        scorer = (
+            model.router if isinstance(model, LiveModel) else bind_model(model, plan, execution)
+        )
         self._scored_by = None if isinstance(scorer, Router) else version_of(scorer)
         self._pipeline = pipeline
         self.plane = self._empty_plane(settings)

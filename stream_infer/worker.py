@@ -29,6 +29,7 @@ from stream_infer.pipeline import Pipeline
 from stream_infer.precompile import precompile_pipeline
 from stream_infer.registry.control_topic import read_told
 from stream_infer.registry.registry import Registry
+from stream_infer.scoring.execution import ON_CPU, Execution
 from stream_infer.scoring.model import Model
 from stream_infer.scoring.session import Scorer
 from stream_infer.serving.live import LiveModel
@@ -58,6 +59,7 @@ class Worker:
     registry      says which versions serve, in place of `model`; None: `model` serves for good
     cache         folder for copies of the registry's versions, from which a restart serves where
                   the registry cannot be reached; by default they go with the process
+    execution     where models run
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Worker:
         web: WebSettings | None = None,
         registry: Registry | None = None,
         cache: Path | None = None,
+        execution: Execution = ON_CPU,
     ) -> None:
         self.pipeline = pipeline
         self.connection = connection
@@ -84,6 +87,7 @@ class Worker:
         self.web = web
         self.registry = registry
         self.cache = cache
+        self.execution = execution
         self.app: StreamApp | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -114,6 +118,7 @@ class Worker:
                 settings=self.settings,
                 fields=self.fields,
                 label_fields=self.label_fields,
+                execution=self.execution,
             )
             pulse.gather = PlaneObserver(
                 self.app.plane,
@@ -141,7 +146,7 @@ class Worker:
             log.warning(error.code, topic=topic, cause=error.message, fix=error.fix)
             told = None
         plan = compile_plan(self.pipeline)
-        source = VersionSource(registry, name, cache)
+        source = VersionSource(registry, name, cache, self.execution)
         return await asyncio.to_thread(
             LiveModel,
             source,

@@ -115,6 +115,26 @@ class ReasonMaker:
             reasons += self._explain(matrix[rows], scores[rows], score)
         return reasons
 
+    @property
+    def columns(self) -> NDArray[np.bool_]:
+        """(reasons, features) bool: which features each reason is about."""
+        return self._put_back.copy()
+
+    def contributions(
+        self, matrix: NDArray[np.float64], scores: NDArray[np.float32], score: Score
+    ) -> NDArray[np.float64]:
+        """Return what each reason contributes to each score, (n, reasons) float64.
+
+        0 where nothing is known of what is usual. Parameters and cost as of `explain`
+        """
+        step = max(1, ROWS_MAX // max(1, len(self._explained)))
+        parts = [
+            self._contributions(rows, self.usual(rows), scores[start : start + step], score)
+            for start in range(0, len(matrix), step)
+            if len(rows := matrix[start : start + step])
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, len(self._explained)))
+
     def tell(
         self, row: NDArray[np.float64], names: Sequence[str], levels: Mapping[str, float]
     ) -> tuple[FeatureReason, ...]:
@@ -140,14 +160,8 @@ class ReasonMaker:
     def _explain(
         self, matrix: NDArray[np.float64], scores: NDArray[np.float32], score: Score
     ) -> list[tuple[FeatureReason, ...]]:
-        n, width = matrix.shape
         usual = self.usual(matrix)
-        put_back = self._put_back & np.isfinite(usual)[:, None, :]
-        rows = np.where(put_back, usual[:, None, :], matrix[:, None, :])
-        # Each score stands for itself, so that a row's reasons do not depend on its neighbours.
-        without = score(rows.reshape(-1, width)).reshape(n, -1)
-        contributions = scores.astype(np.float64)[:, None] - without
-        contributions[~np.isfinite(contributions)] = 0.0
+        contributions = self._contributions(matrix, usual, scores, score)
         order = np.argsort(-contributions, axis=1, kind="stable")[:, : self._reasons_max]
         return [
             tuple(
@@ -157,6 +171,22 @@ class ReasonMaker:
             )
             for row, best in enumerate(order.tolist())
         ]
+
+    def _contributions(
+        self,
+        matrix: NDArray[np.float64],
+        usual: NDArray[np.float64],
+        scores: NDArray[np.float32],
+        score: Score,
+    ) -> NDArray[np.float64]:
+        n, width = matrix.shape
+        put_back = self._put_back & np.isfinite(usual)[:, None, :]
+        rows = np.where(put_back, usual[:, None, :], matrix[:, None, :])
+        # Each score stands for itself, so that a row's reasons do not depend on its neighbours.
+        without = score(rows.reshape(-1, width)).reshape(n, -1)
+        contributions = scores.astype(np.float64)[:, None] - without
+        contributions[~np.isfinite(contributions)] = 0.0
+        return contributions
 
     def _reason(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stream_infer.cli.options import (
+    PipelineReference,
     fields_option,
     json_option,
     label_fields_option,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from stream_infer.kafka.connection import Connection
     from stream_infer.kafka.stretch import Stretch
     from stream_infer.pipeline import Pipeline
+    from stream_infer.scoring.model import Model
     from stream_infer.settings.loading import Settings
 
 EXIT_GATE_FAILED = 6
@@ -67,6 +69,20 @@ EXIT_GATE_FAILED = 6
     multiple=True,
     help="With --recompute: folder of another version that outputs are stamped with.",
 )
+@click.option(
+    "--registry",
+    metavar="FOLDER|URL",
+    help="With --recompute: where versions that outputs are stamped with are looked up. "
+    "[default: [model] registry of the configuration]",
+)
+@click.option(
+    "--also-pipeline",
+    "before",
+    type=PipelineReference(),
+    multiple=True,
+    help="With --recompute: file of the pipeline as it was declared before, where the logs hold "
+    "records of both.",
+)
 @model_option
 @fields_option
 @label_fields_option
@@ -83,6 +99,8 @@ def command(
     twins: float,
     delivery: str | None,
     earlier: tuple[Path, ...],
+    registry: str | None,
+    before: tuple[Pipeline, ...],
     fields: FieldMapping | None,
     label_fields: FieldMapping | None,
     settings: Settings,
@@ -107,11 +125,12 @@ def command(
         from stream_infer.logs import configure_logs
 
         configure_logs(quiet=True)  # the states that folds began with are read by talkative parts
-        what = _recomputation(pipeline, settings, earlier, delivery, twins)
+        what = _recomputation(pipeline, settings, earlier, registry, delivery, twins)
         what = dataclasses.replace(
             what,
             fields=fields or settings.field_mapping(),
             label_fields=label_fields or settings.label_field_mapping(),
+            earlier=[settings.applied_to(each) for each in before],
         )
         recomputed = run_client(_recompute(settings.connection(), what))
         if as_json:
@@ -132,20 +151,28 @@ def _recomputation(
     pipeline: Pipeline,
     settings: Settings,
     earlier: tuple[Path, ...],
+    where: str | None,
     delivery: str | None,
     twins: float,
 ) -> Recomputation:
     from stream_infer.audit.recompute.run import Recomputation
-    from stream_infer.cli.serving import model_or_ready
+    from stream_infer.cli.serving import model_or_ready, version_finder
 
-    model = model_or_ready(pipeline, settings)
     worker = settings.worker_settings()
+    named = settings.model.path is not None
+    where = where or (None if named else settings.model.registry)
+    find = None if where is None or pipeline.model is None else version_finder(where, settings)
+    if find is not None and pipeline.model is not None and not named:
+        serves: Model | Path | None = find(pipeline.model, "champion")
+    else:
+        serves = model_or_ready(pipeline, settings)
     return Recomputation(
         pipeline=pipeline,
-        models=[*([] if model is None else [model]), *earlier],
+        models=[*([] if serves is None else [serves]), *earlier],
         settings=worker,
         delivery=delivery or worker.delivery,
         twins=twins,
+        find=find,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +28,7 @@ def model_to_serve(pipeline: Pipeline, settings: Settings) -> Model | Path | Non
         return path
     from stream_infer.models.adopt import adopt_model
 
-    return adopt_model(path, pipeline, settings.thresholds())
+    return adopt_model(path, pipeline, settings.thresholds(), settings.execution())
 
 
 def model_or_ready(pipeline: Pipeline, settings: Settings) -> Model | Path | None:
@@ -54,6 +56,24 @@ def registry_to_serve(settings: Settings) -> Registry | None:
     return Registry.open(settings.model.registry, create=False)
 
 
+def version_finder(where: str, settings: Settings) -> Callable[[str, str], Model]:
+    """Return what finds a version of a registry, by the model's name and a version or alias.
+
+    Raises  what `Registry.open` raises; the finder, what resolving, copying and loading raise
+    """
+    from stream_infer.registry.registry import Registry
+    from stream_infer.scoring.model import load_model
+
+    registry = Registry.open(where, create=False)
+
+    def find(name: str, reference: str) -> Model:
+        with tempfile.TemporaryDirectory(prefix="stream-infer-model-") as folder:
+            registry.copy_to(name, registry.resolve(name, reference), Path(folder))
+            return load_model(folder, settings.execution())
+
+    return find
+
+
 def models_cache() -> Path:
     """Return the folder in which a worker keeps copies of the versions that it serves."""
     from stream_infer.broker.folders import cache_folder
@@ -68,9 +88,11 @@ def judge_model(pipeline: Pipeline, plan: Plan, settings: Settings) -> tuple[str
         return "The pipeline declares no model: features are published, nothing is scored.", None
     import numpy as np
 
+    from stream_infer.scoring.model import Model, load_model
     from stream_infer.scoring.session import Scorer
 
-    scorer = Scorer(place, plan.feature_names, plan.fingerprint)
+    model = place if isinstance(place, Model) else load_model(place, settings.execution())
+    scorer = Scorer(model, plan.feature_names, plan.fingerprint)
     score = float(scorer.score(np.zeros((1, len(plan.feature_names))))[0])
     if not np.isfinite(score):
         raise ConflictError(

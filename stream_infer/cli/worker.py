@@ -175,6 +175,7 @@ def command(
             model=model_to_serve(pipeline, settings),
             registry=registry_to_serve(settings),
             cache=models_cache(),
+            execution=settings.execution(),
             fields=fields or settings.field_mapping(),
             label_fields=label_fields or settings.label_field_mapping(),
         )

@@ -17,6 +17,7 @@ from stream_infer.errors import InvalidDataError
 from stream_infer.features.plan import compile_plan
 from stream_infer.models.writing import describe_model, write_model
 from stream_infer.pipeline import Pipeline
+from stream_infer.scoring.execution import ON_CPU, Execution
 from stream_infer.scoring.manifest import Manifest, Thresholds, Training, read_model_part
 from stream_infer.scoring.model import Model, load_model
 
@@ -26,11 +27,14 @@ ROW_CHUNK = 256
 UNKNOWN_DIGEST = "0" * 64
 
 
-def adopt_model(file: Path, pipeline: Pipeline, thresholds: Thresholds) -> Model:
+def adopt_model(
+    file: Path, pipeline: Pipeline, thresholds: Thresholds, execution: Execution = ON_CPU
+) -> Model:
     """Return the verified model in an ONNX file.
 
     file        one ONNX file, whose input is (rows, features of the pipeline in their order)
     thresholds  where decisions change
+    execution   where it runs
     Raises      NotFoundError ``model_not_found``; InvalidDataError as `load_model`
     """
     content = read_model_part(file)
@@ -41,7 +45,7 @@ def adopt_model(file: Path, pipeline: Pipeline, thresholds: Thresholds) -> Model
             write_model(Path(folder), content, manifest)
         except InvalidDataError as error:
             raise _about_features(error, file, manifest) from error
-        return load_model(folder)
+        return load_model(folder, execution)
 
 
 def adopted_manifest(

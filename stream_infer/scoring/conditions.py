@@ -153,7 +153,7 @@ class ConditionScorer:
         """Return the model's answers as values of the measure, none below 0."""
         if self.model is None:
             raise ValueError("there is no model")
-        n, step = len(matrix), self.model.manifest.row_chunk
+        n, step = len(matrix), self.model.row_chunk
         rows = matrix.astype(np.float32)
         answers = np.empty((n, len(self.model.manifest.outputs)), np.float32)
         for start in range(0, n, step):

@@ -18,6 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from stream_infer.errors import InvalidDataError
+from stream_infer.scoring.execution import CPU, ON_CPU, Execution
 from stream_infer.scoring.manifest import (
     MODEL_FILE,
     Manifest,
@@ -26,11 +27,20 @@ from stream_infer.scoring.manifest import (
     read_model_part,
 )
 from stream_infer.scoring.onnx_file import MODEL_BYTES_MAX, examine
+from stream_infer.scoring.providers import (
+    check_used,
+    find_providers,
+    open_quietly,
+    record_assignment,
+    used_by,
+    word_of,
+)
 
 _REMAKE = "Copy the model's folder again, or make the model again."
 # Zeros are what a key's first event has in most windows; the others are habits at the
 # scale of cards and sensors, and far outside of it.
 _TEST_VALUES = (0.0, 1.0, 50.0, 1e6)
+WARM_RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +51,16 @@ class Model:
     session   the runtime's session: one thread, nodes in order
     input     name of the input, float32 (n, features)
     output    name of the output with the scores
+    row_chunk rows of one run, as is best for the provider that runs it
+    provider  the execution provider that runs it (most of it, where several do)
     """
 
     manifest: Manifest
     session: Any
     input: str
     output: str
+    row_chunk: int
+    provider: str = CPU
 
     @property
     def name(self) -> str:
@@ -74,10 +88,12 @@ class Model:
         return answer
 
 
-def load_model(folder: Path | str) -> Model:
+def load_model(folder: Path | str, execution: Execution = ON_CPU) -> Model:
     """Verify the model in `folder` and return it.
 
-    Raises  NotFoundError ``model_not_found``
+    execution  where it runs
+    Raises  NotFoundError ``model_not_found``; ConfigError ``provider_unknown``,
+            ``provider_not_installed``, ``provider_not_listed``; ConflictError ``provider_not_used``
             InvalidDataError ``manifest_invalid``, ``model_too_large``,
             ``model_checksum_differs``, ``model_external_data``, ``model_opset_unsupported``,
             ``model_unreadable``, ``model_inputs_differ``, ``model_output_unusable``,
@@ -98,13 +114,27 @@ def load_model(folder: Path | str) -> Model:
             found=found,
         )
     check_content(content)
-    session = open_session(content)
+    session = open_session(content, execution)
+    provider = word_of(used_by(session, find_providers(execution)).provider)
     taken = _input_name(session, manifest)
     outputs = manifest.outputs
     output = _columns_name(session, len(outputs)) if outputs else _output_name(session)
-    model = Model(manifest, session, taken, output)
+    row_chunk = execution.row_chunks.get(provider, manifest.row_chunk)
+    model = Model(manifest, session, taken, output, row_chunk, provider)
     _check_answers(model)
     return model
+
+
+def warm_up(model: Model) -> None:
+    """Run a model a few times on as many rows as a run has, and on one.
+
+    The runtime sets memory aside, and a device compiles kernels, in the first runs of a shape: the
+    first batch must not wait for that.
+    """
+    width = len(model.manifest.features)
+    for rows in (1, model.row_chunk):
+        for _ in range(WARM_RUNS):
+            model.run_all(np.zeros((rows, width), np.float32))
 
 
 def _check_size(path: Path) -> None:
@@ -142,19 +172,23 @@ def _too_large(size: int) -> InvalidDataError:
     )
 
 
-def open_session(content: bytes) -> Any:
-    """Return a single-threaded CPU session of the ONNX model in `content`.
+def open_session(content: bytes, execution: Execution = ON_CPU) -> Any:
+    """Return a single-threaded session of the ONNX model in `content`, by default on the processor.
 
     One thread and sequential nodes: a worker owns one core, a pool would spin on the
     others, and a sum that is cut over threads depends on where it is cut.
+    Raises  as `load_model`
     """
+    providers = find_providers(execution)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
+    if not providers.is_plain:
+        record_assignment(options)
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = open_quietly(content, options, providers)
     except Exception as error:  # the runtime's errors share no base class below Exception
         is_opset = "opset" in str(error).lower()
         raise InvalidDataError(
@@ -162,6 +196,8 @@ def open_session(content: bytes) -> Any:
             f"ONNX Runtime {onnxruntime.__version__} cannot load the model: {error}",
             "Export the model for an opset that this ONNX Runtime knows, in one file.",
         ) from error
+    check_used(providers, session, used_by(session, providers))
+    return session
 
 
 def _input_name(session: Any, manifest: Manifest) -> str:

@@ -55,7 +55,7 @@ class Scorer:
         self.version: str = self.model.version
         self.thresholds: Thresholds = self.model.thresholds
         self._width = len(self.model.manifest.features)
-        self._row_chunk = self.model.manifest.row_chunk
+        self._row_chunk = self.model.row_chunk
         # float32, as the scores are: see `Thresholds` for why.
         self._review = np.float32(self.thresholds.review)
         self._decline = np.float32(self.thresholds.decline)

@@ -11,17 +11,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from stream_infer.errors import ConflictError, InvalidDataError
 from stream_infer.events.told import Served, Told
 from stream_infer.registry.control import what_serves
 from stream_infer.registry.registry import Registry
-from stream_infer.scoring.model import Model, load_model
+from stream_infer.scoring.execution import ON_CPU, Execution
+from stream_infer.scoring.model import Model, load_model, warm_up
 
 SHA256_DIGITS = 16
-WARM_RUNS = 3
-"""The runtime sets memory aside in its first runs; the first batch must not wait for that."""
 
 
 class VersionSource:
@@ -30,10 +27,14 @@ class VersionSource:
     registry  where they are
     model     which model
     cache     folder for copies, which workers on a machine may share
+    execution where they run
     """
 
-    def __init__(self, registry: Registry, model: str, cache: Path) -> None:
+    def __init__(
+        self, registry: Registry, model: str, cache: Path, execution: Execution = ON_CPU
+    ) -> None:
         self.registry = registry
+        self._execution = execution
         self._model = model
         self._cache = cache / model
 
@@ -60,10 +61,10 @@ class VersionSource:
                     "Make room there, or name another folder with [model] cache.",
                     folder=str(self._cache),
                 ) from error
-        model = load_model(folder)
+        model = load_model(folder, self._execution)
         if model.manifest.sha256 != served.sha256:
             raise _differs(self._model, served, model.manifest.sha256)
-        _warm_up(model)
+        warm_up(model)
         return model
 
     def _copy(self, served: Served, folder: Path) -> None:
@@ -80,13 +81,6 @@ class VersionSource:
                     raise
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-
-
-def _warm_up(model: Model) -> None:
-    width = len(model.manifest.features)
-    rows = np.zeros((model.manifest.row_chunk, width), np.float32)
-    for _ in range(WARM_RUNS):
-        model.run_all(rows)
 
 
 def _differs(model: str, served: Served, found: str) -> InvalidDataError:

@@ -18,6 +18,8 @@
     [model]
     path = "model.onnx"                    # or a model's folder
     registry = "models"                    # or s3://bucket/models
+    providers = ["cuda", "cpu"]
+    require_provider = "cuda"
 
     [fields]
     event_time = {path = "payment.created_at", unit = "s"}
@@ -54,6 +56,7 @@ from stream_infer.events.mapping import FieldMapping
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.security import Security
 from stream_infer.pipeline import Pipeline
+from stream_infer.scoring.execution import ON_CPU, Execution
 from stream_infer.scoring.manifest import Thresholds
 from stream_infer.settings.config_file import read_config_file
 from stream_infer.settings.environment import (
@@ -166,6 +169,19 @@ class Settings(BaseSettings):
                 setting="model.review",
             )
         return Thresholds(review=self.model.review, decline=self.model.decline)
+
+    def execution(self) -> Execution:
+        """Return where models run."""
+        section = self.model
+        if section.providers == ON_CPU.providers and not (
+            section.require_provider or section.row_chunks
+        ):
+            return ON_CPU
+        return Execution(
+            providers=section.providers,
+            require=section.require_provider,
+            row_chunks=section.row_chunks,
+        )
 
     def worker_settings(self) -> WorkerSettings:
         """Return what the data plane needs."""

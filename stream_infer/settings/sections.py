@@ -12,6 +12,7 @@ from stream_infer.errors import ConfigError
 from stream_infer.kafka.connection import DEFAULT_BOOTSTRAP
 from stream_infer.kafka.security import Mechanism, Protocol
 from stream_infer.pipeline import Partitioning
+from stream_infer.scoring.execution import ON_CPU
 from stream_infer.settings.log import LogFormat, LogLevel, LogSettings
 from stream_infer.settings.web import WebSettings
 from stream_infer.settings.worker import (
@@ -116,12 +117,16 @@ class ModelSection(Section):
     path             folder of a model, or one ONNX file without a manifest
     registry         folder or object store that holds versions and aliases
     review, decline  for a file without a manifest: where decisions change
+    providers, require_provider, row_chunks  where it runs, see `Execution`
     """
 
     path: Path | None = None
     registry: Annotated[str, Field(min_length=1)] | None = None
     review: Annotated[float, Field(ge=0, le=1)] = 0.5
     decline: Annotated[float, Field(ge=0, le=1)] = 0.9
+    providers: Annotated[tuple[str, ...], Field(min_length=1)] = ON_CPU.providers
+    require_provider: str | None = None
+    row_chunks: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = {}
 
 
 class WebSection(Section):

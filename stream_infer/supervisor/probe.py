@@ -117,7 +117,7 @@ async def _stage(worker: Worker, topic: str) -> Stage:
     stages = build_stages(
         Parts(
             plan,
-            bind_model(worker.model, plan),
+            bind_model(worker.model, plan, worker.execution),
             {name: fact.partitions for name, fact in facts.items()},
             worker.settings,
             worker.fields,

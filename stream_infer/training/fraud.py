@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stream_infer.features.plan import compile_plan
 from stream_infer.pipeline import Pipeline
+from stream_infer.training.contributions import BOOSTER_FILE, reason_agreement
 from stream_infer.training.gathering import Source, gather
-from stream_infer.training.making import Order, make_model
+from stream_infer.training.making import Order, make_model, run_graph
 from stream_infer.training.report import report_page, training_report
 from stream_infer.training.search import Tell
 from stream_infer.training.writing import write_version
@@ -30,5 +33,19 @@ def train_fraud(
     made = make_model(gathered.samples, plan, order, tell)
     report = training_report(made, order, plan.feature_names)
     report["data"] = gathered.facts() | {"file": source.data.name, "pipeline": pipeline.name}
-    written = write_version(made.content, made.manifest, report, report_page(report), out, registry)
+    kept = {}
+    if made.booster is not None:
+        kept[BOOSTER_FILE] = made.booster.encode()
+        report["reasons"] = reason_agreement(
+            made.booster,
+            pipeline.alerts,
+            plan.feature_names,
+            made.test.matrix,
+            made.scores,
+            lambda rows: run_graph(made.content, rows.astype(np.float32)),
+            made.manifest.thresholds.review,
+        )
+    written = write_version(
+        made.content, made.manifest, report, report_page(report), out, registry, kept
+    )
     return {name: report["test"][name] for name in made.figures} | report | written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,7 +93,7 @@ def gather_columns(
 ) -> Gathered:
     """Return the samples of events and labels that are decoded already."""
     matrix = compute_features(compile_plan(pipeline), columns, labels)
-    truth, known_at = _truth_of(columns, labels)
+    truth, known_at = truth_of(columns.ids, labels)
     numbers: dict[str, int] = {}
     keys = columns.entities[pipeline.events.key]
     customer = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
@@ -104,8 +105,8 @@ def gather_columns(
     return Gathered(kept, int((kept.known_at == NEVER).sum()), int((~new).sum()), bad)
 
 
-def _truth_of(
-    columns: EventColumns, labels: EventColumns | None
+def truth_of(
+    ids: Sequence[str], labels: EventColumns | None
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return each event's truth and since when it is known; the label known last wins."""
     told: dict[str, tuple[int, int]] = {}
@@ -117,7 +118,7 @@ def _truth_of(
             if held is None or at >= held[0]:
                 told[identity] = (at, label)
     never = (int(NEVER), 0)
-    pairs = np.array([told.get(identity, never) for identity in columns.ids], np.int64)
+    pairs = np.array([told.get(identity, never) for identity in ids], np.int64)
     pairs = pairs.reshape(-1, 2)
     return pairs[:, 1] == 1, pairs[:, 0].copy()
 

@@ -22,7 +22,7 @@ from stream_infer.scoring.model import open_session
 from stream_infer.scoring.reference import Calibration as CalibrationFacts
 from stream_infer.scoring.reference import describe_rows
 from stream_infer.training.calibration import LOG_ODDS, Calibration, fit_calibration
-from stream_infer.training.candidates import DECLARED, Fitted, Settings, fit_candidate
+from stream_infer.training.candidates import DECLARED, Boosted, Fitted, Settings, fit_candidate
 from stream_infer.training.days import DAY_MS, Protocol, validation_folds
 from stream_infer.training.distilling import distil
 from stream_infer.training.figures import calibration_figures, measure
@@ -76,6 +76,8 @@ class Made:
     figures            of the test rows
     calibrated         how far the test scores are from probabilities
     teacher            figures of the model that was imitated, None without one
+    booster            LightGBM's text of the model's trees, or of the imitated one's; None where it
+                       is made of something else
     """
 
     content: bytes
@@ -89,6 +91,7 @@ class Made:
     figures: dict[str, float]
     calibrated: dict[str, float]
     teacher: dict[str, float] | None
+    booster: str | None
 
 
 def make_model(samples: Samples, plan: Plan, order: Order, tell: Tell) -> Made:
@@ -112,6 +115,7 @@ def make_model(samples: Samples, plan: Plan, order: Order, tell: Tell) -> Made:
     calibration = fit_calibration(best.answers, validation.truth)
     thresholds = order.aim.choose(calibration.apply(best.answers).astype(np.float32), validation)
     teacher = None
+    booster = model.booster.model_to_string() if isinstance(model, Boosted) else None
     if order.distil:
         tell("distilling")
         teacher = measure(calibration.apply(model.answer(test.matrix)), test)
@@ -126,7 +130,18 @@ def make_model(samples: Samples, plan: Plan, order: Order, tell: Tell) -> Made:
         content, plan, order, best, thresholds, fit, folds, figures, calibrated, model
     )
     return Made(
-        content, manifest, tried, folds, parity, fit, test, scores, figures, calibrated, teacher
+        content,
+        manifest,
+        tried,
+        folds,
+        parity,
+        fit,
+        test,
+        scores,
+        figures,
+        calibrated,
+        teacher,
+        booster,
     )
 
 

@@ -154,6 +154,7 @@ def report_page(report: Mapping[str, Any]) -> str:
         _decisions(test["decisions"], report["thresholds"]["chosen"]),
         "<h2>Graph against model</h2>",
         _table(tuple(report["parity"]), [tuple(report["parity"].values())]),
+        *reasons_of(report.get("reasons")),
         (
             f"<details><summary>All figures</summary><pre>{escape(json.dumps(report, indent=1))}"
             "</pre></details>"
@@ -191,6 +192,19 @@ def figures_of(test: Mapping[str, Any]) -> list[str]:
             )
         ),
         _figure(bar_chart("Card precision @100 by day", days, "")),
+    ]
+
+
+def reasons_of(reasons: Mapping[str, Any] | None) -> list[str]:
+    """Return how the reasons that alerts tell agree with the trees' own contributions."""
+    if not reasons or "by_feature" not in reasons:
+        return []
+    names = [name for name in ("by_feature", "by_reason") if name in reasons]
+    header = ("", *reasons["by_feature"])
+    return [
+        "<h2>Reasons: baseline substitution beside tree contributions</h2>",
+        f"<p>Means over {reasons['rows']} alerting rows.</p>",
+        _table(header, [(n.replace("_", " "), *reasons[n].values()) for n in names]),
     ]
 
 

@@ -22,9 +22,11 @@ def write_version(
     page: str,
     out: Path,
     registry: str | None,
+    more: Mapping[str, bytes] | None = None,
 ) -> dict[str, Any]:
     """Write ``<out>/<name>/<version>`` and say where; publish it, too, where a registry is named.
 
+    more    further files of the version: name -> content
     Raises  as `write_model` and `Registry.publish_next`
     """
     folder = out / manifest.name / manifest.version
@@ -32,6 +34,7 @@ def write_version(
     files = {
         REPORT_JSON: (json.dumps(report, indent=1) + "\n").encode(),
         REPORT_PAGE: page.encode(),
+        **(more or {}),
     }
     for name, file in files.items():
         (folder / name).write_bytes(file)

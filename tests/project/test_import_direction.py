@@ -56,7 +56,7 @@ INNER = (
 EDGE = (
     INNER
     | {"app", "dataplane", "logs", "models", "precompile", "scaffold", "simulators", "worker"}
-    | {"registry", "registry.control_topic", "training"}
+    | {"registry", "registry.control_topic", "training", "training.topics"}
     | {"supervisor", "supervisor.probe", "supervisor.verdict"}
     | {
         "settings.log",
@@ -107,6 +107,9 @@ ALLOWED: dict[str, set[str]] = {
     "models": PURE | {"scoring", "simulators"},
     # from labelled rows of a file to a measured model, its report and its version
     "training": PURE | {"files", "models", "registry", "scoring", "simulators"},
+    # the same rows from a pipeline's own topics
+    "training.topics": PURE
+    | {"audit", "files", "kafka", "models", "registry", "scoring", "simulators", "training"},
     # which version scores which row, and how versions are exchanged
     "serving": {"errors", "events", "registry", "scoring"},
     # carries out what that decides: evidence out and in, an alias moved

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.audit.recompute.origins import Stamp
+
 _OFFSET_BITS = 48
 NO_STAMP = -1
 
@@ -47,7 +49,7 @@ class FoundOutputs:
         self._names, self._digests = array("q"), array("q")
         self._places, self._stamps = array("q"), array("h")
         self._destinations: dict[tuple[str, int], int] = {}
-        self._known_stamps: dict[tuple[str, str], int] = {}
+        self._known_stamps: dict[Stamp, int] = {}
         self._refused: set[int] = set()
 
     def add(
@@ -55,7 +57,7 @@ class FoundOutputs:
         place: Place,
         name: int,
         digest: int,
-        stamp: tuple[str, str] | None,
+        stamp: Stamp | None,
         *,
         refused: bool,
     ) -> None:
@@ -82,7 +84,7 @@ class FoundOutputs:
         self._places, self._stamps = array("q"), array("h")
         self._tops = list(self._destinations)
         # The last one is found by index `NO_STAMP`.
-        self._stamp_names: list[tuple[str, str] | None] = [*self._known_stamps, None]
+        self._stamp_names: list[Stamp | None] = [*self._known_stamps, None]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -93,22 +95,22 @@ class FoundOutputs:
         topic, partition = self._tops[packed >> _OFFSET_BITS]
         return Place(topic, partition, packed & ((1 << _OFFSET_BITS) - 1))
 
-    def stamp_rows(self, stamps: set[tuple[str, str]]) -> NDArray[np.bool_]:
-        """Return (len,) bool: stamped with one of these models."""
+    def stamp_rows(self, stamps: set[Stamp]) -> NDArray[np.bool_]:
+        """Return (len,) bool: stamped with one of these."""
         numbers = [number for stamp, number in self._known_stamps.items() if stamp in stamps]
         return np.isin(self.stamps, numbers)
 
-    def stamp(self, row: int) -> tuple[str, str] | None:
-        """Return the model and version that a row's record is stamped with."""
+    def stamp(self, row: int) -> Stamp | None:
+        """Return what a row's record says that it was made with."""
         return None if row < 0 else self._stamp_names[self.stamps[row]]
 
-    def stamps_of(self, rows: NDArray[np.int64]) -> list[tuple[str, str] | None]:
+    def stamps_of(self, rows: NDArray[np.int64]) -> list[Stamp | None]:
         """Return the stamp of each row, None for row -1."""
         return [self.stamp(row) for row in rows.tolist()]
 
     @property
-    def stamped(self) -> set[tuple[str, str]]:
-        """Models and versions that were found."""
+    def stamped(self) -> set[Stamp]:
+        """What the found records say that they were made with."""
         return set(self._known_stamps)
 
     def first_rows(self, names: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

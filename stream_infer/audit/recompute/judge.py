@@ -6,7 +6,7 @@ bytes of a found record) is noted by place and read by whoever has Kafka.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 
 from stream_infer.audit.recompute.differences import Difference, Kind
 from stream_infer.audit.recompute.found import FoundOutputs, Place, out_of_order
-from stream_infer.audit.recompute.origins import Content, Naming, name_of, without_features
+from stream_infer.audit.recompute.origins import (
+    Content,
+    Naming,
+    Origin,
+    Stamp,
+    name_of,
+    without_features,
+)
 from stream_infer.audit.recompute.report import SHOWN_MAX, StageFindings
 from stream_infer.dataplane.batch import BadRow, Partition, RecordBatch
 from stream_infer.dataplane.outputs import Outputs, Writes
 from stream_infer.dataplane.stage import Stage
 from stream_infer.events.deadletter import STUB_BYTES_MAX
-
-Stamp = tuple[str, str]
 
 
 class Wanted(NamedTuple):
@@ -33,24 +38,14 @@ class Wanted(NamedTuple):
     expected: Content | None
 
 
-class Pass(NamedTuple):
-    """One run of a stage's input through its fold.
-
-    stamp    of the model that scores in this pass, None where none does
-    primary  whether outputs that were not found are judged: only one pass does that
-    """
-
-    stamp: Stamp | None = None
-    primary: bool = True
-
-
 class StageJudge:
     """Judges the outputs of one stage.
 
     stage      the stage
     found      what was found of it, closed
     namings    destination topic -> how its records are named
-    scored     the topic whose records carry a model's stamp, None in other stages
+    stamped    the topic whose records say what their row was made with, None where none does
+    scored     the topic of scored events, None in other stages
     compacted  topics of which Kafka keeps the newest record of each key
     cut        destinations whose first records are gone
     """
@@ -61,6 +56,7 @@ class StageJudge:
         found: FoundOutputs,
         namings: Mapping[str, Naming],
         *,
+        stamped: str | None,
         scored: str | None,
         compacted: Collection[str] = (),
         cut: Collection[Partition] = (),
@@ -70,66 +66,70 @@ class StageJudge:
         self._stage = stage
         self._found = found
         self._namings = namings
+        self._stamped = stamped
         self._scored = scored
         self._compacted = compacted
         self._cut = cut
         self._newest: dict[tuple[str, bytes | None], tuple[bool, Content, Partition, str]] = {}
         self._highest: dict[Partition, int] = {}
-        self._pass = Pass()
+        self._is_primary = True
         self._committed = 0
+        self._at_hand: set[Stamp] = set()
 
-    def begin(self, run: Pass, committed: int) -> None:
-        """Begin with another partition of the input, read up to that offset by the workers."""
-        self._pass, self._committed = run, committed
+    def begin(self, committed: int, *, primary: bool) -> None:
+        """Begin with another partition of the input, read up to that offset by the workers.
+
+        primary  whether what was not found, or does not say what it was made with, is judged in
+                 this run of the input: one run of several is
+        """
+        self._is_primary, self._committed = primary, committed
         self._highest = {}
 
     def take(self, batch: RecordBatch, outputs: Outputs) -> None:
         """Hold one batch's outputs against what was found."""
-        if self._pass.primary:
+        if self._is_primary:
             self.findings.records += len(batch)
-        foreign = self._rows_of_other_models(outputs)
+        mine = self._rows_of_this_run(batch, outputs)
         for destination, writes in outputs.items():
-            self._take(batch, destination, writes, foreign)
+            self._take(batch, destination, writes, mine)
 
-    def _rows_of_other_models(self, outputs: Outputs) -> set[int]:
-        """Return the batch's rows that another model scored, or that are not this pass's to judge.
+    def _rows_of_this_run(self, batch: RecordBatch, outputs: Outputs) -> set[int]:
+        """Return the batch's rows that are judged now: those that were made with the same.
 
-        What comes of a row besides its scored event (candidates) follows from the same model.
+        What comes of a row besides the stamped record (candidates, late copies) goes with it.
         """
-        if self._scored is None:
-            return set()
-        foreign: set[int] = set()
+        others: set[int] = set()
+        stamped: set[int] = set()
         for destination, writes in outputs.items():
-            if destination.topic != self._scored:
+            if destination.topic != self._stamped:
                 continue
-            names = self._names(destination, writes)
-            first, _ = self._found.first_rows(names)
-            stamps = self._found.stamps_of(first)
-            for row, at, stamp in zip(writes.rows, first.tolist(), stamps, strict=True):
-                if (at < 0 and not self._pass.primary) or (at >= 0 and stamp != self._pass.stamp):
-                    foreign.add(row)
-        return foreign
+            origins = self._origins(destination, writes)
+            stamps = [origin.stamp for origin in origins]
+            self._at_hand.update(stamp for stamp in set(stamps) if stamp is not None)
+            first, _ = self._found.first_rows(_names(destination, origins))
+            found = self._found.stamps_of(first)
+            stamped.update(writes.rows)
+            for row, at, one, other in zip(writes.rows, first.tolist(), stamps, found, strict=True):
+                if (at < 0 and not self._is_primary) or (at >= 0 and one != other):
+                    others.add(row)
+        return (set(range(len(batch))) if self._is_primary else stamped) - others
 
-    def _names(self, destination: Partition, writes: Writes) -> NDArray[np.int64]:
+    def _origins(self, destination: Partition, writes: Writes) -> list[Origin]:
         naming = self._namings[destination.topic]
         contents = zip(writes.keys, writes.values, writes.headers, strict=True)
-        return np.array(
-            [hash((*destination, name_of(naming, Content(*each)).name)) for each in contents],
-            np.int64,
-        )
+        return [name_of(naming, Content(*each)) for each in contents]
 
     def _take(
-        self, batch: RecordBatch, destination: Partition, writes: Writes, foreign: set[int]
+        self, batch: RecordBatch, destination: Partition, writes: Writes, rows: set[int]
     ) -> None:
-        mine = self._mine(writes, foreign)
+        mine = [i for i, row in enumerate(writes.rows) if row in rows]
         if not mine:
             return
         contents = [Content(writes.keys[i], writes.values[i], writes.headers[i]) for i in mine]
         offsets = [batch.records[writes.rows[i]].offset for i in mine]
         naming = self._namings[destination.topic]
-        names = np.array(
-            [hash((*destination, name_of(naming, each).name)) for each in contents], np.int64
-        )
+        origins = [name_of(naming, each) for each in contents]
+        names = _names(destination, origins)
         digests = np.array([each.digest() for each in contents], np.int64)
         others = digests
         if destination.topic == self._scored:
@@ -145,21 +145,18 @@ class StageJudge:
         self._count(matched.counts, judged)
         places = [f"{batch.source}-{offset}" for offset in offsets]
         for row, at in matched.wrong:
-            if self._found.stamp(row) in (None, self._pass.stamp):
+            if _is_same(self._found.stamp(row), origins[at].stamp):
                 self.findings.different += 1
                 self._want("different", self._found.place(row), places[at], contents[at])
         for at in np.flatnonzero(matched.counts > 1).tolist():
             second = self._found.place(int(matched.first[at]) + 1)
             self._want("twice", second, places[at], None)
         self._judge_order(destination, matched.first, places)
-        for at in np.flatnonzero(judged).tolist() if self._pass.primary else ():
+        for at in np.flatnonzero(judged).tolist():
             self._judge_presence(
                 destination, contents[at], places[at], found=matched.first[at] >= 0, batch=batch,
                 offset=offsets[at],
             )  # fmt: skip
-
-    def _mine(self, writes: Writes, foreign: set[int]) -> list[int]:
-        return [i for i, row in enumerate(writes.rows) if row not in foreign]
 
     def _count(self, counts: NDArray[np.int64], judged: NDArray[np.bool_]) -> None:
         findings = self.findings
@@ -234,25 +231,37 @@ class StageJudge:
         if sum(each.kind == kind for each in self.wanted) < SHOWN_MAX:
             self.wanted.append(Wanted(kind, place, origin, expected))
 
-    def close(self, at_hand: set[Stamp], *, whole: bool) -> None:
-        """Judge what is left when every partition has been taken.
+    def close(self, *, whole: bool) -> set[Stamp]:
+        """Judge what is left when every partition has been taken; return what was not at hand.
 
-        at_hand  the models that there was a pass for
-        whole    whether every output's origin was in what was folded; otherwise nobody can say
-                 that an output is one too many
+        whole  whether every output's origin was in what was folded; otherwise nobody can say
+               that an output is one too many
         """
         for found, _content, destination, origin in self._newest.values():
             if not found:
                 self._lost(destination, origin)
-        missing = self._found.stamped - at_hand
+        missing = {
+            stamp
+            for stamp in self._found.stamped
+            if self._stamped is not None and not any(stamp.fits(own) for own in self._at_hand)
+        }
         strangers = self._found.stamp_rows(missing)
         self.findings.other_model = int(np.count_nonzero(strangers))
         if not whole or self._stage.reads_all:
-            return
+            return missing
         for row in self._found.unexpected().tolist():
             if not strangers[row]:
                 self.findings.unexpected += 1
                 self._want("unexpected", self._found.place(row), "nothing in the input", None)
+        return missing
+
+
+def _names(destination: Partition, origins: Sequence[Origin]) -> NDArray[np.int64]:
+    return np.array([hash((*destination, origin.name)) for origin in origins], np.int64)
+
+
+def _is_same(found: Stamp | None, own: Stamp | None) -> bool:
+    return found is None or own is None or found.fits(own)
 
 
 def _cut(content: Content) -> Content:

@@ -23,7 +23,7 @@ import msgspec
 from stream_infer.alerts.candidate import Candidate
 from stream_infer.errors import InvalidDataError
 from stream_infer.events.deadletter import read_dead_letter
-from stream_infer.events.internal import read_head
+from stream_infer.events.internal import InternalHead
 from stream_infer.events.skip import POISON
 from stream_infer.events.topic_names import DEAD_LETTERS, LATE_EVENTS
 from stream_infer.pipeline import Pipeline
@@ -46,31 +46,71 @@ class Content(NamedTuple):
         return hash((self.key, self.value, tuple(map(tuple, self.headers))))
 
 
+class Stamp(NamedTuple):
+    """What an output says about what it was made with; None where it does not say.
+
+    features        version of the features
+    model, version  of the model
+    """
+
+    features: str | None = None
+    model: str | None = None
+    version: str | None = None
+
+    def fits(self, other: Stamp) -> bool:
+        """Say whether both may be made with the same: no word of one contradicts the other's."""
+        pairs = zip(self, other, strict=True)
+        return all(one is None or two is None or one == two for one, two in pairs)
+
+
 class Origin(NamedTuple):
     """What a record says about itself.
 
     name     what tells it from every other of its destination, None for one that tells nothing
     writer   topic (or, of a dead letter, stage) whose stage wrote it; None where only one does
-    stamp    model and version that scored it, None where no model did
+    stamp    what it was made with, None where it does not say
     refused  whether it stands for an output that Kafka refused
     ours     whether a fold wrote it: a tick is the work of a clock
     """
 
     name: Any
     writer: str | None = None
-    stamp: tuple[str, str] | None = None
+    stamp: Stamp | None = None
     refused: bool = False
     ours: bool = True
 
 
 Naming = Callable[[Content], Origin]
 UNKNOWN = Origin(None)
+NOTHING_SAID = Stamp()
+
+
+_UNREAD = msgspec.Raw(b"null")
 
 
 class _Scored(msgspec.Struct, gc=False):
     event_id: str
+    features_version: str | None = None
     model: str | None = None
     version: str | None = None
+
+
+class _Internal(InternalHead, array_like=True, gc=False):
+    """The head, and further on the version; what lies between is passed over unread."""
+
+    source_topic: msgspec.Raw = _UNREAD
+    source_partition: msgspec.Raw = _UNREAD
+    source_offset: msgspec.Raw = _UNREAD
+    event_time: msgspec.Raw = _UNREAD
+    id: msgspec.Raw = _UNREAD
+    entities: msgspec.Raw = _UNREAD
+    values: msgspec.Raw = _UNREAD
+    features: msgspec.Raw = _UNREAD
+    late: msgspec.Raw = _UNREAD
+    duplicate_of: msgspec.Raw = _UNREAD
+    label: msgspec.Raw = _UNREAD
+    label_time: msgspec.Raw = _UNREAD
+    features_version: str | None = None
 
 
 class _Alert(msgspec.Struct, gc=False):
@@ -78,6 +118,7 @@ class _Alert(msgspec.Struct, gc=False):
     revision: int
 
 
+_read_internal = msgspec.json.Decoder(_Internal).decode
 _read_candidate = msgspec.json.Decoder(Candidate).decode
 _read_scored = msgspec.json.Decoder(_Scored).decode
 _read_alert = msgspec.json.Decoder(_Alert).decode
@@ -110,10 +151,11 @@ def name_of(naming: Naming, content: Content) -> Origin:
 
 
 def _of_internal(content: Content) -> Origin:
-    read = read_head(content.value or b"")
+    read = _read_internal(content.value or b"")
     return Origin(
         (read.upstream_topic, read.upstream_partition, read.upstream_offset),
         read.upstream_topic,
+        _stamp(read.features_version, None, None),
         ours=read.upstream_offset >= 0,
     )
 
@@ -123,14 +165,14 @@ def _of_candidate(content: Content) -> Origin:
     upstream = (read.upstream_topic, read.upstream_partition, read.upstream_offset)
     return Origin(
         (*upstream, read.sub, read.kind),
-        stamp=_stamp(read.model, read.version),
+        stamp=_stamp(None, read.model, read.version),
         ours=read.upstream_offset >= 0,
     )
 
 
 def _of_scored(content: Content) -> Origin:
     read = _read_scored(content.value or b"")
-    return Origin(read.event_id, stamp=_stamp(read.model, read.version))
+    return Origin(read.event_id, stamp=_stamp(read.features_version, read.model, read.version))
 
 
 def _of_alert(content: Content) -> Origin:
@@ -152,8 +194,9 @@ def _of_side(group: str) -> Naming:
     return name
 
 
-def _stamp(model: str | None, version: str | None) -> tuple[str, str] | None:
-    return None if model is None or version is None else (model, version)
+def _stamp(features: str | None, model: str | None, version: str | None) -> Stamp | None:
+    stamp = Stamp(features, model, version)
+    return None if stamp == NOTHING_SAID else stamp
 
 
 def without_features(value: bytes | None) -> bytes | None:

@@ -23,6 +23,7 @@ the state of one partition.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,21 +34,33 @@ from stream_infer.audit.ends import open_reasons, settled_bounds
 from stream_infer.audit.recompute.beginnings import Beginnings, beginnings
 from stream_infer.audit.recompute.differences import Difference, field_differences
 from stream_infer.audit.recompute.group import GroupRead, read_by_group
-from stream_infer.audit.recompute.judge import Pass, StageJudge, Stamp, Wanted
-from stream_infer.audit.recompute.origins import Content, namings, without_features
+from stream_infer.audit.recompute.judge import StageJudge, Wanted
+from stream_infer.audit.recompute.origins import (
+    Content,
+    Stamp,
+    namings,
+    without_features,
+)
+from stream_infer.audit.recompute.passes import Find, Fold, Folds
 from stream_infer.audit.recompute.published import FEATURES, Published
 from stream_infer.audit.recompute.report import RecomputeReport, StageFindings
 from stream_infer.audit.recompute.twinned import TwinnedState
+from stream_infer.audit.recompute.versions import (
+    others_of,
+    unknown_features,
+    unknown_versions,
+    versions_of,
+)
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
-from stream_infer.dataplane.build import Parts, build_stages, stage_topics
+from stream_infer.dataplane.build import NO_FEATURES, Parts, build_stages, stage_topics
 from stream_infer.dataplane.skips import without_skipped
 from stream_infer.dataplane.stage import FeatureStage, Stage
 from stream_infer.dataplane.state import StageState
 from stream_infer.errors import ConflictError
 from stream_infer.events.columns import EventColumns
+from stream_infer.events.internal import OTHER_FEATURES
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.topic_names import candidates_topic, internal_entities, internal_topic
-from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.reading import LogReader, log_reader
 from stream_infer.kafka.skips import Skipped, read_skips, skipped_offsets
@@ -58,9 +71,6 @@ from stream_infer.kafka.topics import (
 )
 from stream_infer.observability.meter import StageMeter
 from stream_infer.pipeline import Pipeline
-from stream_infer.scoring.conditions import ConditionScorer
-from stream_infer.scoring.model import Model, load_model
-from stream_infer.scoring.session import Scorer
 from stream_infer.settings.worker import WorkerSettings
 
 WAIT_MS = 10
@@ -72,8 +82,10 @@ class Recomputation:
     """What is recomputed, and with what.
 
     pipeline      as its workers run it
+    earlier       the same pipeline with declarations that outputs in the logs were made by before
     models        loaded models or their folders, the one that serves now first; none for a
                   pipeline without a model
+    find          finds further versions that outputs are stamped with, such as those of a registry
     settings      of the workers, as far as outputs follow from them (`unknown_fields`, and where
                   `checkpoints` are that folds began with)
     fields, label_fields   where the fields stand in the user's own JSON
@@ -88,6 +100,8 @@ class Recomputation:
     label_fields: FieldMapping | None = None
     delivery: str = "exactly_once"
     twins: float = 0.0
+    earlier: Sequence[Pipeline] = ()
+    find: Find | None = None
 
 
 async def recompute(
@@ -95,8 +109,9 @@ async def recompute(
 ) -> RecomputeReport:
     """Recompute all stages and return what was found; see the module for the steps.
 
-    Raises  what reading Kafka raises; ConflictError when a model does not fit the pipeline or
-            an internal topic holds records of another feature specification
+    Raises  what reading Kafka raises; ConflictError when a model does not fit the pipeline;
+            ``features_versions_unknown`` where an internal topic holds records of another feature
+            specification than those that are given; ConfigError ``earlier_pipeline_differs``
     """
     read = await read_by_group(connection, what.pipeline.name)
     names = [spec.name for spec in pipeline_topics(what.pipeline)]
@@ -144,7 +159,8 @@ class _Recomputing:
         self._bases = bases
         self.unproven: list[str] = []
         pipeline = what.pipeline
-        self._plan = compile_plan(pipeline)
+        self._folds = Folds(pipeline, what.earlier, what.models, what.find)
+        self._plan = self._folds.plans[0]
         self._what = what
         self._partitions = partitions
         self._compacted = compacted
@@ -153,22 +169,20 @@ class _Recomputing:
         self._read = read
         self._progress = progress
         self._done = 0
-        models = [each if isinstance(each, Model) else load_model(each) for each in what.models]
-        self._scorers: list[Scorer | ConditionScorer | None] = [
-            bind(model, self._plan) for model in models
-        ] or [None]
-        internal = [internal_topic(pipeline, entity) for entity in internal_entities(pipeline)]
-        self._namings = namings(pipeline, internal, candidates_topic(pipeline))
+        self._internal = [
+            internal_topic(pipeline, entity) for entity in internal_entities(pipeline)
+        ]
+        self._namings = namings(pipeline, self._internal, candidates_topic(pipeline))
         self._cut = {Partition(*tp) for tp, log in logs.items() if log.start > 0}
         self._published = Published(pipeline, self._namings, reader, logs, self._note)
-        self.stages = self._stages(self._scorers[0])
+        self.stages = self._stages(self._folds.of(scores=False, is_stamped=False)[0])
         self._published.writers = {stage.topic for stage in self.stages}
 
-    def _stages(self, scorer: Scorer | ConditionScorer | None) -> list[Stage]:
+    def _stages(self, fold: Fold) -> list[Stage]:
         settings = self._what.settings
         parts = Parts(
-            self._plan,
-            scorer,
+            fold.plan,
+            fold.scorer,
             self._partitions,
             WorkerSettings(
                 publish_features=self._published.with_features,
@@ -176,8 +190,21 @@ class _Recomputing:
             ),
             self._what.fields,
             self._what.label_fields,
+            others_of(fold.plan, self._folds.plans),
         )
         return build_stages(parts)
+
+    def _stamped(self, stage: Stage, *, scores: bool) -> str | None:
+        """Return the topic whose records say what they were made with."""
+        if scores:
+            return self._what.pipeline.scored
+        return stage.feeds if stage.feeds in self._internal else None
+
+    @property
+    def _given(self) -> set[str]:
+        """Versions of features that there are declarations of."""
+        plans = self._folds.plans
+        return {plan.fingerprint for plan in plans}.union(*(versions_of(plan) for plan in plans))
 
     def leave_open(self, unsettled: Sequence[TopicPartition]) -> None:
         """Claim nothing about what is missing where a transaction stays open."""
@@ -188,36 +215,60 @@ class _Recomputing:
         """Judge one stage."""
         stage = self.stages[index]
         scores = stage.topic == stage_topics(self._plan)[-1]
+        stamped = self._stamped(stage, scores=scores)
         found = await self._published.of(stage, scores=scores)
+        if scores:
+            await asyncio.to_thread(self._folds.fetch, found.stamped)
         judge = StageJudge(
             stage,
             found,
             self._namings,
+            stamped=stamped,
             scored=self._what.pipeline.scored if scores else None,
             compacted=self._compacted,
             cut=self._cut,
         )
-        runs = self._scorers if scores else [self._scorers[0]]
         whole = True
-        for number, scorer in enumerate(runs):
-            run = Pass(_stamp(scorer) if scores else None, primary=number == 0)
-            folding = self._stages(scorer)[index]
+        folds = self._folds.of(scores=scores, is_stamped=stamped is not None)
+        for number, fold in enumerate(folds):
+            folding = self._stages(fold)[index]
             for partition in range(self._partitions[stage.topic]):
-                whole &= await self._partition(
-                    folding, Partition(stage.topic, partition), judge, run
-                )
-        at_hand = {stamp for scorer in self._scorers if (stamp := _stamp(scorer))}
-        judge.close(at_hand, whole=whole)
-        self._note_open(stage, judge.findings, found.stamped - at_hand)
+                source = Partition(stage.topic, partition)
+                whole &= await self._known(folding, source, judge, primary=number == 0)
+        self._note_open(stage, judge.findings, judge.close(whole=whole))
         for wanted in judge.wanted:
             await self._describe(judge.findings, wanted)
         return judge.findings
 
+    async def _known(
+        self, stage: Stage, source: Partition, judge: StageJudge, *, primary: bool
+    ) -> bool:
+        """As `_partition`; what it cannot read for its features gets an error that says where."""
+        try:
+            return await self._partition(stage, source, judge, primary=primary)
+        except ConflictError as error:
+            if error.code != OTHER_FEATURES:
+                raise
+            places = {tp: log for tp, log in self._logs.items() if tp.topic in self._internal}
+            known = set().union(*(versions_of(plan) for plan in self._folds.plans)) | {NO_FEATURES}
+            found = await unknown_versions(self._reader, places, known)
+            if not found:
+                raise  # of declarations that are at hand, and still not to be read
+            raise unknown_features(self._what.pipeline.name, found) from error
+
     def _note_open(self, stage: Stage, findings: StageFindings, unknown: set[Stamp]) -> None:
-        for name, version in sorted(unknown):
+        self.unproven += self._folds.reasons
+        self._folds.reasons.clear()
+        models = {(each.model, each.version) for each in unknown if each.model is not None}
+        for name, version in sorted(models, key=str):
             self.unproven.append(
                 f"Outputs of stage {stage.name} were scored by model {name} version {version}, "
-                "which is not at hand: name its folder."
+                "which is not at hand: name its folder, or the registry that has it."
+            )
+        for features in sorted({each.features for each in unknown if each.features} - self._given):
+            self.unproven.append(
+                f"Outputs of stage {stage.name} were made by other declarations ({features}): give "
+                "them with --also-pipeline."
             )
         if findings.open_lost:
             self.unproven.append(
@@ -228,7 +279,7 @@ class _Recomputing:
     # -- what must come out ---------------------------------------------------------------
 
     async def _partition(
-        self, stage: Stage, source: Partition, judge: StageJudge, run: Pass
+        self, stage: Stage, source: Partition, judge: StageJudge, *, primary: bool
     ) -> bool:
         """Fold one partition of the input; say whether all of it was there from offset 0."""
         tp = TopicPartition(*source)
@@ -247,7 +298,7 @@ class _Recomputing:
             )
             return False
         judge.findings.ranges[source.partition] = (declared, read.committed)
-        judge.begin(run, read.committed)
+        judge.begin(read.committed, primary=primary)
         state = await self._begin(stage, source, read, judge.findings)
         if state is None and read.base is not None:
             return False
@@ -333,16 +384,3 @@ class _Recomputing:
     def _note(self, records: int) -> None:
         self._done += records
         self._progress(self._done)
-
-
-def bind(model: Model, plan: Plan) -> Scorer | ConditionScorer:
-    """Return a model as the pipeline uses it."""
-    if plan.pipeline.conditions is not None:
-        return ConditionScorer(plan, model)
-    return Scorer(model, plan.feature_names, plan.fingerprint)
-
-
-def _stamp(scorer: Scorer | ConditionScorer | None) -> Stamp | None:
-    if scorer is None or scorer.name is None or scorer.version is None:
-        return None
-    return scorer.name, scorer.version

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.errors import ConfigError, InvalidDataError
+from stream_infer.events.columns import EventColumns
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.measures import NO_VALUE
 from stream_infer.features.plan import Plan, compile_plan
@@ -76,11 +77,20 @@ def read_readings(
 
     Raises  ConfigError ``pipeline_without_forecasts``; InvalidDataError ``bad_rows``, ``no_rows``
     """
-    conditions = conditions_of(pipeline)
+    conditions_of(pipeline)
     records = read_records(read_table(data), event_form(pipeline), fields).sorted_by_time()
     columns, _, _ = decode_records(pipeline, records, None, skip_bad=skip_bad)
     if not len(columns):
         raise InvalidDataError("no_rows", f"{data.name} holds no reading.", "Check the file.")
+    return readings_of(pipeline, columns)
+
+
+def readings_of(pipeline: Pipeline, columns: EventColumns) -> Readings:
+    """Return readings that are decoded already, in order of event time, with their features.
+
+    Raises  ConfigError ``pipeline_without_forecasts``
+    """
+    conditions = conditions_of(pipeline)
     plan = compile_plan(pipeline)
     matrix = compute_features(plan, columns)
     known = pipeline.events.known
