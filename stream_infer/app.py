@@ -50,18 +50,23 @@ from stream_infer.events.topic_names import (
     progress_topic,
 )
 from stream_infer.features.plan import Plan, compile_plan
-from stream_infer.guarding.running import live_work
+from stream_infer.guarding.facts import model_facts
+from stream_infer.guarding.running import LiveWork
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.dead_transactions import group_transactions
 from stream_infer.kafka.skips import Skipped, read_skips, skipped_offsets
 from stream_infer.kafka.topics import check_topics, count_partitions, pipeline_topics, read_topics
 from stream_infer.kafka.transactions import GroupMember
+from stream_infer.observability.facts import ModelFacts
 from stream_infer.pipeline import Pipeline
 from stream_infer.scoring.binding import bind_model, version_of
 from stream_infer.scoring.execution import ON_CPU, Execution
 from stream_infer.scoring.model import Model
+from stream_infer.serving.forecaster import Forecaster
 from stream_infer.serving.live import LiveModel
+from stream_infer.serving.overload import Lag
 from stream_infer.serving.router import Router
+from stream_infer.settings.model import ModelSettings
 from stream_infer.settings.worker import WorkerSettings
 
 log = structlog.get_logger("stream_infer.app")
@@ -108,7 +113,10 @@ class StreamApp(faust.App):
         self._pipeline: Pipeline | None = None
         self._partitions: dict[str, int] = {}
         self._earlier = EarlierVersions(time.time_ns() // 1_000_000)
-        self._live: LiveModel | None = None
+        self._live: LiveModel[Any] | None = None
+        self._live_work: LiveWork | None = None
+        self._versions = ModelSettings()
+        self._label_fields: FieldMapping | None = None
         self._scored_by: tuple[str, str] | None = None
         self.plane = self._empty_plane(WorkerSettings())
 
@@ -116,6 +124,24 @@ class StreamApp(faust.App):
     def scored_by(self) -> tuple[str, str] | None:
         """Name and version of the model that scores now."""
         return self._scored_by if self._live is None else self._live.name_and_version
+
+    def model_facts(self) -> ModelFacts | None:
+        """Return which versions serve and what is seen of them; None without a registry."""
+        if self._live is None:
+            return None
+        return model_facts(self._live, None if self._live_work is None else self._live_work.guard)
+
+    def _lag(self) -> Lag:
+        """Return the ages of what was scored so far, and whether there is more."""
+        plane = self.plane
+        ages = [meter.facts().event_age for meter in plane.totals.meters().values()]
+        ends = [(plane.ledger.log_end(at, task.position), task.position)
+                for at, task in plane.tasks.items()]  # fmt: skip
+        return Lag(
+            sum(sum(each.counts) for each in ages),
+            sum(each.total for each in ages),
+            any(end is not None and end > at for end, at in ends),
+        )
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
@@ -126,11 +152,12 @@ class StreamApp(faust.App):
         self,
         pipeline: Pipeline,
         *,
-        model: Model | Path | str | LiveModel | None = None,
+        model: Model | Path | str | LiveModel[Any] | None = None,
         settings: WorkerSettings | None = None,
         fields: FieldMapping | None = None,
         label_fields: FieldMapping | None = None,
         execution: Execution = ON_CPU,
+        versions: ModelSettings | None = None,
     ) -> Plan:
         """Add a pipeline; its stages become agents of this app.
 
@@ -139,6 +166,7 @@ class StreamApp(faust.App):
         settings  how to run the stages
         fields    where the events' fields stand in the user's own JSON
         execution where a model that is named by its folder runs
+        versions  what is done about a registry's versions without a person
         Returns   the compiled plan
         Raises    ConfigError for a wrong declaration; ConflictError for a model that does
                   not fit it
@@ -171,7 +199,9 @@ class StreamApp(faust.App):
         scorer = (
             model.router if isinstance(model, LiveModel) else bind_model(model, plan, execution)
         )
-        self._scored_by = None if isinstance(scorer, Router) else version_of(scorer)
+        live = isinstance(scorer, Router | Forecaster)
+        self._scored_by = None if live else version_of(scorer)
+        self._versions, self._label_fields = versions or ModelSettings(), label_fields
         self._pipeline = pipeline
         self.plane = self._empty_plane(settings)
         self._make_parts = lambda partitions: Parts(
@@ -227,8 +257,17 @@ class StreamApp(faust.App):
             self.plane.sharing = self._share_progress(progress, partitions)
             self.add_future(self.plane.sharing.read_forever())
         if self._live is not None:
-            worker = self.plane.instance
-            for work in live_work(self.connection, pipeline, self._live, partitions, worker=worker):
+            self._live_work = LiveWork(
+                self.connection,
+                pipeline,
+                self._live,
+                partitions,
+                worker=self.plane.instance,
+                settings=self._versions,
+                label_mapping=self._label_fields,
+                lag=self._lag,
+            )
+            for work in self._live_work.coroutines():
                 self.add_future(work)
         self.add_future(self.plane.commit_forever())
         self.add_future(self.plane.tick_forever())

@@ -7,6 +7,7 @@ import ctypes
 import gc
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,17 @@ from stream_infer.observability.serving import observing
 from stream_infer.pipeline import Pipeline
 from stream_infer.precompile import precompile_pipeline
 from stream_infer.registry.control_topic import read_told
+from stream_infer.registry.entry import CHAMPION
 from stream_infer.registry.registry import Registry
+from stream_infer.scoring.conditions import ConditionScorer
 from stream_infer.scoring.execution import ON_CPU, Execution
 from stream_infer.scoring.model import Model
 from stream_infer.scoring.session import Scorer
+from stream_infer.serving.forecaster import Forecaster
 from stream_infer.serving.live import LiveModel
+from stream_infer.serving.router import Router, Serving
 from stream_infer.serving.versions import VersionSource
+from stream_infer.settings.model import ModelSettings
 from stream_infer.settings.web import WebSettings
 from stream_infer.settings.worker import WorkerSettings
 
@@ -60,6 +66,7 @@ class Worker:
     cache         folder for copies of the registry's versions, from which a restart serves where
                   the registry cannot be reached; by default they go with the process
     execution     where models run
+    versions      what is done about the registry's versions without a person
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class Worker:
         registry: Registry | None = None,
         cache: Path | None = None,
         execution: Execution = ON_CPU,
+        versions: ModelSettings | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.connection = connection
@@ -88,6 +96,7 @@ class Worker:
         self.registry = registry
         self.cache = cache
         self.execution = execution
+        self.versions = versions or ModelSettings()
         self.app: StreamApp | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -119,25 +128,27 @@ class Worker:
                 fields=self.fields,
                 label_fields=self.label_fields,
                 execution=self.execution,
+                versions=self.versions,
             )
             pulse.gather = PlaneObserver(
                 self.app.plane,
                 model=lambda: None if self.app is None else self.app.scored_by,
                 is_stopping=stop.is_set,
                 find_holder=self._holder_of,
+                models=self.app.model_facts,
             )
             pulse.watch("consumer's thread", self.app.consumer_loop)
             async with translated(self.connection):
                 await run_until(self.app, stop)
 
-    async def _live(self, registry: Registry, cache: Path) -> LiveModel:
+    async def _live(self, registry: Registry, cache: Path) -> LiveModel[Any]:
         """Return what the registry says serves; the topic's word where it has one."""
         name, topic = self.pipeline.model, models_topic(self.pipeline)
-        if name is None or topic is None or self.pipeline.conditions is not None:
+        if name is None or topic is None:
             raise ConfigError(
                 "registry_unwanted",
                 f"Pipeline {self.pipeline.name!r} has no model that a registry could exchange.",
-                "Leave [model] registry out; a model of forecasts is named by [model] path.",
+                "Leave [model] registry out, or declare the model in the pipeline.",
             )
         try:
             told = await read_told(self.connection, topic, name)
@@ -147,11 +158,22 @@ class Worker:
             told = None
         plan = compile_plan(self.pipeline)
         source = VersionSource(registry, name, cache, self.execution)
+        if self.pipeline.conditions is not None:
+            return await asyncio.to_thread(
+                LiveModel[Forecaster],
+                source,
+                told,
+                partial(ConditionScorer, plan),
+                Forecaster,
+                on_failure=self._fail,
+                aliases=(CHAMPION,),
+            )
         return await asyncio.to_thread(
-            LiveModel,
+            LiveModel[Router],
             source,
             told,
             lambda model: Scorer(model, plan.feature_names, plan.fingerprint),
+            lambda champion: Router(Serving(champion), counts=True),
             on_failure=self._fail,
         )
 

@@ -8,9 +8,14 @@ import msgspec
 
 from stream_infer.alerts.candidate import candidate_schema
 from stream_infer.alerts.lists import ListRecord
-from stream_infer.alerts.wire import alert_schemas
+from stream_infer.alerts.wire import Alert, alert_schemas
 from stream_infer.events.schema import DIALECT
-from stream_infer.events.topic_names import candidates_topic, lists_topic
+from stream_infer.events.topic_names import (
+    OPERATIONS_ALERTS,
+    candidates_topic,
+    guard_topic,
+    lists_topic,
+)
 from stream_infer.pipeline import Pipeline
 
 
@@ -34,3 +39,11 @@ def alert_topic_schemas(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     }
     schemas |= alert_schemas(alerts)
     return {topic: {"$schema": DIALECT, **schema} for topic, schema in schemas.items()}
+
+
+def operations_schemas(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    """Return topic -> JSON Schema of what operations are told; empty where nobody guards."""
+    if guard_topic(pipeline) is None:
+        return {}
+    note = "Compacted, one partition, of all pipelines. Key: alert_id."
+    return {OPERATIONS_ALERTS: {"$schema": DIALECT, "$comment": note, **msgspec.json.schema(Alert)}}

@@ -66,6 +66,7 @@ def check(*, config: Path | None, as_json: bool) -> None:
     settings.connection()
     settings.thresholds()
     settings.worker_settings()
+    settings.model_settings()
     settings.field_mapping()
     settings.label_field_mapping()
     looked_at = ["keys and values", "field mappings"]

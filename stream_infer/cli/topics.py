@@ -130,7 +130,7 @@ def schema(
     *, pipeline: Pipeline, topic: str | None, publish_features: bool, settings: Settings
 ) -> None:
     """Print the JSON Schema of each of PIPELINE's topics, as one JSON object by topic."""
-    from stream_infer.alerts.schemas import alert_topic_schemas
+    from stream_infer.alerts.schemas import alert_topic_schemas, operations_schemas
     from stream_infer.events.schema import topic_schemas
     from stream_infer.features.plan import compile_plan
 
@@ -142,6 +142,7 @@ def schema(
         feature_names=compile_plan(pipeline).feature_names,
         further=alert_topic_schemas(pipeline),
     )
+    schemas |= operations_schemas(pipeline)
     if topic is not None and topic not in schemas:
         raise NotFoundError(
             "topic_unknown",

@@ -176,6 +176,7 @@ def command(
             registry=registry_to_serve(settings),
             cache=models_cache(),
             execution=settings.execution(),
+            versions=settings.model_settings(),
             fields=fields or settings.field_mapping(),
             label_fields=label_fields or settings.label_field_mapping(),
         )

@@ -22,7 +22,8 @@ from stream_infer.events.scored import ScoredEncoder
 from stream_infer.events.scored_readings import ScoredReadingEncoder
 from stream_infer.features.plan import Plan
 from stream_infer.observability.meter import EMIT, SCORE, StageMeter
-from stream_infer.scoring.conditions import ROAD_LEVELS, ConditionScorer
+from stream_infer.scoring.conditions import ROAD_LEVELS
+from stream_infer.serving.forecaster import Forecaster
 from stream_infer.serving.router import Routed, Router
 
 
@@ -146,14 +147,14 @@ class RoadConditions:
     """Answers with what is measured, how unusual it is and what is forecast.
 
     plan              of a pipeline with `conditions`
-    scorer            judges readings
+    forecaster        holds the version that judges readings
     publish_features  whether scored readings carry their features
     """
 
     levels: Sequence[str] = ROAD_LEVELS
 
-    def __init__(self, plan: Plan, scorer: ConditionScorer, *, publish_features: bool) -> None:
-        self._scorer = scorer
+    def __init__(self, plan: Plan, forecaster: Forecaster, *, publish_features: bool) -> None:
+        self._forecaster = forecaster
         self._fingerprint = plan.fingerprint
         self._publishes = publish_features
         self._encoder = ScoredReadingEncoder(
@@ -169,22 +170,23 @@ class RoadConditions:
     ) -> Answer:
         """Return what is said about the rows."""
         began = perf_counter()
-        judged = self._scorer.judge(matrix)
+        scorer = self._forecaster.champion
+        judged = scorer.judge(matrix)
         meter.lap_within(SCORE, EMIT, began)
         values = self._encoder.encode(
             columns,
             judged.anomaly,
             judged.levels,
             judged.forecasts,
-            self._scorer.name,
-            self._scorer.version,
+            scorer.name,
+            scorer.version,
             self._fingerprint,
             matrix if self._publishes else None,
         )
         return Answer(
             values,
             Decided(None, {}, {}, frozenset()),
-            model=self._scorer.name,
-            version=self._scorer.version,
+            model=scorer.name,
+            version=scorer.version,
             levels=judged.alert_levels(),
         )

@@ -34,6 +34,7 @@ from stream_infer.pipeline import Pipeline
 from stream_infer.records import KeyPartitioner
 from stream_infer.scoring.conditions import ConditionScorer
 from stream_infer.scoring.session import Scorer
+from stream_infer.serving.forecaster import Forecaster
 from stream_infer.serving.router import Router, Serving
 from stream_infer.settings.worker import WorkerSettings
 
@@ -59,7 +60,7 @@ class Parts:
     """
 
     plan: Plan
-    scorer: Scorer | ConditionScorer | Router | None
+    scorer: Scorer | ConditionScorer | Router | Forecaster | None
     partitions: Mapping[str, int]
     settings: WorkerSettings
     mapping: FieldMapping | None = None
@@ -148,13 +149,14 @@ def _answering(parts: Parts) -> Answering:
     """Return what speaks about the pipeline's rows."""
     publishes, scorer = parts.settings.publish_features, parts.scorer
     if parts.pipeline.conditions is None:
-        if isinstance(scorer, ConditionScorer):
+        if isinstance(scorer, ConditionScorer | Forecaster):
             raise TypeError("a pipeline without conditions is scored by a probability")
         router = Router(Serving(scorer)) if isinstance(scorer, Scorer) else scorer
         return Probabilities(parts.plan, router, publish_features=publishes)
-    if not isinstance(scorer, ConditionScorer):
+    if not isinstance(scorer, ConditionScorer | Forecaster):
         scorer = ConditionScorer(parts.plan, None)
-    return RoadConditions(parts.plan, scorer, publish_features=publishes)
+    forecaster = scorer if isinstance(scorer, Forecaster) else Forecaster(scorer)
+    return RoadConditions(parts.plan, forecaster, publish_features=publishes)
 
 
 def _candidate_writer(parts: Parts, answering: Answering) -> CandidateWriter | None:

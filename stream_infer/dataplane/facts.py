@@ -10,7 +10,12 @@ from stream_infer.dataplane.checkpointing import Checkpointer
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.stalls import FindHolder, Stall, StallWatch
 from stream_infer.dataplane.task import PartitionTask
-from stream_infer.observability.facts import CheckpointFacts, PartitionFacts, PlaneFacts
+from stream_infer.observability.facts import (
+    CheckpointFacts,
+    ModelFacts,
+    PartitionFacts,
+    PlaneFacts,
+)
 from stream_infer.observability.progress import ProgressWatch
 
 
@@ -21,6 +26,7 @@ class PlaneObserver:
     model        returns name and version of the model that scores now, None without
     is_stopping  whether the worker was told to stop
     find_holder  asks Kafka whose transaction a partition waits for
+    models       returns which versions a registry lets serve, None without one
     """
 
     def __init__(
@@ -30,10 +36,12 @@ class PlaneObserver:
         model: Callable[[], tuple[str, str] | None],
         is_stopping: Callable[[], bool],
         find_holder: FindHolder | None = None,
+        models: Callable[[], ModelFacts | None] = lambda: None,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plane = plane
         self._model = model
+        self._models = models
         self._is_stopping = is_stopping
         self._seconds = seconds
         self._progress = ProgressWatch[Partition]()
@@ -62,6 +70,7 @@ class PlaneObserver:
             polled_s=plane.polled_s,
             broker_away_since_s=plane.broker_away_since_s,
             model=self._model(),
+            models=self._models(),
         )
 
     def _partition(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from stream_infer.events.deadletter import SPRING
 from stream_infer.events.evidence import Evidence
+from stream_infer.events.hour_word import HourWord
 from stream_infer.events.internal import internal_type
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.measures import NO_VALUE
@@ -22,12 +23,14 @@ from stream_infer.events.topic_names import (
     LATE_EVENTS,
     MODEL_EVIDENCE,
     SHADOW_SCORES,
+    guard_topic,
     internal_entities,
     internal_topic,
     models_topic,
     progress_topic,
     skips_topic,
 )
+from stream_infer.events.trial_word import TrialWord
 from stream_infer.events.wire_type import wire_type
 from stream_infer.pipeline import Pipeline
 
@@ -110,12 +113,23 @@ def topic_schemas(
     if models is not None and pipeline.conditions is None:
         schemas[SHADOW_SCORES] = _schema(scored, f"Key: {events.key}. Nobody acts on it.")
         schemas[MODEL_EVIDENCE] = _schema(Evidence, "One partition. Key: pipeline:version.")
+    guard = guard_topic(pipeline)
+    if guard is not None:
+        note = "Compacted, one partition. Keys: <model>/trial, and <model>/hours/<number>."
+        schemas[guard] = _schema_of_either((TrialWord, HourWord), note)
     return schemas
 
 
 def _schema(record_type: type[msgspec.Struct], note: str) -> dict[str, Any]:
     schema = msgspec.json.schema(record_type)
     return {"$schema": DIALECT, "$comment": note, **schema}
+
+
+def _schema_of_either(record_types: Sequence[type[msgspec.Struct]], note: str) -> dict[str, Any]:
+    schemas, definitions = msgspec.json.schema_components(
+        record_types, ref_template="#/$defs/{name}"
+    )
+    return {"$schema": DIALECT, "$comment": note, "anyOf": list(schemas), "$defs": definitions}
 
 
 def _with_positions(schema: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:

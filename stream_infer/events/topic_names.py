@@ -9,6 +9,7 @@ DEAD_LETTERS = "dead-letters"
 LATE_EVENTS = "late-events"
 SHADOW_SCORES = "shadow-scores"
 MODEL_EVIDENCE = "model-evidence"
+OPERATIONS_ALERTS = "operations-alerts"
 
 
 def stage_entities(pipeline: Pipeline) -> tuple[str, ...]:
@@ -76,6 +77,18 @@ def guard_group(pipeline: str) -> str:
     'fraud.guard'
     """
     return f"{pipeline}.guard"
+
+
+def guard_topic(pipeline: Pipeline) -> str | None:
+    """Return the topic in which guards write down what is known; None where nobody guards.
+
+    >>> from stream_infer.pipelines.fraud import pipeline
+    >>> guard_topic(pipeline)
+    'fraud-guard'
+    """
+    if pipeline.model is None or pipeline.conditions is not None:
+        return None
+    return f"{pipeline.name}-guard"
 
 
 def models_topic(pipeline: Pipeline) -> str | None:

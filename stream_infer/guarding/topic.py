@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.abc import ConsumerRebalanceListener
@@ -23,9 +24,14 @@ _COMMANDED_MS = 200
 
 
 @contextlib.asynccontextmanager
-async def evidence_sender(connection: Connection, topic: str) -> AsyncIterator[Send]:
-    """Open what sends evidence; what Kafka refuses becomes one of our errors."""
-    producer = AIOKafkaProducer(**connection.client_options(), acks=1)
+async def evidence_sender(
+    connection: Connection, topic: str, *, keeps: bool = False
+) -> AsyncIterator[Send]:
+    """Open what sends to a topic of one partition; what Kafka refuses becomes one of our errors.
+
+    keeps  whether a record must outlive its broker: evidence of a second need not
+    """
+    producer = AIOKafkaProducer(**connection.client_options(), acks="all" if keeps else 1)
 
     async def send(key: bytes, value: bytes) -> None:
         async with translated(connection):
@@ -40,30 +46,41 @@ async def evidence_sender(connection: Connection, topic: str) -> AsyncIterator[S
 
 
 class _Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
-    """Lets the guard begin anew whenever the partition becomes ours."""
+    """Lets the guard begin anew whenever the partition becomes ours, and end when it is not."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self.is_ours = False
+        self.times = 0
         self.joined = asyncio.Event()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Stop looking."""
         self.is_ours = False
+        self._guard.end()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Begin to look at what comes from now on."""
-        self._guard.begin()
         self.is_ours = bool(list(assigned))
+        self.times += 1
+        if self.is_ours:
+            self._guard.begin()
         self.joined.set()
 
 
 async def guard_forever(
-    connection: Connection, topic: str, guard: Guard, *, group: str, every_s: float = LOOK_EVERY_S
+    connection: Connection,
+    topic: str,
+    guard: Guard,
+    *,
+    group: str,
+    every_s: float = LOOK_EVERY_S,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Look each second while the partition is ours, for ever.
 
-    group  of the guards of one pipeline. Nothing is committed: evidence of before is of no use
+    group   of the guards of one pipeline. Nothing is committed: evidence of before is of no use
+    beside  what is done beside while the partition is ours, anew each time; runs for ever
     """
     async with translated(connection):
         consumer = AIOKafkaConsumer(
@@ -77,11 +94,13 @@ async def guard_forever(
         )
         ownership = _Ownership(guard)
         consumer.subscribe([topic], listener=ownership)
+        work = _Beside(beside)
         try:
             await come_up(consumer.start())
             look_s = time.monotonic() + every_s
             while True:
                 fetched = await consumer.getmany(timeout_ms=_COMMANDED_MS)
+                await work.go_on(ownership.times if ownership.is_ours else None)
                 for records in fetched.values():
                     for record in records:
                         guard.take(record.value)
@@ -90,7 +109,35 @@ async def guard_forever(
                     if ownership.is_ours:
                         await guard.look()
         finally:
+            await work.stop()
             # One that is closed while it joins its group leaves the connection that it opens.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ownership.joined.wait(), COME_UP_S_MAX)
             await consumer.stop()
+
+
+class _Beside:
+    """What an owner does beside looking; it ends when the partition goes, and begins with it."""
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, None]] | None) -> None:
+        self._make = make
+        self._task: asyncio.Task[None] | None = None
+        self._times: int | None = None
+
+    async def go_on(self, times: int | None) -> None:
+        """Do what belongs to the `times`-th assignment; None: nothing. Raises what ended it."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+        if times == self._times:
+            return
+        await self.stop()
+        self._times = times
+        if times is not None and self._make is not None:
+            self._task = asyncio.create_task(self._make(), name="beside the guard")
+
+    async def stop(self) -> None:
+        """End it."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])

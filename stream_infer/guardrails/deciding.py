@@ -38,14 +38,16 @@ class DeciderRules:
 class Decision:
     """One move that is to be made: compare-and-set, since it holds for this version alone.
 
-    action   ``rollback`` of the champion, or ``reject`` of the challenger
-    version  the one that is left
-    why      the breaches, for the history and for people
+    action    ``rollback`` of the champion, ``reject`` or ``promote`` of the challenger
+    version   the one that is left, or promoted
+    why       the breaches or the trial's figures, for the history and for people
+    champion  the one that a challenger takes the place of
     """
 
-    action: Literal["rollback", "reject"]
+    action: Literal["rollback", "reject", "promote"]
     version: str
     why: str
+    champion: str | None = None
 
 
 class Decider:

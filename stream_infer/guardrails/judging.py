@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from stream_infer.guardrails.hours import DAY_HOURS_MIN, Day
 from stream_infer.guardrails.stability import EFFECT_MAX, Stability, compare
 from stream_infer.guardrails.windows import Totals
 from stream_infer.scoring.reference import Reference
@@ -76,18 +77,18 @@ def judge(
     return [breach for breach in found if breach is not None]
 
 
-def feature_drift(seen: Totals, reference: Reference | None) -> Mapping[str, Stability]:
-    """Return how far each feature is from where the version was validated.
+def feature_drift(day: Day, reference: Reference | None) -> Mapping[str, Stability]:
+    """Return how far each feature is from where the version was validated; empty before a day.
 
     Nothing to roll back for: another version gets the same rows. It is told to people.
     """
-    if reference is None:
+    if reference is None or day.hours < DAY_HOURS_MIN:
         return {}
     found = {}
     for name, known in reference.features.items():
-        counts, missing = seen.features.get(name, ((), 0))
-        if len(counts) == len(known.counts):
-            found[name] = compare([*known.counts, known.missing], [*counts, missing])
+        counts = day.features.get(name, ())
+        if len(counts) == len(known.counts) + 1:
+            found[name] = compare([*known.counts, known.missing], list(counts))
     return found
 
 

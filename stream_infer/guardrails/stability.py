@@ -47,11 +47,11 @@ class Stability:
 
 
 def compare(
-    before: Sequence[int], after: Sequence[int], false_alarm: float = FALSE_ALARM
+    before: Sequence[float], after: Sequence[float], false_alarm: float = FALSE_ALARM
 ) -> Stability:
     """Return how far two histograms over the same bins are apart.
 
-    before, after  counts by bin
+    before, after  counts by bin; of a weighted sample no whole numbers
     false_alarm    share of comparisons of equal distributions that may pass the bound
     Raises         ValueError where they have not as many bins
 

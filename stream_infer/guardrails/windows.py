@@ -1,7 +1,7 @@
-"""Evidence of the last seconds, added up by version, and by hour of the week. Pure.
+"""Evidence of the last seconds, added up by version. Pure.
 
-Owns what is remembered of evidence: the seconds of a sliding window, and for each version the
-scores of each hour, for the same hour of an earlier week is what an hour is fairly compared with.
+Owns what is remembered of evidence: the seconds of a sliding window, and the hours that they are
+compared with (`stream_infer.guardrails.hours`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.events.evidence import Evidence
-
-HOUR_MS = 3_600_000
-WEEK_HOURS = 168
-WEEKS = 4
-"""Of the same hour that are remembered; older ones are of another season."""
+from stream_infer.guardrails.hours import EvidenceHours, added
 
 
 @dataclass(slots=True)
@@ -27,7 +23,6 @@ class Totals:
 
     records   how many
     scores    counts by bin; empty before the first record with scores
-    features  feature -> (counts by bin, missing)
     """
 
     records: int = 0
@@ -38,7 +33,6 @@ class Totals:
     run_us: int = 0
     worst_us: int = 0
     scores: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    features: dict[str, tuple[NDArray[np.int64], int]] = field(default_factory=dict)
 
     def add(self, one: Evidence) -> None:
         """Add a record."""
@@ -49,10 +43,7 @@ class Totals:
         self.alerts += one.alerts
         self.run_us += one.run_us
         self.worst_us = max(self.worst_us, one.worst_us)
-        self.scores = _added(self.scores, one.scores)
-        for name, counted in one.features.items():
-            counts, missing = self.features.get(name, (np.zeros(0, np.int64), 0))
-            self.features[name] = (_added(counts, counted.counts), missing + counted.missing)
+        self.scores = added(self.scores, one.scores)
 
     @property
     def row_us(self) -> float:
@@ -64,22 +55,18 @@ class EvidenceWindow:
     """What workers saw lately.
 
     span_ms  how long a record counts
+    hours    gets every record, too
     """
 
-    def __init__(self, span_ms: int) -> None:
+    def __init__(self, span_ms: int, hours: EvidenceHours | None = None) -> None:
         self._span_ms = span_ms
         self._records: dict[str, deque[Evidence]] = {}
-        self._hours: dict[tuple[str, int], NDArray[np.int64]] = {}
+        self.hours = hours or EvidenceHours()
 
     def add(self, one: Evidence) -> None:
         """Take a record in. Records of several workers come in any order."""
         self._records.setdefault(one.version, deque()).append(one)
-        key = (one.version, one.at // HOUR_MS)
-        if key not in self._hours:
-            oldest = key[1] - WEEKS * WEEK_HOURS
-            self._hours = {at: sums for at, sums in self._hours.items() if at[1] >= oldest}
-        before = self._hours.get(key, np.zeros(0, np.int64))
-        self._hours[key] = _added(before, one.scores)
+        self.hours.add(one)
 
     def totals(self, now_ms: int) -> Mapping[str, Totals]:
         """Return the sums of each version that is in the window at a time."""
@@ -98,16 +85,4 @@ class EvidenceWindow:
 
     def usual_scores(self, version: str, now_ms: int) -> NDArray[np.int64]:
         """Return a version's scores at this hour of earlier weeks; empty where none is known."""
-        hour, sums = now_ms // HOUR_MS, np.zeros(0, np.int64)
-        for weeks in range(1, WEEKS + 1):
-            earlier = self._hours.get((version, hour - weeks * WEEK_HOURS))
-            sums = sums if earlier is None else _added(sums, earlier)
-        return sums
-
-
-def _added(sums: NDArray[np.int64], more: tuple[int, ...] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the sums with more; of other bins, which a new manifest may bring, the new alone."""
-    counts = np.asarray(more, np.int64)
-    if not len(counts):
-        return sums
-    return sums + counts if len(sums) == len(counts) else counts.copy()
+        return self.hours.usual_scores(version, now_ms)

@@ -50,6 +50,8 @@ _BY_TOPIC_ROLE: Mapping[str, Mapping[str, tuple[Operation, ...]]] = {
     "progress": {"worker": BOTH},
     "models": {"worker": BOTH, "operator": ("Write",)},
     "evidence": {"worker": BOTH},
+    "guard": {"worker": BOTH},
+    "operations": {"worker": BOTH, "subscriber": READ},
     "shadow": {"worker": WRITE},
     "scored": {"worker": WRITE, "subscriber": READ},
     "alerts": {"worker": WRITE, "subscriber": READ},

@@ -13,7 +13,7 @@ from stream_infer.kafka.topic_specs import TopicSpec, pipeline_topics
 from stream_infer.pipeline import Pipeline
 
 _READ = frozenset({"input", "internal", "labels", "lists"})
-_DISPENSABLE = frozenset({"checkpoints", "evidence", "manifests", "models"})
+_DISPENSABLE = frozenset({"checkpoints", "evidence", "guard", "manifests", "models", "operations"})
 """Without them a worker works on."""
 
 

@@ -19,7 +19,9 @@ from stream_infer.kafka.topic_specs import (
 from stream_infer.pipeline import Pipeline
 
 Severity = Literal["error", "warning"]
-_WORKS_WITHOUT = frozenset({"checkpoints", "evidence", "manifests", "models", "shadow"})
+_WORKS_WITHOUT = frozenset(
+    {"checkpoints", "evidence", "guard", "manifests", "models", "operations", "shadow"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@
     models        <pipeline>-models           model          1: which versions serve
     shadow        shadow-scores               events.key     asked for
     evidence      model-evidence              version        1: who owns it decides
+    guard         <pipeline>-guard            what it is of  1: it is read whole
+    operations    operations-alerts           alert id       1: few
 
 An internal topic is a log that state is rebuilt from, so its retention covers all
 that a feature may look back on, and a week for the operator to notice.
@@ -35,8 +37,10 @@ from stream_infer.events.topic_names import (
     DEAD_LETTERS,
     LATE_EVENTS,
     MODEL_EVIDENCE,
+    OPERATIONS_ALERTS,
     SHADOW_SCORES,
     candidates_topic,
+    guard_topic,
     internal_entities,
     internal_topic,
     lists_topic,
@@ -83,6 +87,8 @@ Role = Literal[
     "models",
     "shadow",
     "evidence",
+    "guard",
+    "operations",
     "truth",
 ]
 
@@ -103,7 +109,9 @@ _CHUNKS = _MANIFESTS | {
 }
 
 _EVIDENCE = {"cleanup.policy": "delete", "retention.ms": str(parse_duration("7d"))}
-_ONE_READER: frozenset[Role] = frozenset({"evidence", "manifests", "models", "progress"})
+_ONE_READER: frozenset[Role] = frozenset(
+    {"evidence", "guard", "manifests", "models", "operations", "progress"}
+)
 PARTITIONED_ROLES: frozenset[Role] = frozenset({"input", "internal", "lists"})
 """Topics whose number of partitions matters: that of those that hold state is the same."""
 
@@ -165,9 +173,12 @@ def pipeline_topics(
     models = models_topic(pipeline)
     if models is not None:
         topics.append((models, "models", {"cleanup.policy": "compact"}))
-    if models is not None and pipeline.conditions is None:
+    guard = guard_topic(pipeline)
+    if guard is not None:
         topics.append((SHADOW_SCORES, "shadow", twice))
         topics.append((MODEL_EVIDENCE, "evidence", _EVIDENCE))
+        topics.append((guard, "guard", _MANIFESTS))
+        topics.append((OPERATIONS_ALERTS, "operations", {"cleanup.policy": "compact"}))
     return [
         TopicSpec(
             name=name,

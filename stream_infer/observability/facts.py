@@ -98,6 +98,62 @@ class CheckpointFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DriftFacts:
+    """A feature beside where the serving version was validated.
+
+    index  population stability index of the last day
+    bound  above it the feature has drifted: what chance explains, and what is allowed besides
+    """
+
+    feature: str
+    version: str
+    index: float
+    bound: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialFacts:
+    """A challenger's trial by labels, in the worker that decides.
+
+    labels    labelled events so far
+    gain      squared error of the champion less the challenger's, on average
+    promote   how much of what a promotion needs is there, 1 when it is
+    reject    the same of a rejection
+    followed  share of all events that are followed
+    """
+
+    champion: str
+    challenger: str
+    labels: int
+    gain: float
+    promote: float
+    reject: float
+    followed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """The versions of a model that a registry lets serve.
+
+    serves    alias -> version that is loaded
+    number    entry of the model's history that says so
+    failures  alias -> code of why what was told of it does not serve
+    fast      whether the fast version scores in place of the champion
+    decides   whether this worker is the one that moves aliases
+    drift     features beside their reference; of the worker that decides, after a day
+    trial     of the worker that decides, where there is one
+    """
+
+    serves: Mapping[str, str]
+    number: int = 0
+    failures: Mapping[str, str] = field(default_factory=dict)
+    fast: bool = False
+    decides: bool = False
+    drift: tuple[DriftFacts, ...] = ()
+    trial: TrialFacts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlaneFacts:
     """A worker.
 
@@ -117,6 +173,7 @@ class PlaneFacts:
     broker_away_since_s when Kafka was first seen not to answer, by the same clock; None if it
                         does
     model               name and version of the model that scores, None without
+    models              the versions that a registry lets serve; None without a registry
     """
 
     opened: bool = False
@@ -132,3 +189,4 @@ class PlaneFacts:
     polled_s: float | None = None
     broker_away_since_s: float | None = None
     model: tuple[str, str] | None = None
+    models: ModelFacts | None = None

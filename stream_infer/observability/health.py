@@ -85,6 +85,27 @@ def readiness(
     return Verdict((*reasons, *_hindrances(facts, now_s, limits)))
 
 
+def details(facts: PlaneFacts) -> tuple[Reason, ...]:
+    """Return what people should know of a worker that is ready all the same."""
+    models = facts.models
+    if models is None:
+        return ()
+    found = [
+        Reason("model_not_loaded", f"What {alias} names does not serve, the log says why ({code}).")
+        for alias, code in sorted(models.failures.items())
+    ]
+    if models.fast:
+        found.append(Reason("fast_model_serves", "The fast version scores: events wait too long."))
+    drifted = sorted(each.feature for each in models.drift if each.index > each.bound)
+    if drifted:
+        more = len(drifted) - NAMED_MAX
+        names = ", ".join(drifted[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+        found.append(
+            Reason("features_drifted", f"Not as where the version was validated: {names}.")
+        )
+    return tuple(found)
+
+
 def _stalls(
     facts: PlaneFacts, turned_s: Mapping[str, float], now_s: float, limits: HealthLimits
 ) -> Iterator[Reason]:

@@ -31,8 +31,7 @@ from stream_infer.observability.facts import (
     TransactionFacts,
 )
 from stream_infer.observability.meter import STEPS, HistogramFacts
-
-PREFIX = "stream_infer_"
+from stream_infer.observability.model_metrics import PREFIX, model_metrics
 
 COUNTERS = {
     "events": ("events", "Records that were read and folded."),
@@ -107,6 +106,7 @@ class PlaneCollector(Collector):
         yield from self._transactions(facts)
         yield self._stalls(facts)
         yield from self._checkpoints(facts)
+        yield from model_metrics(self._pipeline, facts.models)
         if self._partitions:
             yield from self._by_partition(facts)
 

@@ -8,10 +8,11 @@ async with observing(web, pipeline="fraud", version=__version__) as pulse:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 import structlog
@@ -19,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from stream_infer.observability.facts import PlaneFacts
-from stream_infer.observability.health import HealthLimits, Verdict, liveness, readiness
+from stream_infer.observability.health import HealthLimits, Verdict, details, liveness, readiness
 from stream_infer.observability.metrics import Observed, PlaneCollector, make_registry
 from stream_infer.observability.pulse import Pulse
 from stream_infer.observability.web import Address, Answer, WebServer
@@ -68,18 +69,20 @@ class Observatory:
 
     def live(self, _accept: str) -> Answer:
         """Answer ``/health/live``."""
-        return self._health("live", self.verdicts()[0])
+        return self._health("live", self.verdicts()[0], {})
 
     def ready(self, _accept: str) -> Answer:
         """Answer ``/health/ready``."""
-        return self._health("ready", self.verdicts()[1])
+        told = [detail._asdict() for detail in details(self._pulse.facts)]
+        return self._health("ready", self.verdicts()[1], {"details": told})
 
-    def _health(self, word: str, verdict: Verdict) -> Answer:
+    def _health(self, word: str, verdict: Verdict, more: Mapping[str, Any]) -> Answer:
         facts = self._pulse.facts
         body = {
             "pipeline": self._pipeline,
             word: verdict.ok,
             "reasons": [reason._asdict() for reason in verdict.reasons],
+            **more,
             "partitions": len(facts.partitions),
         }
         status = HTTPStatus.OK if verdict.ok else HTTPStatus.SERVICE_UNAVAILABLE

@@ -15,6 +15,7 @@ from stream_infer.registry.entry import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS,
+    SHADOW,
     Action,
     Entry,
     Move,
@@ -108,10 +109,13 @@ def as_of(entries: Iterable[Entry], model: str, at_ms: int) -> Standing:
     return fold((entry for entry in entries if entry.when_ms <= at_ms), Standing(model))
 
 
-def promote(standing: Standing, version: str, *, expected: str | None = None) -> Draft | None:
+def promote(
+    standing: Standing, version: str, *, expected: str | None = None, tried_as: str | None = None
+) -> Draft | None:
     """Return what makes a version champion; None where it is the champion already.
 
     expected  the champion that the caller knows; None: whichever there is
+    tried_as  an alias that must name the version: it is promoted for what it did there
     Raises    ConflictError ``alias_moved``, ``version_barred``
     """
     now = standing.champion
@@ -119,11 +123,12 @@ def promote(standing: Standing, version: str, *, expected: str | None = None) ->
         raise alias_moved(standing.model, CHAMPION, expected, now)
     if now == version:
         return None
+    if tried_as is not None and standing.aliases.get(tried_as) != version:
+        raise alias_moved(standing.model, tried_as, version, standing.aliases.get(tried_as))
     _refuse_barred(standing, version)
     moves = [Move(alias=CHAMPION, before=now, after=version)]
     moves += _moved(standing, PREVIOUS, now)
-    if standing.aliases.get(CHALLENGER) == version:
-        moves += _moved(standing, CHALLENGER, None)
+    moves += _tried_no_longer(standing, version)
     return Draft("promote", tuple(moves))
 
 
@@ -153,8 +158,7 @@ def roll_back(standing: Standing, version: str | None = None) -> Draft:
             champion=now,
         )
     moves = [Move(alias=CHAMPION, before=now, after=target), *_moved(standing, PREVIOUS, now)]
-    if standing.aliases.get(CHALLENGER) == now:
-        moves += _moved(standing, CHALLENGER, None)
+    moves += _tried_no_longer(standing, now)
     return Draft("rollback", tuple(moves), barred=now)
 
 
@@ -165,7 +169,9 @@ def reject(standing: Standing, version: str, alias: str = CHALLENGER) -> Draft:
     """
     if standing.aliases.get(alias) != version:
         raise alias_moved(standing.model, alias, version, standing.aliases.get(alias))
-    return Draft("rollback", tuple(_moved(standing, alias, None)), barred=version)
+    moves = _moved(standing, alias, None)
+    moves += [each for each in _tried_no_longer(standing, version) if each.alias != alias]
+    return Draft("rollback", tuple(moves), barred=version)
 
 
 def assign(
@@ -258,6 +264,12 @@ def alias_moved(model: str, alias: str, expected: str | None, found: str | None)
 def _moved(standing: Standing, alias: str, after: str | None) -> list[Move]:
     before = standing.aliases.get(alias)
     return [] if before == after else [Move(alias=alias, before=before, after=after)]
+
+
+def _tried_no_longer(standing: Standing, version: str) -> list[Move]:
+    """Return what takes a version off where it was tried: its trial is over."""
+    tried = [alias for alias in (CHALLENGER, SHADOW) if standing.aliases.get(alias) == version]
+    return [Move(alias=alias, before=version, after=None) for alias in tried]
 
 
 def _last_good(standing: Standing, now: str) -> str | None:

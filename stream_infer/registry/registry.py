@@ -154,16 +154,18 @@ class Registry:
         who: str | None = None,
         why: str = "",
         expected: str | None = None,
+        tried_as: str | None = None,
         automatic: bool = False,
     ) -> Entry | None:
         """Make a version champion; None where it is already. The version is verified first.
 
         expected  the champion that the caller knows; None: whichever there is
+        tried_as  an alias that must name the version
         Raises    ConflictError ``alias_moved``, ``version_barred``; what verifying raises
         """
         self._versions.verify(model, version)
         return self._log(model).append(
-            lambda now: promote(now, version, expected=expected),
+            lambda now: promote(now, version, expected=expected, tried_as=tried_as),
             who=who or person(),
             why=why,
             automatic=automatic,

@@ -9,7 +9,7 @@ newer is told.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing
 from typing import Generic, Protocol, TypeVar
 
@@ -45,6 +45,7 @@ class Exchange(Generic[B]):
     bind   binds it to the pipeline's features, and refuses what does not fit
     swap   makes what is loaded serve: alias -> version, share, number of the history's entry
     on_failure  told what must not happen, and would otherwise end the exchange without a word
+    aliases     that are loaded; None: all that are told
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class Exchange(Generic[B]):
         swap: Callable[[Mapping[str, B], float, int], None],
         *,
         on_failure: Callable[[BaseException], Awaitable[None]],
+        aliases: Collection[str] | None = None,
     ) -> None:
+        self._aliases = aliases
         self._load = load
         self._bind = bind
         self._swap = swap
@@ -119,6 +122,8 @@ class Exchange(Generic[B]):
         loaded: dict[str, tuple[Served, B]] = {}
         failures: dict[str, StreamInferError] = {}
         for alias, served in told.served.items():
+            if self._aliases is not None and alias not in self._aliases:
+                continue
             try:
                 loaded[alias] = (served, await self._get(served))
             except StreamInferError as error:

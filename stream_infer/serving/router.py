@@ -9,13 +9,14 @@ scored by half of an old and half of a new arrangement.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.registry.entry import CHALLENGER, CHAMPION, FAST, SHADOW
 from stream_infer.scoring.session import DECISIONS, Scorer
 from stream_infer.serving.sides import KeySides
 from stream_infer.serving.tally import Tally, score_edges
@@ -116,6 +117,38 @@ class Router:
         self._counting = threading.Lock()
         self._tallies: dict[Scorer, Tally] = {}
         self.is_overloaded = False
+
+    @property
+    def champion(self) -> Scorer:
+        """The version that scores what no other one does."""
+        return self._serving.champion
+
+    @property
+    def number(self) -> int:
+        """The entry of the model's history that says what serves."""
+        return self._serving.number
+
+    @property
+    def falls_to_fast(self) -> bool:
+        """Whether the fast version scores in place of the champion now."""
+        return self.is_overloaded and self._serving.fast is not None
+
+    def versions(self) -> dict[str, str]:
+        """Return alias -> version that is loaded."""
+        return {alias: each.version for alias, each in self._serving.roles().items()}
+
+    def exchange(self, roles: Mapping[str, Scorer], share: float, number: int) -> None:
+        """Let these versions serve: alias -> version; from the next batch on."""
+        self.serve(
+            Serving(
+                champion=roles[CHAMPION],
+                challenger=roles.get(CHALLENGER),
+                share=share,
+                shadow=roles.get(SHADOW),
+                fast=roles.get(FAST),
+                number=number,
+            )
+        )
 
     @property
     def serving(self) -> Serving:

@@ -66,6 +66,7 @@ from stream_infer.settings.environment import (
     variable_of,
 )
 from stream_infer.settings.log import LogSettings
+from stream_infer.settings.model import ModelSettings
 from stream_infer.settings.secrets import (
     KEY_PASSWORD_VARIABLE,
     SASL_PASSWORD_VARIABLE,
@@ -181,6 +182,20 @@ class Settings(BaseSettings):
             providers=section.providers,
             require=section.require_provider,
             row_chunks=section.row_chunks,
+        )
+
+    def model_settings(self) -> ModelSettings:
+        """Return what is done about versions without a person; raise ConfigError as they do."""
+        section = self.model
+        return ModelSettings(
+            trial=section.trial,
+            trial_alpha=section.trial_alpha,
+            trial_margin=section.trial_margin,
+            trial_labels_min=section.trial_labels_min,
+            trial_label_wait_ms=section.trial_label_wait,
+            trial_events_max=section.trial_events_max,
+            fast_enter_lag_ms=section.fast_enter_lag,
+            fast_leave_lag_ms=section.fast_leave_lag,
         )
 
     def worker_settings(self) -> WorkerSettings:

@@ -14,6 +14,7 @@ from stream_infer.kafka.security import Mechanism, Protocol
 from stream_infer.pipeline import Partitioning
 from stream_infer.scoring.execution import ON_CPU
 from stream_infer.settings.log import LogFormat, LogLevel, LogSettings
+from stream_infer.settings.model import ModelSettings, TrialMode
 from stream_infer.settings.web import WebSettings
 from stream_infer.settings.worker import (
     Delivery,
@@ -25,6 +26,7 @@ from stream_infer.settings.worker import (
 
 _NO_LIMIT = "none"
 _DEFAULTS = WorkerSettings()
+_MODEL = ModelSettings()
 _WEB = WebSettings()
 _LOG = LogSettings()
 
@@ -118,6 +120,8 @@ class ModelSection(Section):
     registry         folder or object store that holds versions and aliases
     review, decline  for a file without a manifest: where decisions change
     providers, require_provider, row_chunks  where it runs, see `Execution`
+
+    For the others, about versions that a registry exchanges, see `ModelSettings`.
     """
 
     path: Path | None = None
@@ -127,6 +131,14 @@ class ModelSection(Section):
     providers: Annotated[tuple[str, ...], Field(min_length=1)] = ON_CPU.providers
     require_provider: str | None = None
     row_chunks: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = {}
+    trial: TrialMode = _MODEL.trial
+    trial_alpha: Annotated[float, Field(gt=0, le=0.5)] = _MODEL.trial_alpha
+    trial_margin: Annotated[float, Field(ge=0, lt=1)] = _MODEL.trial_margin
+    trial_labels_min: Annotated[int, Field(ge=1)] = _MODEL.trial_labels_min
+    trial_label_wait: Annotated[DurationMs, Field(ge=1_000)] = _MODEL.trial_label_wait_ms
+    trial_events_max: Annotated[int, Field(ge=1_000)] = _MODEL.trial_events_max
+    fast_enter_lag: Annotated[DurationMs, Field(ge=1)] = _MODEL.fast_enter_lag_ms
+    fast_leave_lag: DurationMs = _MODEL.fast_leave_lag_ms
 
 
 class WebSection(Section):

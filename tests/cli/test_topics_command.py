@@ -90,6 +90,8 @@ def test_schema_needs_no_kafka_and_covers_every_topic() -> None:
         "fraud-models",
         "shadow-scores",
         "model-evidence",
+        "fraud-guard",
+        "operations-alerts",
     }
     one = run_command("topics", "schema", "fraud", "--topic", "transactions")
     assert one.json == ran.json["transactions"]

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from stream_infer.alerts.schemas import alert_topic_schemas
+from stream_infer.alerts.schemas import alert_topic_schemas, operations_schemas
 from stream_infer.events.deadletter import dead_letter_headers, stub_headers
 from stream_infer.events.internal import internal_type
 from stream_infer.events.mapping import FieldMapping
@@ -27,6 +27,7 @@ BINARY = {"checkpoints", "manifests"}
 
 def test_every_topic_of_json_has_one() -> None:
     schemas = topic_schemas(pipeline, further=alert_topic_schemas(pipeline))
+    schemas |= operations_schemas(pipeline)
     specs = [spec for spec in topic_specs.pipeline_topics(pipeline) if spec.role not in BINARY]
     assert list(schemas) == [spec.name for spec in specs]
     assert json.loads(json.dumps(schemas)) == schemas
@@ -124,4 +125,5 @@ def test_a_pipeline_without_labels_and_second_entity_has_fewer_topics() -> None:
         "fraud-models",
         "shadow-scores",
         "model-evidence",
+        "fraud-guard",
     ]

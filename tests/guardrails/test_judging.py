@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_infer.events.evidence import Counted, Evidence
+from stream_infer.events.evidence import Evidence
 from stream_infer.guardrails.deciding import Decider, DeciderRules, Decision
-from stream_infer.guardrails.judging import GuardLimits, feature_drift, judge, surely_above
-from stream_infer.guardrails.windows import HOUR_MS, EvidenceWindow, Totals
+from stream_infer.guardrails.hours import HOUR_MS
+from stream_infer.guardrails.judging import GuardLimits, judge, surely_above
+from stream_infer.guardrails.windows import EvidenceWindow, Totals
 from stream_infer.registry.history import Standing
 from stream_infer.scoring.reference import Histogram, Reference
 from support.guarding import SCORES, evidence
@@ -82,30 +83,6 @@ def test_a_share_is_only_above_its_limit_when_the_rows_hardly_allow_chance() -> 
     assert not surely_above(1, 10, 0.001)
     assert surely_above(100, 1_000, 0.001)
     assert not surely_above(0, 0, 0.001)
-
-
-def test_features_that_moved_are_told_apart_from_those_that_did_not() -> None:
-    known = Histogram(edges=(1.0, 2.0), counts=(500, 300, 200))
-    reference = Reference(features={"amount": known, "count": known, "gone": known})
-    seen = totals(
-        evidence(
-            features={
-                "amount": Counted(counts=(50, 100, 350)),
-                "count": Counted(counts=(252, 149, 99)),
-            }
-        )
-    )
-    found = feature_drift(seen, reference)
-    assert {name: each.drifted() for name, each in found.items()} == {
-        "amount": True,
-        "count": False,
-    }
-
-
-def test_a_feature_that_is_missing_all_at_once_has_drifted() -> None:
-    known = Histogram(edges=(1.0, 2.0), counts=(500, 300, 200))
-    seen = totals(evidence(features={"amount": Counted(counts=(10, 5, 5), missing=480)}))
-    assert feature_drift(seen, Reference(features={"amount": known}))["amount"].drifted()
 
 
 def test_evidence_leaves_the_window_when_it_is_old() -> None:

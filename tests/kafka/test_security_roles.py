@@ -75,6 +75,7 @@ def test_a_subscriber_reads_results_in_groups_of_its_own() -> None:
         "topic scored-transactions": {"Read", "DescribeConfigs"},
         "topic alerts-fraud": {"Read", "DescribeConfigs"},
         "topic alerts-fraud-current": {"Read", "DescribeConfigs"},
+        "topic operations-alerts": {"Read", "DescribeConfigs"},
         "group fraud-subscriber": {"Read"},
     }
 

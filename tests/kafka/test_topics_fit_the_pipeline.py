@@ -58,6 +58,8 @@ def test_the_fraud_pipeline_has_its_topics_in_the_order_of_the_data() -> None:
         ("fraud-models", "models"),
         ("shadow-scores", "shadow"),
         ("model-evidence", "evidence"),
+        ("fraud-guard", "guard"),
+        ("operations-alerts", "operations"),
     ]
 
 
@@ -79,6 +81,8 @@ def test_a_pipeline_with_one_entity_has_no_internal_topic() -> None:
         "models",
         "shadow",
         "evidence",
+        "guard",
+        "operations",
     ]
 
 

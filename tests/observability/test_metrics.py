@@ -119,6 +119,25 @@ def test_a_worker_that_takes_no_checkpoints_counts_none() -> None:
     assert families["stream_infer_checkpoints_failed"].samples == []
 
 
+def test_versions_and_failed_loads_are_shown_by_alias() -> None:
+    families = scrape(busy_facts())
+    assert value(families, "stream_infer_model_serves", alias="challenger", version="2") == 1
+    failed = {"alias": "shadow", "code": "version_not_found"}
+    assert value(families, "stream_infer_model_load_failed", **failed) == 1
+    assert value(families, "stream_infer_model_history_number") == 7
+    assert value(families, "stream_infer_model_fast_serves") == 1
+    assert value(families, "stream_infer_model_decides") == 1
+    assert value(families, "stream_infer_feature_drift", feature="amount", version="1") == 0.4
+    assert value(families, "stream_infer_trial_labels", champion="1", challenger="2") == 640
+    assert value(families, "stream_infer_trial_promote", challenger="2") == 0.8
+
+
+def test_a_worker_without_a_registry_shows_no_versions() -> None:
+    families = scrape(replace(busy_facts(), models=None))
+    for name in ("model_serves", "model_load_failed", "model_history_number", "trial_labels"):
+        assert families[f"stream_infer_{name}"].samples == []
+
+
 def test_input_that_waits_for_a_transaction_shows_whose_only_while_it_waits() -> None:
     name = "stream_infer_stalled_by_open_transaction_seconds"
     facts = busy_facts()
@@ -149,6 +168,7 @@ def test_labels_are_of_a_closed_list_that_holds_no_entity() -> None:
     allowed = {
         *("pipeline", "stage", "step", "code", "phase", "topic", "partition", "le"),
         *("version", "model", "model_version", "transactional_id"),
+        *("alias", "feature", "champion", "challenger"),
     }
     for family in scrape(busy_facts()).values():
         for sample in family.samples:

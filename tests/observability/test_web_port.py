@@ -215,7 +215,16 @@ async def test_a_worker_that_is_well_says_so(monkeypatch: pytest.MonkeyPatch) ->
         200,
         {"pipeline": "fraud", "live": True, "reasons": [], "partitions": 4},
     )
-    assert found["/health/ready"][0] == 200
+    status, body = found["/health/ready"]
+    assert (status, body["ready"], body["reasons"]) == (200, True, [])
+    # What a worker is ready in spite of.
+    assert [each["code"] for each in body["details"]] == [
+        "model_not_loaded",
+        "fast_model_serves",
+        "features_drifted",
+    ]
+    assert "version_not_found" in body["details"][0]["message"]
+    assert "amount" in body["details"][2]["message"]
     status, text = found["/metrics"]
     assert status == 200
     assert 'stream_infer_events_total{pipeline="fraud",stage="customer"} 1.0' in text

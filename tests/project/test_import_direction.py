@@ -114,7 +114,8 @@ ALLOWED: dict[str, set[str]] = {
     "serving": {"errors", "events", "registry", "scoring"},
     # carries out what that decides: evidence out and in, an alias moved
     "guarding": WORDS
-    | {"events", "guardrails", "kafka", "registry", "registry.control_topic", "scoring", "serving"},
+    | {"events", "guardrails", "kafka", "registry", "registry.control_topic", "scoring", "serving"}
+    | {"alerts", "observability", "settings"},
     # whether a version may go on serving
     "guardrails": {"errors", "events", "registry", "scoring"},
     # where versions and aliases are kept; knows no Kafka but for the topic that tells of them

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from stream_infer.errors import ConfigError
-from stream_infer.serving.overload import Overload, OverloadLimits
+from stream_infer.serving.overload import Lag, LagWatch, Overload, OverloadLimits
 
 LIMITS = OverloadLimits(enter_lag_ms=10_000, leave_lag_ms=1_000, enter_s=2, leave_s=10)
 
@@ -40,3 +40,16 @@ def test_a_lag_that_comes_back_while_it_waits_to_return_keeps_it() -> None:
 def test_limits_that_would_switch_to_and_fro_are_refused() -> None:
     with pytest.raises(ConfigError):
         OverloadLimits(enter_lag_ms=1_000, leave_lag_ms=1_000)
+
+
+def test_the_lag_is_the_age_of_what_was_scored_since_the_last_look() -> None:
+    watch = LagWatch()
+    assert watch.lag_ms(Lag(100, 50.0)) == 500
+    assert watch.lag_ms(Lag(110, 150.0)) == 10_000
+
+
+def test_without_events_the_lag_is_gone_unless_something_waits() -> None:
+    watch = LagWatch()
+    watch.lag_ms(Lag(100, 2_000.0))
+    assert watch.lag_ms(Lag(100, 2_000.0, behind=True)) == 20_000
+    assert watch.lag_ms(Lag(100, 2_000.0)) == 0

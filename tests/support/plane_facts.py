@@ -6,9 +6,12 @@ import numpy as np
 
 from stream_infer.observability.facts import (
     CheckpointFacts,
+    DriftFacts,
+    ModelFacts,
     PartitionFacts,
     PlaneFacts,
     TransactionFacts,
+    TrialFacts,
 )
 from stream_infer.observability.meter import EMIT, FOLD, READ, SCORE, SEND, StageMeter
 from stream_infer.observability.metrics import COUNTERS
@@ -65,4 +68,24 @@ def busy_facts(partitions: int = 2) -> PlaneFacts:
         in_flight_bytes=4096,
         in_flight_bytes_max=12582912,
         model=("fraud", "1"),
+        models=ModelFacts(
+            serves={"champion": "1", "challenger": "2"},
+            number=7,
+            failures={"shadow": "version_not_found"},
+            fast=True,
+            decides=True,
+            drift=(
+                DriftFacts(feature="amount", version="1", index=0.4, bound=0.11),
+                DriftFacts(feature="count", version="1", index=0.02, bound=0.11),
+            ),
+            trial=TrialFacts(
+                champion="1",
+                challenger="2",
+                labels=640,
+                gain=0.002,
+                promote=0.8,
+                reject=0.1,
+                followed=0.5,
+            ),
+        ),
     )
