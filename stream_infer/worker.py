@@ -88,7 +88,7 @@ class Worker:
         self.connection = connection
         self.settings = settings
         self.model = model
-        if model is None and pipeline.model is not None:
+        if model is None and pipeline.model is not None and registry is None:
             self.model = ready_model_dir(pipeline.model)
         self.fields = fields
         self.label_fields = label_fields
@@ -176,6 +176,21 @@ class Worker:
             lambda champion: Router(Serving(champion), counts=True),
             on_failure=self._fail,
         )
+
+    def champion(self) -> Model | Path | None:
+        """Return the model that a worker would begin with; None without one. Blocks.
+
+        Raises  what `VersionSource.load` raises
+        """
+        name = self.pipeline.model
+        if self.registry is None or name is None:
+            return self.model
+        with tempfile.TemporaryDirectory(prefix="stream-infer-") as folder:
+            cache = self.cache or Path(folder)
+            source = VersionSource(self.registry, name, cache, self.execution)
+            told = source.what_serves()
+            served = None if told is None else told.served.get(CHAMPION)
+            return None if served is None else source.load(served)
 
     async def _fail(self, error: BaseException) -> None:
         if self.app is not None:

@@ -37,16 +37,18 @@ ROW_CHUNK: dict[ModelKind, int] = {"trees": 256, "mlp": 1_024}
 _EXTRA = ("lightgbm", "onnxmltools", "sklearn")
 
 
-def bench_model(kind: ModelKind, folder: Path | None = None) -> Path:
+def bench_model(kind: ModelKind, folder: Path | None = None, *, seed: int = WORLD.seed) -> Path:
     """Return the folder of a model, making it first when it is not there. Takes seconds once.
 
     folder   where models are kept; by default the user's cache
+    seed     of the learner: another one gives another model of the same size
     Raises   ConfigError when the extra `train` is not installed
     """
     plan = compile_plan(single_stage("bench", "bench"))
-    where = (folder or cache_folder() / "benchmark") / f"{kind}-{plan.fingerprint}" / "1"
+    name = f"{kind}-{plan.fingerprint}" + ("" if seed == WORLD.seed else f"-{seed}")
+    where = (folder or cache_folder() / "benchmark") / name / "1"
     if not _usable(where):
-        _make(kind, plan, where)
+        _make(kind, plan, where, seed)
     return where
 
 
@@ -58,7 +60,7 @@ def _usable(where: Path) -> bool:
     return True
 
 
-def _make(kind: ModelKind, plan: Plan, where: Path) -> None:
+def _make(kind: ModelKind, plan: Plan, where: Path, seed: int) -> None:
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
@@ -75,10 +77,10 @@ def _make(kind: ModelKind, plan: Plan, where: Path) -> None:
 
     rows = _rows(plan)
     if kind == "trees":
-        booster = fit_trees(rows, trees=TREES, leaves=LEAVES, seed=WORLD.seed)
+        booster = fit_trees(rows, trees=TREES, leaves=LEAVES, seed=seed)
         content = trees_to_onnx(booster, rows.matrix)
     else:
-        content = fit_network(rows, rows, seed=WORLD.seed)
+        content = fit_network(rows, rows, seed=seed)
     manifest = describe_model(
         content,
         name=f"bench-{kind}",

@@ -21,6 +21,7 @@ from stream_infer.cli.output import print_json, print_table, remark
 if TYPE_CHECKING:
     from stream_infer.benchmark.cores import Cores
     from stream_infer.benchmark.delivery import DeliverySession
+    from stream_infer.benchmark.models_session import ModelsSession
     from stream_infer.benchmark.scale import ScaleSession
     from stream_infer.benchmark.session import Session
     from stream_infer.benchmark.spread import Figure
@@ -39,6 +40,7 @@ WHAT = (
     "scale",
     "delivery",
     "markers",
+    "models",
     "failover",
     "restart",
     "restore",
@@ -92,7 +94,15 @@ EVENTS_DEFAULT = 1_200_000
 @click.option(
     "--rate",
     type=click.IntRange(min=100),
-    help="Events a second of a soak.  [default: half of what the worker can do]",
+    help="Events a second of a soak, and while models are exchanged.  [default: half of what the"
+    " worker can do; models: 20000]",
+)
+@click.option(
+    "--reloads",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="Exchanges of models.",
 )
 @click.option(
     "--baseline",
@@ -120,6 +130,7 @@ def command(
     keys: int,
     minutes: float,
     rate: int | None,
+    reloads: int,
     baselines: tuple[str, ...],
     bootstrap: str | None,
     keep: Path | None,
@@ -133,19 +144,22 @@ def command(
 
     Not part of `all` are `scale`, which compares two processes on two cores with one on one;
     `delivery`, exactly once beside at least once, with the time until a reader of committed
-    records has an output; `markers`, the commit markers of 4, 12 and 48 partitions; `failover`,
+    records has an output; `markers`, the commit markers of 4, 12 and 48 partitions; `models`, what
+    exchanging, shadowing and guarding models costs beside the same without; `failover`,
     from a kill of one of two workers to the first outputs of all its partitions; `restart`, the
     pauses of restarts on purpose; `restore`, the silent replay of a log; and `soak`, whether
     memory stays flat at half load.
     """
     from stream_infer.benchmark.cores import choose_cores, describe_machine, pinned
     from stream_infer.benchmark.delivery import DeliverySession
+    from stream_infer.benchmark.models_session import RATE as MODELS_RATE
+    from stream_infer.benchmark.models_session import ModelsSession
     from stream_infer.benchmark.scale import ScaleSession
     from stream_infer.benchmark.session import Session
     from stream_infer.cli.output import run_client
     from stream_infer.kafka.connection import Connection
 
-    cores = choose_cores(2 if what == "scale" else 1)
+    cores = choose_cores(2 if what in ("scale", "models") else 1)
     machine = describe_machine(cores)
     line = _Line()
     with contextlib.ExitStack() as stack:
@@ -166,6 +180,17 @@ def command(
                 show=line.show,
             )
             figures = run_client(_measure_scale(scale, chosen, events))
+        elif what == "models":
+            models = ModelsSession(
+                connection,
+                cores,
+                folder,
+                repeat=repeat,
+                reloads=reloads,
+                rate=rate or MODELS_RATE,
+                show=line.show,
+            )
+            figures = run_client(_measure_models(models, events))
         elif what in OUTAGES:
             asked = _Asked(what, chosen, events, repeat, keys, minutes, rate)
             figures = run_client(_measure_outages(connection, cores, folder, line.show, asked))
@@ -227,6 +252,13 @@ async def _measure_scale(
     kind = next(kind for kind in MODEL_KINDS if kind in kinds)
     figures = await session.measure(single_scenario(kind), single_load(events))
     return figures + await session.measure(two_stage_scenario(), two_stage_load(events))
+
+
+async def _measure_models(session: ModelsSession, events: int) -> list[Figure]:
+    figures = await session.reloads()
+    figures += await session.promotions()
+    figures += await session.shadow(events)
+    return figures + await session.guard(events)
 
 
 async def _measure_delivery(

@@ -7,6 +7,7 @@ record that ended it. Ending well means that no record of the range kills.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 
 import structlog
@@ -117,7 +118,7 @@ async def _stage(worker: Worker, topic: str) -> Stage:
     stages = build_stages(
         Parts(
             plan,
-            bind_model(worker.model, plan, worker.execution),
+            bind_model(await asyncio.to_thread(worker.champion), plan, worker.execution),
             {name: fact.partitions for name, fact in facts.items()},
             worker.settings,
             worker.fields,

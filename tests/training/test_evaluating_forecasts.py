@@ -10,16 +10,20 @@ import pytest
 
 from stream_infer.errors import ConflictError, InvalidDataError
 from stream_infer.features.plan import compile_plan
+from stream_infer.kafka.connection import Connection
 from stream_infer.models.ready import ready_model_dir
 from stream_infer.models.traffic import reading_columns
-from stream_infer.pipelines.traffic import pipeline
+from stream_infer.pipelines.traffic import built_in_table, pipeline, traffic_pipeline
 from stream_infer.scoring.model import load_model
 from stream_infer.simulators.records import reading_records
 from stream_infer.simulators.traffic import Roads, generate, sensor_table
 from stream_infer.training.days import parse_days
 from stream_infer.training.roads.evaluating import evaluate_forecasts
 from stream_infer.training.roads.readings import Readings, changes, readings_of
+from stream_infer.training.topics import read_readings_log
 from support.commands import run_command
+from support.kafka import acreate_topics, unique
+from support.load import send_records
 
 ROADS = Roads(minutes=720, interval_s=60)
 
@@ -71,3 +75,22 @@ def test_the_command_measures_a_file_of_readings(tmp_path: Path) -> None:
     assert ran.json["rmse"]["15m"] > 0
     assert "RMSE" in page.read_text()
     assert "RMSE" in run_command(*words).out
+
+
+@pytest.mark.kafka
+async def test_readings_of_a_topic_are_measured_as_those_of_a_file(kafka: str) -> None:
+    topic = unique("readings")
+    own = traffic_pipeline(built_in_table(), topic=topic)
+    made = generate(Roads(minutes=90, interval_s=60))
+    await acreate_topics(kafka, {topic: 2})
+    records = reading_records(made, [row["sensor_id"] for row in sensor_table(ROADS)])
+    # The future is judged by the record's own time, which is that of writing: long after these.
+    await send_records(kafka, topic, records)
+    columns = await read_readings_log(Connection(bootstrap=kafka), own, None, lambda _done: None)
+    model = load_model(ready_model_dir("traffic"))
+    said = evaluate_forecasts(model, readings_of(own, columns), None)
+    expected = evaluate_forecasts(
+        model, readings_of(pipeline, reading_columns(compile_plan(pipeline), made)), None
+    )
+    assert said["rows"] == expected["rows"]
+    assert said["rmse"] == pytest.approx(expected["rmse"], rel=0.02)

@@ -1,0 +1,74 @@
+"""A steady load of payments in small pieces, for as long as somebody wants it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import numpy as np
+
+from stream_infer.benchmark.load import live_rows, single_load
+from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.sending import TopicSender, topic_sender
+from stream_infer.simulators.fraud import Transactions
+from stream_infer.simulators.records import transaction_records
+
+TICK_S = 0.005
+ROWS = 100_000
+"""Repeated with new ids."""
+
+
+class SteadyLoad:
+    """Payments at a pace, each as if it happened now; owns how many were sent.
+
+    sender  to the input topic
+    rows    repeated for ever
+    rate    events a second
+    """
+
+    def __init__(self, sender: TopicSender, rows: Transactions, rate: int) -> None:
+        self._sender = sender
+        self._rows = rows
+        self._rate = rate
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+        self.sent = 0
+
+    async def _run(self) -> None:
+        began_s = time.monotonic()
+        while not self._stop.is_set():
+            await asyncio.sleep(TICK_S)
+            due = int((time.monotonic() - began_s) * self._rate) - self.sent
+            # What a slow moment left undone is made up for in pieces: one long piece would hold
+            # the event loop.
+            for _ in range(0, due, self._rate // 10):
+                await self._send(min(due, self._rate // 10))
+                due -= self._rate // 10
+
+    async def _send(self, count: int) -> None:
+        numbers = np.arange(self.sent, self.sent + count)
+        rows = self._rows.take(numbers % len(self._rows))
+        rows = live_rows(replace(rows, number=numbers), time.time_ns() // 1_000_000)
+        await self._sender.send(rows.customer_ids, transaction_records(rows).values)
+        await self._sender.flush()
+        self.sent += count
+
+    async def end(self) -> None:
+        """End it; raise what ended it before."""
+        self._stop.set()
+        await self._task
+
+
+@contextlib.asynccontextmanager
+async def steady_load(connection: Connection, topic: str, rate: int) -> AsyncIterator[SteadyLoad]:
+    """Send payments until the block ends."""
+    rows = single_load(ROWS).transactions
+    async with topic_sender(connection, topic) as sender:
+        load = SteadyLoad(sender, rows, rate)
+        try:
+            yield load
+        finally:
+            await load.end()

@@ -1,0 +1,317 @@
+"""What exchanging, watching and shadowing models costs: each beside the same without, in one run.
+
+reloads     two models of 100 trees are exchanged under a steady load: waits during a reload beside
+            those without one, and memory after the last beside that after the tenth
+promotions  from the promotion until every partition's outputs of two workers name the version
+shadow      catching up with a second model beside, and without one
+guard       catching up on a registry, with evidence and guard, and on a model's folder without
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stream_infer.benchmark.cores import Cores
+from stream_infer.benchmark.ground import WORKER, Ground
+from stream_infer.benchmark.latency import count_records, wait_for_outputs
+from stream_infer.benchmark.load import PaymentLoad, single_load
+from stream_infer.benchmark.models_ground import (
+    VERSIONS,
+    Beside,
+    ModelsGround,
+    on_cores,
+    registry_scenario,
+)
+from stream_infer.benchmark.models_load import steady_load
+from stream_infer.benchmark.models_times import (
+    Outputs,
+    Waits,
+    read_inputs,
+    read_outputs,
+    reloads_of,
+    waits_of,
+)
+from stream_infer.benchmark.scenarios import Scenario
+from stream_infer.benchmark.session import throughput_figures
+from stream_infer.benchmark.spread import Figure, collect
+from stream_infer.benchmark.subject import Subject
+from stream_infer.benchmark.throughput import Throughput, throughput, watch_outputs
+from stream_infer.errors import GateFailedError
+from stream_infer.kafka.connection import Connection
+from stream_infer.pipeline import Pipeline
+
+RATE = 20_000
+PROMOTIONS_RATE = 2_000
+PROMOTIONS = 10
+GAP_S = 0.3
+"""From when a version serves to the next exchange."""
+SETTLE_S = 0.1
+WARM_S = 3.0
+LOOK_S = 0.02
+SERVED_S_MAX = 30.0
+STARTS_S_MAX = 90.0
+SECONDS_MAX = 120.0
+TENTH = 10
+ERROR_WORDS = ("model_not_loaded", "models_record_invalid", "Traceback")
+MIB = 2.0**-20
+
+Show = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """One run with exchanges.
+
+    during_ms, without_ms  p99 of what inputs waited during a reload, and undisturbed
+    rss_tenth, rss_last    resident memory after the tenth exchange and after the last, MiB
+    errors                 lines of the workers that say that something went wrong
+    lost, doubled          inputs without an output; outputs too many
+    seen                   exchanges that every partition's outputs show
+    served_p50_ms, served_max_ms  from when workers were told until they do
+    whole_ms               median from the beginning of a promotion until all workers say they serve
+    """
+
+    during_ms: float | None
+    without_ms: float | None
+    rss_tenth: float
+    rss_last: float
+    errors: int
+    lost: int
+    doubled: int
+    seen: int
+    served_p50_ms: float | None
+    served_max_ms: float | None
+    whole_ms: float
+
+
+class ModelsSession:
+    """Measures on one Kafka.
+
+    connection  where Kafka is
+    cores       where the processes run
+    folder      for registry, files and logs
+    repeat      runs of each figure
+    reloads     exchanges of a run
+    rate        events a second while versions are exchanged
+    show        called with what is done, how many, of how many
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        cores: Cores,
+        folder: Path,
+        *,
+        repeat: int,
+        reloads: int,
+        rate: int,
+        show: Show,
+    ) -> None:
+        self._connection = connection
+        self._both = cores.subject
+        self._one = None if cores.subject is None else frozenset([max(cores.subject)])
+        self._repeat = repeat
+        self._reloads = reloads
+        self._rate = rate
+        self._show = show
+        self._ground = Ground(connection, cores, folder)
+        self._models = ModelsGround(self._ground)
+        self._scenario = registry_scenario(self._models.publish())
+
+    # -- exchanges ---------------------------------------------------------------------------
+
+    async def reloads(self) -> list[Figure]:
+        """Exchange versions under load, and return what that did to waits and memory."""
+        title = f"{self._reloads} reloads at {self._rate:,}/s"
+        found = [
+            await self._exchanged(title, self._reloads, self._rate, self._scenario)
+            for _ in range(self._repeat)
+        ]
+        during, without = ([getattr(e, n) for e in found] for n in ("during_ms", "without_ms"))
+        last, tenth = ([getattr(e, n) for e in found] for n in ("rss_last", "rss_tenth"))
+        return [
+            collect(f"{title}, p99 during a reload", "ms", during, {"without": without}),
+            collect(f"{title}, memory after the last", "MiB", last, {"after the tenth": tenth}),
+            collect(f"{title}, not loaded", "errors", [e.errors for e in found]),
+            collect(f"{title}, lost", "events", [e.lost for e in found]),
+            collect(f"{title}, doubled", "events", [e.doubled for e in found]),
+            collect(f"{title}, seen in every partition", "reloads", [e.seen for e in found]),
+            collect(f"{title}, told until served", "ms", [e.served_p50_ms for e in found]),
+        ]
+
+    async def promotions(self) -> list[Figure]:
+        """Return how long two workers take from a promotion to its outputs in every partition."""
+        scenario = on_cores(self._scenario, 2)
+        title = "promotion until both of two workers serve"
+        found = [
+            await self._exchanged(title, min(PROMOTIONS, self._reloads), PROMOTIONS_RATE, scenario)
+            for _ in range(self._repeat)
+        ]
+        return [
+            collect(f"{title}, median", "ms", [each.served_p50_ms for each in found]),
+            collect(f"{title}, longest", "ms", [each.served_max_ms for each in found]),
+            collect(f"{title}, with its verification", "ms", [each.whole_ms for each in found]),
+        ]
+
+    async def _exchanged(
+        self, title: str, reloads: int, rate: int, scenario: Scenario
+    ) -> Exchanged:
+        cores = self._both if scenario.processes else self._one
+        await asyncio.to_thread(self._models.put_beside, "nothing")
+        async with (
+            self._ground.source(scenario) as source,
+            self._models.worker(scenario, source, cores, registry=True) as (subject, pipeline),
+            steady_load(self._connection, source, rate) as load,
+        ):
+            await self._started(subject, pipeline)
+            await asyncio.sleep(WARM_S)
+            began_ms = _now_ms()
+            told, rss, whole = await self._exchange(title, reloads, subject, pipeline, scenario)
+            await asyncio.sleep(1.0)
+            ended_ms = _now_ms()
+            await load.end()
+            await wait_for_outputs(self._connection, pipeline.scored, load.sent, subject)
+            outputs = await read_outputs(self._connection, pipeline.scored, source, VERSIONS)
+            waits = waits_of(await read_inputs(self._connection, source), outputs)
+            return _exchanged(told, outputs, waits, (began_ms, ended_ms), rss, whole, subject.log)
+
+    async def _exchange(
+        self, title: str, reloads: int, subject: Subject, pipeline: Pipeline, scenario: Scenario
+    ) -> tuple[list[tuple[int, int]], list[int], list[float]]:
+        """Return what was told when, memory after each exchange, and how long each took."""
+        told: list[tuple[int, int]] = []
+        rss: list[int] = []
+        whole: list[float] = []
+        for done in range(1, reloads + 1):
+            version = done % 2
+            began_s = time.monotonic()
+            number = await asyncio.to_thread(self._models.promote, VERSIONS[version])
+            promoted_s = time.monotonic() - began_s
+            # Verifying it took time from the load, which shall not count as a reload's doing.
+            await asyncio.sleep(SETTLE_S)
+            began_s = time.monotonic()
+            told.append((version, _now_ms()))
+            await self._models.tell(self._connection, pipeline)
+            await _served(subject, number, scenario.processes or 1)
+            whole.append(1_000 * (promoted_s + time.monotonic() - began_s))
+            await asyncio.sleep(GAP_S)
+            usage = subject.usage()
+            rss.append(0 if usage is None else usage.rss_bytes)
+            self._show(title, done, reloads)
+        return told, rss, whole
+
+    async def _started(self, subject: Subject, pipeline: Pipeline) -> None:
+        """Wait for the first output."""
+        until = time.monotonic() + STARTS_S_MAX
+        while await count_records(self._connection, pipeline.scored) == 0:
+            subject.check()
+            if time.monotonic() > until:
+                raise GateFailedError(
+                    "no_outputs",
+                    f"Nothing was written within {STARTS_S_MAX:.0f} s.",
+                    "Look at the logs of the process; run the benchmark on a quieter machine.",
+                )
+            await asyncio.sleep(LOOK_S)
+
+    # -- catching up ---------------------------------------------------------------------------
+
+    async def shadow(self, events: int) -> list[Figure]:
+        """Measure catching up with a shadow and without."""
+        return await self._beside(
+            "single stage, 100 trees, with a shadow",
+            {WORKER: ("shadow", True), "without": ("nothing", True)},
+            events,
+        )
+
+    async def guard(self, events: int) -> list[Figure]:
+        """Measure catching up with evidence and guard, and without a registry."""
+        return await self._beside(
+            "single stage, 100 trees, with evidence and guard",
+            {WORKER: ("nothing", True), "without": ("nothing", False)},
+            events,
+        )
+
+    async def _beside(
+        self, title: str, ways: dict[str, tuple[Beside, bool]], events: int
+    ) -> list[Figure]:
+        load = single_load(events)
+        runs: dict[str, list[Throughput]] = {name: [] for name in ways}
+        async with self._ground.source(self._scenario) as source:
+            await load.send(
+                self._connection,
+                source,
+                lambda done: self._show("events written", done, load.rows),
+            )
+            for _ in range(self._repeat):
+                for name, (beside, registry) in ways.items():
+                    await asyncio.to_thread(self._models.put_beside, beside)
+                    self._show(f"{title}: {name}", 0, None)
+                    runs[name].append(await self._caught_up(source, load, registry=registry))
+        return throughput_figures(title, runs, load.expected)
+
+    async def _caught_up(self, source: str, load: PaymentLoad, *, registry: bool) -> Throughput:
+        async with self._models.worker(self._scenario, source, self._one, registry=registry) as (
+            subject,
+            pipeline,
+        ):
+            samples = await watch_outputs(
+                self._connection,
+                pipeline.scored,
+                load.expected,
+                subject,
+                seconds_max=SECONDS_MAX,
+                show=lambda done: self._show("caught up", done, load.expected),
+            )
+        return throughput(samples, self._scenario.measured(load))
+
+
+async def _served(subject: Subject, number: int, workers: int) -> None:
+    """Wait until so many workers say that they serve what an entry of the history says."""
+    said = re.compile(rf"models_serve\b.*\bnumber={number}\b")
+    until = time.monotonic() + SERVED_S_MAX
+    while len(said.findall(subject.log)) < workers:
+        subject.check()
+        if time.monotonic() > until:
+            raise GateFailedError(
+                "not_served",
+                f"Entry {number} of the history was not served within {SERVED_S_MAX:.0f} s.",
+                "Look at the logs of the process (--keep); run it on a quieter machine.",
+            )
+        await asyncio.sleep(LOOK_S)
+
+
+def _exchanged(
+    told: Sequence[tuple[int, int]],
+    outputs: Outputs,
+    waits: Waits,
+    span_ms: tuple[int, int],
+    rss: Sequence[int],
+    whole: Sequence[float],
+    log: str,
+) -> Exchanged:
+    reloads = reloads_of(told, outputs, VERSIONS)
+    took = sorted(float(each.served_ms - each.told_ms) for each in reloads)
+    tenth = rss[min(TENTH, len(rss)) - 1]
+    return Exchanged(
+        during_ms=waits.percentile(99, waits.during(reloads, span_ms[0])),
+        without_ms=waits.percentile(99, waits.undisturbed(reloads, *span_ms)),
+        rss_tenth=tenth * MIB,
+        rss_last=rss[-1] * MIB,
+        errors=sum(log.count(word) for word in ERROR_WORDS),
+        lost=waits.lost,
+        doubled=waits.doubled,
+        seen=len(reloads),
+        served_p50_ms=statistics.median(took) if took else None,
+        served_max_ms=took[-1] if took else None,
+        whole_ms=statistics.median(whole),
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
