@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -25,12 +26,16 @@ from stream_infer.dataplane.credentials import faust_options
 from stream_infer.dataplane.dead_workers import DeadWorkers
 from stream_infer.dataplane.earlier_versions import EarlierVersions
 from stream_infer.dataplane.made_anew import refuse_inputs_made_anew
+from stream_infer.dataplane.partitions_added import refuse_added_partitions
+from stream_infer.dataplane.patience import Patience
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.progress_reading import read_progress
 from stream_infer.dataplane.progress_sharing import ProgressSharing
+from stream_infer.dataplane.prompt_tables import PromptTables
 from stream_infer.dataplane.replaying import LogReplayer
 from stream_infer.dataplane.sender_making import SenderMaker
 from stream_infer.dataplane.senders import Assigned, Senders
+from stream_infer.dataplane.stage import Stage
 from stream_infer.dataplane.topic_watch import watch_topics
 from stream_infer.dataplane.transport import (
     SETTLE_SECONDS,
@@ -55,7 +60,9 @@ from stream_infer.guarding.running import LiveWork
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.dead_transactions import group_transactions
 from stream_infer.kafka.skips import Skipped, read_skips, skipped_offsets
-from stream_infer.kafka.topics import check_topics, count_partitions, pipeline_topics, read_topics
+from stream_infer.kafka.topic_changes import state_partitions
+from stream_infer.kafka.topic_findings import judge_topics, usable
+from stream_infer.kafka.topics import count_partitions, pipeline_topics, read_pipeline_topics
 from stream_infer.kafka.transactions import GroupMember
 from stream_infer.observability.facts import ModelFacts
 from stream_infer.pipeline import Pipeline
@@ -75,6 +82,7 @@ FAUST_DEFAULTS: dict[str, Any] = {
     # No reset: a partition without an offset gets a declared start, committed before use.
     "consumer_auto_offset_reset": "none",
     "store": "memory://",
+    "TableManager": PromptTables,
     "topic_disable_leader": True,
     "table_standby_replicas": 0,
     "web_enabled": False,
@@ -98,13 +106,22 @@ class StreamApp(faust.App):
 
     name        consumer group: the name of the pipeline that it serves
     connection  where Kafka is
+    patience    how it waits for Kafka while it starts; by default not at all
     options     any setting of `faust.App`
     """
 
     plane: DataPlane
 
-    def __init__(self, name: str, *, connection: Connection | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        connection: Connection | None = None,
+        patience: Patience | None = None,
+        **options: Any,
+    ) -> None:
         self.connection = connection or Connection()
+        self.patience = patience or Patience()
         hosts = [f"{host}:{port}" for host, port in self.connection.addresses()]
         options.setdefault("broker", ";".join(f"kafka://{host}" for host in hosts))
         security = faust_options(self.connection)
@@ -234,19 +251,25 @@ class StreamApp(faust.App):
             await self._open_plane(self._pipeline)
         await super().on_first_start()
 
-    async def _open_plane(self, pipeline: Pipeline) -> None:
-        for finding in await check_topics(self.connection, pipeline):
+    async def _check_kafka(self, pipeline: Pipeline) -> list[Stage]:
+        """Compare what is in Kafka with the pipeline and return its stages. Safe to repeat."""
+        facts = await read_pipeline_topics(self.connection, pipeline)
+        for finding in usable(judge_topics(pipeline, facts)):
             log.warning(finding.code, topic=finding.topic, cause=finding.message, fix=finding.fix)
-        names = [spec.name for spec in pipeline_topics(pipeline)]
-        facts = await read_topics(self.connection, names)
         if self._make_parts is None:
             raise ConfigError("no_pipeline", "The app serves no pipeline.", "Call `serve` first.")
         self._partitions = partitions = {name: fact.partitions for name, fact in facts.items()}
         stages = build_stages(self._make_parts(partitions))
+        await refuse_added_partitions(self.connection, pipeline, partitions)
         await refuse_inputs_made_anew(self.connection, self.conf.id, stages, partitions)
         internal = [internal_topic(pipeline, entity) for entity in internal_entities(pipeline)]
-        await self._earlier.look(self.connection, internal)
-        self.plane.open_stages(stages)
+        await self._earlier.look(self.connection, internal, candidates_topic(pipeline))
+        return stages
+
+    async def _open_plane(self, pipeline: Pipeline) -> None:
+        stages = await self.patience.through(partial(self._check_kafka, pipeline))
+        partitions = self._partitions
+        self.plane.open_stages(stages, state_partitions(pipeline, partitions))
         self.plane.checkpoints = self._open_checkpoints(pipeline)
         self.plane.dead_workers = self._end_dead_workers()
         self.plane.ledger.commit_positions = cast("BatchConsumer", self.consumer).commit_positions
@@ -272,6 +295,7 @@ class StreamApp(faust.App):
         self.add_future(self.plane.commit_forever())
         self.add_future(self.plane.tick_forever())
         self.add_future(watch_broker(self.connection, tell=self._note_broker))
+        names = [spec.name for spec in pipeline_topics(pipeline)]
         count = partial(count_partitions, self.connection, names)
         self.add_future(watch_topics(pipeline, partitions, count))
 
@@ -364,7 +388,13 @@ async def run_until(app: faust.App, stop: asyncio.Event) -> None:
 
     Raises what crashed it, so that a command can say it in its own words.
     """
-    await app.start()
+    try:
+        await app.start()
+    except BaseException:
+        # What had started is not to be left open; the error that stopped it is the one to tell.
+        with suppress(Exception):
+            await app.stop()
+        raise
     stopping = asyncio.create_task(stop.wait())
     crashed = asyncio.create_task(app._crashed.wait())  # noqa: SLF001 - no public way
     try:

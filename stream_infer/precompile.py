@@ -8,6 +8,8 @@ does it for the pipelines that the package brings. Machine code is kept beside t
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +23,22 @@ from stream_infer.windows.compiler_memory import release_compiler
 from stream_infer.windows.precompile import precompile
 
 
+def load_array_functions() -> None:
+    """Load numba's array functions, which kernels need, without scipy.linalg.
+
+    To know whether there is a BLAS numba imports it, a quarter of a second of processor
+    time, and asks it for np.correlate and np.convolve alone. Without it those two give the same
+    answers whether or not scipy is installed. Linear algebra looks for scipy when it is compiled.
+    """
+    if "scipy.linalg" in sys.modules or "numba.np.arraymath" in sys.modules:
+        return
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]  # as importlib documents
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        del sys.modules["scipy.linalg"]
+
+
 def precompile_pipeline(pipeline: Pipeline) -> None:
     """Fold nothing through each stage: that compiles, or loads, all that an event needs.
 
@@ -28,6 +46,7 @@ def precompile_pipeline(pipeline: Pipeline) -> None:
 
     Raises  what the pipeline's own custom steps raise when they are compiled
     """
+    load_array_functions()
     precompile()
     plan = compile_plan(pipeline)
     # Steps may read what earlier stages said.

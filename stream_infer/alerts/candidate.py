@@ -37,6 +37,8 @@ from stream_infer.events.reasons import BadRecord
 from stream_infer.events.times import TIME_MS_MAX, TIME_MS_MIN
 
 SCHEMA_VERSION = 1
+UNKNOWN_KIND = "unknown_kind"
+"""Code of a candidate whose kind is not declared."""
 SUB_MAX = 2**31 - 1
 """One tick may find every sensor of a partition silent, and each is a candidate of its own."""
 REASONS_MAX = 64
@@ -116,6 +118,15 @@ def is_later(value: bytes | None) -> bool:
         return False
 
 
+def kind_of(value: bytes | None) -> str | None:
+    """Return the kind that a record names, known here or not; None for a tick, or no candidate."""
+    try:
+        [_version, kind, *_] = msgspec.json.decode(value or b"", type=list[msgspec.Raw])
+        return msgspec.json.decode(kind, type=str | None)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        return None
+
+
 def candidate_schema() -> dict[str, Any]:
     """Return the JSON Schema of a candidate, with the names of its positions."""
     schema = msgspec.json.schema(Candidate)
@@ -148,7 +159,7 @@ class CandidateDecoder:
         if all(known):
             return rows, candidates, bad
         bad += [
-            BadRecord(int(row), "unknown_kind", "The candidate is of a kind that is not declared.")
+            BadRecord(int(row), UNKNOWN_KIND, "The candidate is of a kind that is not declared.")
             for row, is_known in zip(rows, known, strict=True)
             if not is_known
         ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,15 @@ def command(
         context.exit(Processes(words, ports, web_host=web.host).run())
 
     def make() -> Worker:
+        # What imports make is kept anyway; `Worker` switches it on when all is loaded.
+        gc.disable()
+        try:
+            return load()
+        except BaseException:
+            gc.enable()
+            raise
+
+    def load() -> Worker:
         from stream_infer.logs import configure_logs
         from stream_infer.pipelines.loading import load_pipeline
         from stream_infer.worker import Worker

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
-from stream_infer.alerts.candidate import Candidate, is_later, tick
+from stream_infer.alerts.candidate import UNKNOWN_KIND, Candidate, is_later, kind_of, tick
 from stream_infer.alerts.candidate import encode_candidates as encode
 from stream_infer.alerts.declared import AlertPlan
 from stream_infer.alerts.fold import AlertFold
 from stream_infer.alerts.stage import AlertEmitter, AlertReader
 from stream_infer.dataplane.batch import BadRow, Partition, RecordBatch
+from stream_infer.dataplane.earlier_versions import EarlierVersions
 from stream_infer.dataplane.outputs import NO_HEADERS, Outputs
 from stream_infer.dataplane.side import SideOutputs
 from stream_infer.dataplane.stage import Emitted, ReadBatch, StepResult
@@ -46,6 +48,7 @@ class AlertStage:
     reader       record values to candidates
     emitter      changes to records
     partitioner  with the number of partitions of the alerts' topics
+    earlier      kinds that were written before this process began; None: any kind may have been
     """
 
     topic: str
@@ -57,6 +60,7 @@ class AlertStage:
     name: str = ALERT_STAGE
     feeds: str | None = None
     reads_all: bool = False
+    earlier: EarlierVersions | None = None
 
     @property
     def skew_ms_max(self) -> int | None:
@@ -69,25 +73,26 @@ class AlertStage:
 
     def read(self, batches: Sequence[RecordBatch]) -> list[ReadCandidates]:
         """Return each batch as candidates, and bad records with their cause."""
-        return [self._read(batch) for batch in batches]
+        return [self._read(batch, is_silent=False) for batch in batches]
 
     def read_silently(self, batches: Sequence[RecordBatch]) -> list[ReadCandidates]:
-        """Return what `read` does."""
-        return self.read(batches)
+        """Return what `read` does, and pass over kinds that are not declared."""
+        return [self._read(batch, is_silent=True) for batch in batches]
 
-    def _read(self, batch: RecordBatch) -> ReadCandidates:
+    def _read(self, batch: RecordBatch, *, is_silent: bool) -> ReadCandidates:
         read = self.reader.read(batch.values)
         for bad in read.bad:
-            if is_later(batch.values[bad.row]):
-                offset = batch.records[bad.row].offset
-                raise StandstillError(
+            value, record = batch.values[bad.row], batch.records[bad.row]
+            if is_later(value):
+                raise _later(
+                    batch.source,
+                    record.offset,
                     "schema_version_later",
-                    f"Record {offset} of {batch.source} was written by a later release.",
+                    f"Record {record.offset} of {batch.source} was written by a later release.",
                     "Restart this worker with that release: it goes on from this record.",
-                    offset=offset,
-                    topic=batch.source.topic,
-                    partition=batch.source.partition,
                 )
+            if bad.code == UNKNOWN_KIND and not is_silent:
+                self._refuse_later_kind(batch.source, record)
         return ReadBatch(
             batch,
             read.rows,
@@ -96,6 +101,25 @@ class AlertStage:
             read.progress,
             [BadRow(bad.row, bad.code, bad.message) for bad in read.bad],
         )
+
+    def _refuse_later_kind(self, source: Partition, record: Any) -> None:
+        """Stand still where a candidate's kind came up after this process began."""
+        kind = kind_of(record.value)
+        if self.earlier is None or kind is None:
+            return
+        if kind not in self.earlier.kinds:
+            self.earlier.note_kinds([(record.value, record.timestamp)])
+        if kind not in self.earlier.kinds:
+            raise _later(
+                source,
+                record.offset,
+                "kind_later",
+                f"Record {record.offset} of {source} is a candidate for alerts of kind {kind!r},"
+                " which was declared after this worker was started.",
+                "Restart this worker with the file that declares it: it goes on from this record."
+                " Where the kind was taken out of the file, restart it as it is: what is of that"
+                " kind becomes dead letters then.",
+            )
 
     def step(
         self, work: Sequence[tuple[ReadCandidates, AlertFold]], meter: StageMeter
@@ -139,3 +163,14 @@ class AlertStage:
         """Return the record that moves the clock to a time, ms; None if nothing ends by then."""
         due = state.next_due_ms
         return None if due is None or due > event_time else encode([tick(event_time)])[0]
+
+
+def _later(source: Partition, offset: int, code: str, message: str, fix: str) -> StandstillError:
+    return StandstillError(
+        code,
+        message,
+        fix,
+        offset=offset,
+        topic=source.topic,
+        partition=source.partition,
+    )

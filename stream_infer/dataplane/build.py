@@ -56,7 +56,8 @@ class Parts:
     settings    how the worker runs
     mapping     field mapping of the events, None for the contract's own form
     labels      field mapping of the labels
-    earlier     versions of features that came before this process; None: there may be none
+    earlier     what of other declarations came before this process; None: nothing did of features,
+                anything may have of alerts
     """
 
     plan: Plan
@@ -183,6 +184,7 @@ def _alert_stage(parts: Parts, alerts: Alerts, side: SideOutputs) -> AlertStage:
         emitter=AlertEmitter(plan, parts.pipeline.events.sensitive),
         partitioner=parts.partitioner(alerts.topic),
         side=side,
+        earlier=parts.earlier,
     )
 
 

@@ -25,7 +25,9 @@ from stream_infer.dataplane.fetching import (
     pace_fetches,
 )
 from stream_infer.dataplane.offsets import Committed, LogBounds
+from stream_infer.dataplane.patience import Patience
 from stream_infer.dataplane.plane import DataPlane
+from stream_infer.kafka.connection import Connection, translated
 from stream_infer.kafka.stable_offsets import fetch_stable_offsets
 from stream_infer.kafka.transactions import GroupMember
 
@@ -37,6 +39,13 @@ class HasConsumerPlane(Protocol):
     """A consumer that delivers to a data plane."""
 
     plane: DataPlane
+
+
+class HasPatience(Protocol):
+    """An app that knows where Kafka is, and how long it waits for it while it starts."""
+
+    connection: Connection
+    patience: Patience
 
 
 class Fetched(NamedTuple):
@@ -68,7 +77,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         """Start the consumer, and change how it fetches."""
-        await super().on_start()
+        await cast("HasPatience", self.app).patience.through(self._start_client)
         plane = self._plane()
         fetcher = self._ensure_consumer()._fetcher
         gathering = Gathering(plane.settings.gather_ms, time.monotonic, time.process_time)
@@ -81,6 +90,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             )
 
         plane.fed.wake = wake
+
+    async def _start_client(self) -> None:
+        connection = cast("HasPatience", self.app).connection
+        async with translated(connection):
+            await super().on_start()
 
     def _plane(self) -> DataPlane:
         return cast("HasConsumerPlane", self.consumer).plane

@@ -8,7 +8,8 @@ ones waits at the first later record: a worker of the newer declarations will ta
 
 Which is which says the order in which processes are started: the operator's last word is what was
 started last. What stood in the log when a process began is earlier to it, and a version that
-appears afterwards is later.
+appears afterwards is later. So it is with the kinds of alerts that candidates are of: one that is
+not declared any more is of an earlier declaration, one that is not declared yet of a later one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterable
 import msgspec
 import structlog
 
+from stream_infer.alerts.candidate import kind_of
 from stream_infer.events.internal import read_features_version
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.reading import log_reader
@@ -30,7 +32,10 @@ LAST_RECORDS = 200
 
 
 class EarlierVersions:
-    """Versions of features that are earlier than this process's. It owns which; it grows only.
+    """What of other declarations is earlier than this process. It owns which; it grows only.
+
+    known  versions of features
+    kinds  of alerts, declared here or not
 
     since_ms  when this process began, by the clock on the wall: a record that was written before
               is of an earlier version
@@ -38,6 +43,7 @@ class EarlierVersions:
 
     def __init__(self, since_ms: int) -> None:
         self.known: set[str] = set()
+        self.kinds: set[str] = set()
         self._since_ms = since_ms
 
     def note(self, records: Iterable[tuple[bytes | None, int]]) -> bool:
@@ -53,8 +59,22 @@ class EarlierVersions:
             log.info("features_versions_before", versions=sorted(new))
         return bool(new)
 
-    async def look(self, connection: Connection, topics: Iterable[str]) -> None:
-        """Take in the last records of the logs, as they stand when the process begins."""
+    def note_kinds(self, records: Iterable[tuple[bytes | None, int]]) -> None:
+        """Take in candidates, each with when it was written."""
+        self.kinds |= {
+            kind
+            for value, written_ms in records
+            if written_ms < self._since_ms and (kind := kind_of(value)) is not None
+        }
+
+    async def look(
+        self, connection: Connection, topics: Iterable[str], candidates: str | None = None
+    ) -> None:
+        """Take in the last records of the logs, as they stand when the process begins.
+
+        candidates  the log of candidates, if there is one
+        """
+        topics = [*topics, *([] if candidates is None else [candidates])]
         async with log_reader(connection) as reader:
             places = [tp for topic in topics for tp in await reader.partitions(topic)]
             if not places:
@@ -63,9 +83,10 @@ class EarlierVersions:
                 tp: Stretch(max(stretch.start, stretch.end - LAST_RECORDS), stretch.end)
                 for tp, stretch in (await reader.bounds(places)).items()
             }
-            async for _, records in reader.read(ends):
+            async for tp, records in reader.read(ends):
                 # Whatever their clock says: they were there.
-                self.note((record.value, -1) for record in records)
+                note = self.note_kinds if tp.topic == candidates else self.note
+                note((record.value, -1) for record in records)
 
 
 def _version_of(value: bytes | None) -> str | None:

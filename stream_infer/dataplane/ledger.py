@@ -73,7 +73,7 @@ class Ledger:
     def metadata(self, partition: Partition) -> str:
         """Return what is stored with each commit of a partition."""
         start = self._starts[partition]
-        return commit_metadata(start.declared, start.base)
+        return commit_metadata(start.declared, start.base, start.partitions)
 
     # -- what is handed out --------------------------------------------------------------------
 

@@ -126,12 +126,17 @@ class DataPlane:
         self._groups: dict[str, AlignmentGroup] = {}
         self._progress = asyncio.Event()
 
-    def open_stages(self, stages: Sequence[Stage]) -> None:
-        """Set the stages to run, before anything is assigned."""
+    def open_stages(
+        self, stages: Sequence[Stage], partitions: Mapping[str, int] | None = None
+    ) -> None:
+        """Set the stages to run, before anything is assigned.
+
+        partitions  of the topics whose number says in which partition a key's state is
+        """
         self.stages = {stage.topic: stage for stage in stages}
         self.topics = frozenset(self.stages)
         self.fed.topics = frozenset(s.feeds for s in stages if s.feeds in self.stages)
-        self._starts = Starts(self.stages, self.settings)
+        self._starts = Starts(self.stages, self.settings, partitions)
         self._work = {
             topic: StageWork(stage, self.totals.meter(stage.name))
             for topic, stage in self.stages.items()
@@ -166,7 +171,7 @@ class DataPlane:
         """Return the metadata of a commit: only our own partitions carry any."""
         if partition.topic not in self.topics:
             return ""
-        return commit_metadata(start.declared, start.base)
+        return commit_metadata(start.declared, start.base, start.partitions)
 
     async def assign(self, starts: Mapping[Partition, StartPoint]) -> None:
         """Open a task for each partition of our stages."""

@@ -34,7 +34,8 @@ async def replay_log(
 ) -> None:
     """Hand every record of offsets ``start..end-1`` to `on_batch`, in order.
 
-    Raises BrokerError when the broker gives nothing for a minute.
+    Waits for a Kafka that is away, or a partition without a leader, as long as it takes.
+    Raises BrokerError when the broker answers for a minute and gives nothing.
     """
     tp = TopicPartition(*source)
     consumer = await _started(source, make_consumer)
@@ -42,6 +43,7 @@ async def replay_log(
         consumer.assign([tp])
         consumer.seek(tp, start)
         position, waited_s, reported = start, 0, start
+        answered_ms: int | None = None
         while position < end:
             fetched: dict[Any, list[Any]] = await consumer.getmany(
                 tp, timeout_ms=1000, max_records=RECORDS_MAX
@@ -51,7 +53,12 @@ async def replay_log(
                 on_batch(RecordBatch(source, records))
             # Markers and compacted records are passed over without being returned.
             reached = await consumer.position(tp)
-            waited_s = 0 if reached > position else waited_s + 1
+            # Seconds in which it did not answer at all do not count.
+            answered_before_ms, answered_ms = answered_ms, consumer.last_poll_timestamp(tp)
+            if reached > position:
+                waited_s = 0
+            elif answered_ms != answered_before_ms:
+                waited_s += 1
             position = reached
             if waited_s > STALL_SECONDS:
                 raise _stalled(source, position, end)

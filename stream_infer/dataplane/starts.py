@@ -8,6 +8,7 @@ they have gone while this worker runs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -31,13 +32,20 @@ log = structlog.get_logger("stream_infer.dataplane")
 class Starts:
     """Decides the starts of each assignment of one worker.
 
-    stages    topic -> the stage that reads it
-    settings  of the worker
+    stages      topic -> the stage that reads it
+    settings    of the worker
+    partitions  topic -> number of partitions, to be told by each commit; see `StartPoint`
     """
 
-    def __init__(self, stages: Mapping[str, Stage], settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        stages: Mapping[str, Stage],
+        settings: WorkerSettings,
+        partitions: Mapping[str, int] | None = None,
+    ) -> None:
         self._stages = stages
         self._settings = settings
+        self._partitions = partitions or {}
         self._had_offset: set[Partition] = set()
 
     def decide(
@@ -55,13 +63,16 @@ class Starts:
             self._look_back(partition, committed[partition])
         known = bases or {}
         starts = {
-            partition: decide_start(
-                partition,
-                None if self._reads_all(partition) else committed[partition],
-                bounds[partition],
-                start=self._start_of(partition),
-                when_offset_lost=self._settings.when_offset_lost,
-                bases=known.get(partition, ()),
+            partition: replace(
+                decide_start(
+                    partition,
+                    None if self._reads_all(partition) else committed[partition],
+                    bounds[partition],
+                    start=self._start_of(partition),
+                    when_offset_lost=self._settings.when_offset_lost,
+                    bases=known.get(partition, ()),
+                ),
+                partitions=self._partitions.get(partition.topic),
             )
             for partition in bounds
         }

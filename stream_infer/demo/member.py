@@ -41,7 +41,8 @@ def main(pipeline_name: str) -> int:
     bootstrap = sys.stdin.readline().strip()
     if not bootstrap:
         return 0
-    settings = WorkerSettings()
+    # The demo has its Kafka before it starts a worker.
+    settings = WorkerSettings(connect_wait_ms=0)
     settings = replace(
         settings, align_skew_ms=ALIGN_SKEW_MS.get(pipeline.name, settings.align_skew_ms)
     )

@@ -38,6 +38,7 @@ BROKEN_WAY = (
 )
 
 
+_NO_BROKER = kafka_errors.KafkaError
 _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str, str, str], ...] = (
     # (what the client raised, our code, message, fix)
     (
@@ -71,7 +72,8 @@ def cause_of(error: BaseException, address: str) -> StreamInferError:
         return known
     name = type(error).__name__
     for kinds, code, message, fix in _CAUSES:
-        if isinstance(error, kinds):
+        # The bare class is what the client raises when no broker told it the topics.
+        if isinstance(error, kinds) or (kinds is BROKEN_WAY and type(error) is _NO_BROKER):
             text = message.format(address=address, name=name)
             return BrokerError(code, text, fix, address=address)
     return BrokerError(

@@ -1,4 +1,4 @@
-"""What must stop a worker about its topics while it runs: one was deleted, or got partitions. Pure.
+"""What must stop a worker about its topics: one was deleted while it runs, or got partitions. Pure.
 
 A client that asks for a topic that is gone waits for it to come back, and records in partitions
 that were added are read by nobody who knows them. Neither says so.
@@ -31,7 +31,32 @@ def topic_change(
         if spec.name not in now:
             return _deleted(pipeline, spec)
         if _holds_state(pipeline, spec) and now[spec.name] > known[spec.name]:
-            return _added(spec, known[spec.name], now[spec.name])
+            return _added(spec, known[spec.name], now[spec.name], "when the worker started")
+    return None
+
+
+def state_partitions(pipeline: Pipeline, now: Mapping[str, int]) -> dict[str, int]:
+    """Return the number of partitions of each topic where it says in which one a key's state is."""
+    return {
+        spec.name: now[spec.name]
+        for spec in pipeline_topics(pipeline)
+        if spec.name in now and _holds_state(pipeline, spec)
+    }
+
+
+def partitions_added(
+    pipeline: Pipeline, said: Mapping[str, int], now: Mapping[str, int]
+) -> ConflictError | None:
+    """Return the error for the first topic that has more partitions than its commits say, or None.
+
+    said  topic -> number of partitions when the group's commits were made, where they say it
+    """
+    for spec in pipeline_topics(pipeline):
+        before = said.get(spec.name)
+        if before is None or spec.name not in now or not _holds_state(pipeline, spec):
+            continue
+        if now[spec.name] > before:
+            return _added(spec, before, now[spec.name], "when its records were read")
     return None
 
 
@@ -57,11 +82,11 @@ def _deleted(pipeline: Pipeline, spec: TopicSpec) -> NotFoundError:
     )
 
 
-def _added(spec: TopicSpec, before: int, now: int) -> ConflictError:
+def _added(spec: TopicSpec, before: int, now: int, when: str) -> ConflictError:
     return ConflictError(
         "partitions_added",
-        f"Topic {spec.name!r} has {now} partitions and had {before} when the worker started: keys"
-        " stand in other partitions now than their state.",
+        f"Topic {spec.name!r} has {now} partitions and had {before} {when}: keys stand in other"
+        " partitions now than their state.",
         "Partitions cannot be taken away: make another input topic with as many as are needed, and"
         " run the pipeline on it under another name. Records that came to other partitions than"
         " before are dead letters, which `stream-infer dlq replay` sends there.",

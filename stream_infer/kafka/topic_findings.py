@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,6 +75,17 @@ def judge_topics(
             findings += _judge_size(spec, facts)
             findings += _judge_compaction(spec, facts)
     return sorted(findings, key=lambda finding: finding.severity)
+
+
+def usable(findings: Sequence[TopicFinding]) -> list[TopicFinding]:
+    """Return the warnings; raise the first error.
+
+    Raises  `NotFoundError` for a missing topic, `ConflictError` for one that cannot be used
+    """
+    for finding in findings:
+        if finding.severity == "error":
+            raise finding.error()
+    return list(findings)
 
 
 def message_bytes_max_of(source: TopicFacts | None) -> int:

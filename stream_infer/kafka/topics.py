@@ -25,6 +25,7 @@ from stream_infer.kafka.topic_findings import (
     TopicFinding,
     judge_topics,
     message_bytes_max_of,
+    usable,
 )
 from stream_infer.kafka.topic_specs import PARTITIONS_DEFAULT, TopicSpec, pipeline_topics
 from stream_infer.pipeline import Pipeline
@@ -42,6 +43,7 @@ __all__ = [
     "create_topics",
     "group_state",
     "pipeline_topics",
+    "read_pipeline_topics",
     "read_topics",
 ]
 
@@ -228,12 +230,12 @@ async def check_topics(connection: Connection, pipeline: Pipeline) -> list[Topic
 
     Raises  `NotFoundError` for a missing topic, `ConflictError` for one that cannot be used
     """
-    names = [spec.name for spec in pipeline_topics(pipeline)]
-    findings = judge_topics(pipeline, await read_topics(connection, names))
-    for finding in findings:
-        if finding.severity == "error":
-            raise finding.error()
-    return findings
+    return usable(judge_topics(pipeline, await read_pipeline_topics(connection, pipeline)))
+
+
+async def read_pipeline_topics(connection: Connection, pipeline: Pipeline) -> dict[str, TopicFacts]:
+    """Return the facts of those of a pipeline's topics that exist; raises as `read_topics`."""
+    return await read_topics(connection, [spec.name for spec in pipeline_topics(pipeline)])
 
 
 async def committed_offsets(connection: Connection, group: str) -> dict[TopicPartition, int]:

@@ -217,6 +217,7 @@ class Settings(BaseSettings):
             commit_interval_ms=section.commit_interval_ms,
             session_timeout_ms=section.session_timeout,
             transaction_timeout_ms=section.transaction_timeout,
+            connect_wait_ms=section.connect_wait,
             instance_id=section.instance_id,
             gather_ms=section.gather_ms,
             partitioning=section.partitioning,

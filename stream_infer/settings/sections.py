@@ -94,6 +94,7 @@ class WorkerSection(Section):
     commit_interval_ms: Annotated[int, Field(ge=1)] | None = _DEFAULTS.commit_interval_ms
     session_timeout: Annotated[DurationMs, Field(ge=1_000)] = _DEFAULTS.session_timeout_ms
     transaction_timeout: Annotated[DurationMs, Field(ge=1_000)] = _DEFAULTS.transaction_timeout_ms
+    connect_wait: DurationMs = _DEFAULTS.connect_wait_ms
     instance_id: Annotated[str, Field(min_length=1, max_length=249)] | None = _DEFAULTS.instance_id
     gather_ms: Annotated[int, Field(ge=1, le=1_000)] = _DEFAULTS.gather_ms
     partitioning: Partitioning | None = _DEFAULTS.partitioning

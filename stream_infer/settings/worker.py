@@ -30,6 +30,8 @@ class WorkerSettings:
                          to others
     transaction_timeout_ms  after so long Kafka aborts what a dead worker has left open, for which
                          readers behind it wait
+    connect_wait_ms      how long a worker that starts waits for a Kafka that is not there; one that
+                         runs waits as long as it takes
     instance_id          name of a static member of the group, unique in it; None: no such member
     gather_ms            how far apart the fetches of a topic are that others write: short answers
                          sooner, long takes less processor time. A busy worker waits longer by
@@ -50,6 +52,7 @@ class WorkerSettings:
     commit_interval_ms: int | None = None
     session_timeout_ms: int = 15_000
     transaction_timeout_ms: int = 5_000
+    connect_wait_ms: int = 60_000
     instance_id: str | None = None
     gather_ms: int = 5
     partitioning: Partitioning | None = None

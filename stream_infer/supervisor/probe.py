@@ -1,32 +1,40 @@
 """The throw-away child: goes through a suspect range on a copy of the state, record by record.
 
-The state is the silent replay of the log, as a worker restores it; outputs are made and thrown
-away. What is in work is noted before each step, so that whoever started this process knows the
-record that ended it. Ending well means that no record of the range kills.
+The state is made as a worker makes it: the newest checkpoint in front of the range, with the
+history that the fold began with if there is one, and the silent replay of the log from there.
+Outputs are made and thrown away. What is in work is noted before each step, so that whoever
+started this process knows the record that ended it. Ending well means that no record of the
+range kills.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer
 
+from stream_infer.checkpoints.marks import read_mark
+from stream_infer.checkpoints.opening import open_store
+from stream_infer.checkpoints.store import CheckpointStore
 from stream_infer.dataplane.at_work import Span, slot_of
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages
-from stream_infer.dataplane.offsets import declared_start
+from stream_infer.dataplane.checkpoint_finding import CheckpointFinder, ReadMark
+from stream_infer.dataplane.committed import read_committed_by_group
+from stream_infer.dataplane.offsets import Committed, StartPoint, committed_base, declared_start
 from stream_infer.dataplane.replay import replay_log
 from stream_infer.dataplane.replaying import replaying_consumer
 from stream_infer.dataplane.skips import without_skipped
 from stream_infer.dataplane.stage import Stage
 from stream_infer.errors import NotFoundError
 from stream_infer.features.plan import compile_plan
-from stream_infer.kafka.connection import Connection, reach, translated
+from stream_infer.kafka.connection import reach, translated
 from stream_infer.kafka.reading import TopicPartition, log_reader
 from stream_infer.kafka.skips import read_skips, skipped_offsets
-from stream_infer.kafka.topics import administration, pipeline_topics, read_topics
+from stream_infer.kafka.topics import pipeline_topics, read_topics
 from stream_infer.observability.meter import StageMeter
 from stream_infer.precompile import precompile_pipeline
 from stream_infer.scoring.binding import bind_model
@@ -48,13 +56,13 @@ async def probe(worker: Worker, span: Span) -> int:
     source = Partition(span.topic, span.partition)
     skips = skipped_offsets(await read_skips(connection, worker.pipeline))
     skipped = skips.get(source, frozenset())
-    run = ProbeRun(stage, worker.settings.state_bytes_max, skipped)
     make_consumer = replaying_consumer(connection)
     async with translated(connection):
+        begin = await _beginning(worker, stage, span, skipped)
+        run = ProbeRun(stage, begin.state, skipped)
         if run.state is not None:
-            start = await _fold_start(connection, worker.pipeline.name, source)
-            log.info("probe_restores", source=str(source), start=start, until=span.first)
-            await _replay(source, start, span.first, run.fold, make_consumer)
+            log.info("probe_restores", source=str(source), start=begin.offset, until=span.first)
+            await _replay(source, begin.offset, span.first, run.fold, make_consumer)
         await _replay(source, span.first, span.last + 1, run.step_each, make_consumer)
     return run.records
 
@@ -62,11 +70,12 @@ async def probe(worker: Worker, span: Span) -> int:
 class ProbeRun:
     """One stage, the copy of its state, and how far it has come.
 
+    state    what it begins with, None for a stage without one
     skipped  offsets of the partition that are passed over
     """
 
-    def __init__(self, stage: Stage, bytes_max: int | None, skipped: Collection[int]) -> None:
-        self.state = stage.open_state(bytes_max)
+    def __init__(self, stage: Stage, state: Any, skipped: Collection[int]) -> None:
+        self.state = state
         self.records = 0
         self._stage = stage
         self._skipped = skipped
@@ -136,14 +145,83 @@ async def _stage(worker: Worker, topic: str) -> Stage:
     )
 
 
-async def _fold_start(connection: Connection, group: str, source: Partition) -> int:
-    """Return where the fold of a partition began, or its log's start if that is later."""
+class Beginning(NamedTuple):
+    """A state, and the first offset that is not in it."""
+
+    state: Any
+    offset: int
+
+
+async def _beginning(
+    worker: Worker, stage: Stage, span: Span, skipped: Collection[int]
+) -> Beginning:
+    """Return what a worker would begin with that was assigned the partition at the range."""
+    connection, pipeline = worker.connection, worker.pipeline.name
+    source = Partition(span.topic, span.partition)
     tp = TopicPartition(*source)
-    async with administration(connection) as client:
-        found = await client.list_consumer_group_offsets(group, partitions=[tp])
+    commit = (await read_committed_by_group(connection, pipeline)).get(source)
     async with log_reader(connection) as reader:
-        bounds = await reader.bounds([tp])
-    entry = found.get(tp)
-    declared = None if entry is None or entry.offset < 0 else declared_start(entry.metadata)
-    start = bounds[tp].start
-    return start if declared is None else max(declared, start)
+        log_start = (await reader.bounds([tp]))[tp].start
+    start = fold_start(commit, span, log_start)
+    bytes_max = worker.settings.state_bytes_max
+    where = worker.settings.checkpoints
+    if where == "off":
+        return Beginning(stage.open_state(bytes_max), start.replay_from)
+    store = open_store(where, connection, pipeline)
+    try:
+        return await begin_with(
+            store,
+            pipeline,
+            stage,
+            source,
+            start,
+            skipped,
+            bytes_max=bytes_max,
+            mark=lambda at, offset: read_mark(connection, *at, offset),
+        )
+    finally:
+        await store.close()
+
+
+def fold_start(commit: Committed | None, span: Span, log_start: int) -> StartPoint:
+    """Return where the fold of a range's partition began, as a worker's assignment that ends there.
+
+    commit  of the group; one of another tool does not say where it began
+    """
+    said = None if commit is None else declared_start(commit.metadata)
+    declared = log_start if said is None else said
+    return StartPoint(
+        declared,
+        max(declared, log_start),
+        span.first,
+        must_commit=False,
+        end=span.last + 1,
+        base=None if commit is None else committed_base(commit.metadata),
+    )
+
+
+async def begin_with(
+    store: CheckpointStore,
+    pipeline: str,
+    stage: Stage,
+    source: Partition,
+    start: StartPoint,
+    skipped: Collection[int],
+    *,
+    bytes_max: int | None = None,
+    mark: ReadMark | None = None,
+) -> Beginning:
+    """Return the state of the newest checkpoint in front of a range, else an empty one.
+
+    Raises  StandstillError ``base_missing`` where the fold began with a history that nobody has
+    """
+
+    def open_state() -> Any:
+        return stage.open_state(bytes_max)
+
+    finder = CheckpointFinder(store, pipeline, read_mark=mark)
+    finder.skipped = {source: skipped}
+    found = await finder.newest(source, stage.name, start, open_state)
+    if found is None:
+        return Beginning(open_state(), start.replay_from)
+    return Beginning(found.state, max(found.offset, start.replay_from))

@@ -9,8 +9,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.new_partitions import NewPartitions
 
 from stream_infer import app as app_module
+from stream_infer.dataplane.committed import read_committed_by_group
+from stream_infer.dataplane.partitions_added import partitions_said
 from stream_infer.dataplane.topic_watch import watch_topics
 from stream_infer.errors import StreamInferError
+from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.topic_changes import state_partitions
 from support.load import make_load, send_transactions
 from support.pipelines import own_pipeline
 from support.worker import make_topics, serving
@@ -30,6 +34,9 @@ async def test_the_input_is_changed(kafka: str, code: str) -> None:
     await send_transactions(kafka, pipeline, make_load(days=1).transactions)
     async with serving(kafka, pipeline) as serves:
         await serves.settle()
+        commits = await read_committed_by_group(Connection(bootstrap=kafka), pipeline.name)
+        said = partitions_said(commits)
+        assert said == state_partitions(pipeline, dict.fromkeys(said, 2))
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
         await admin.start()
         try:

@@ -40,7 +40,9 @@ pytestmark = pytest.mark.kafka
 
 async def end_of(file: Path, bootstrap: str, *options: str) -> tuple[int, str]:
     """Run a worker that must end by itself; return its exit code and what it said."""
-    process = WorkerProcess(file, bootstrap, *options, command=COMMAND)
+    process = WorkerProcess(
+        file, bootstrap, *options, settings={"connect_wait": "1s"}, command=COMMAND
+    )
     try:
         return await process.exit_code(patience_s=45), process.log
     finally:
@@ -81,6 +83,7 @@ async def test_a_broker_that_is_not_there(tmp_path: Path) -> None:
         code, said = await end_of(written(own_pipeline(), tmp_path), f"127.0.0.1:{port}")
     assert code == 1
     assert_one_cause_one_fix(said, f"Nothing listens at 127.0.0.1:{port}", "--bootstrap")
+    assert said.count("waiting_for_broker") == 1
 
 
 @pytest.mark.parametrize("role", ["input", "labels", "internal", "scored"])
