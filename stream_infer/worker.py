@@ -168,9 +168,7 @@ class Worker:
             async with translated(self.connection):
                 await run_until(self.app, stop)
 
-    async def _live(
-        self, registry: Registry, cache: Path, patience: Patience
-    ) -> LiveModel[Any]:
+    async def _live(self, registry: Registry, cache: Path, patience: Patience) -> LiveModel[Any]:
         """Return what the registry says serves; the topic's word where it has one."""
         name, topic = self.pipeline.model, models_topic(self.pipeline)
         if name is None or topic is None:

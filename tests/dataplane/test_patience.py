@@ -42,7 +42,8 @@ class Kafka:
 
 
 async def test_it_asks_again_until_kafka_is_there_and_says_so_once() -> None:
-    kafka, told = Kafka(away=5), []
+    kafka = Kafka(away=5)
+    told: list[float | None] = []
     patience = Patience(60, tell=told.append, seconds=kafka.seconds, pause_s=0)
     with capture_logs() as logs:
         assert await patience.through(kafka) == "found"
