@@ -204,7 +204,6 @@ class Worker:
             on_failure=self._fail,
         )
 
-<<<<<<< HEAD
     def champion(self) -> Model | Path | None:
         """Return the model that a worker would begin with; None without one. Blocks.
 
@@ -219,12 +218,11 @@ class Worker:
             told = source.what_serves()
             served = None if told is None else told.served.get(CHAMPION)
             return None if served is None else source.load(served)
-=======
+
     def _note_broker(self, away_since_s: float | None) -> None:
         self._away_since_s = away_since_s
         if self.app is not None:
             self.app.plane.broker_away_since_s = away_since_s
->>>>>>> b45172b (Start a worker in less time and wait for a Kafka that is away; say how many partitions there were in each commit; let candidates of kinds that are declared later wait; try a poison range on the state that a worker had; list every error)
 
     async def _fail(self, error: BaseException) -> None:
         if self.app is not None:
