@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.dataplane.ranges import PartitionRanges
+from stream_infer.records.run import RecordRun
 
 BATCH_ROWS_MAX = 4096
 """Rows in one record batch: enough to spread per-batch costs, few enough for a short step."""
@@ -43,53 +44,53 @@ class RecordBatch:
     """``n`` consecutive records of one partition.
 
     source   topic and partition
-    records  the client's records, in offset order, never empty
+    records  in offset order, never empty
     values   their values, None for a tombstone
-    has_headers  whether any record has headers: most streams have none, and are quicker for it
     bytes    size of the values, and a flat share for what else a record holds
     ranges   of the assignment that it was handed out in, None in a replay
     """
 
-    __slots__ = ("bytes", "has_headers", "ranges", "records", "source", "values")
+    __slots__ = ("bytes", "ranges", "records", "source")
 
     def __init__(
         self, source: Partition, records: Sequence[Any], ranges: PartitionRanges | None = None
     ) -> None:
         self.source = source
-        self.records = records
+        self.records = RecordRun.of(records)
         self.ranges = ranges
-        self.values: list[bytes | None] = [record.value for record in records]
-        self.has_headers = any(record.headers for record in records)
         self.bytes = sum(map(len, filter(None, self.values))) + RECORD_BYTES * len(records)
 
     def __len__(self) -> int:
         return len(self.records)
 
     @property
+    def values(self) -> list[bytes | None]:
+        """The value of each record."""
+        return self.records.values
+
+    @property
     def first(self) -> int:
         """Offset of the first record."""
-        return int(self.records[0].offset)
+        return int(self.records.offsets[0])
 
     @property
     def last(self) -> int:
         """Offset of the last record."""
-        return int(self.records[-1].offset)
+        return int(self.records.offsets[-1])
 
     def before(self, offset: int) -> RecordBatch | None:
         """Return the records in front of an offset, None where there are none."""
-        records = [record for record in self.records if record.offset < offset]
+        records = self.records.before(offset)
         return RecordBatch(self.source, records, self.ranges) if records else None
 
     def offsets(self) -> NDArray[np.int64]:
         """Return (n,) int64, the offset of each record."""
-        if self.last - self.first + 1 == len(self.records):
-            return np.arange(self.first, self.last + 1, dtype=np.int64)
-        return np.array([record.offset for record in self.records], np.int64)
+        return self.records.offsets
 
 
 def merge(batches: Sequence[RecordBatch]) -> RecordBatch:
     """Return consecutive batches of one partition as one: per-batch costs are paid once."""
     if len(batches) == 1:
         return batches[0]
-    records = [record for batch in batches for record in batch.records]
+    records = RecordRun.join([batch.records for batch in batches])
     return RecordBatch(batches[0].source, records, batches[0].ranges)

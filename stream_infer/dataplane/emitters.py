@@ -308,7 +308,7 @@ def _kept_of(listed: Listed, kept: NDArray[np.int64]) -> Listed:
 
 def _headers(reads: list[ReadEvents]) -> list[Headers] | None:
     """Return the trace headers of each row, or None when no record has any."""
-    if not any(read.batch.has_headers for read in reads):
+    if not any(read.batch.records.has_headers for read in reads):
         return None
     return [headers for read in reads for headers in read.headers()]
 

@@ -18,6 +18,7 @@ from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
 from stream_infer.dataplane.budget import InFlightBudget
 from stream_infer.dataplane.offsets import NOTHING_READ, ReadTo, StartPoint, commit_metadata
 from stream_infer.dataplane.ranges import PartitionRanges
+from stream_infer.records.run import RecordRun
 
 log = structlog.get_logger("stream_infer.dataplane")
 
@@ -85,12 +86,11 @@ class Ledger:
         is_ours  whether the partition is still this worker's; asked before each batch
         """
         ranges = self._ranges.get(source)
+        records = RecordRun.of(records)
         for start in range(0, len(records), BATCH_ROWS_MAX):
             if ranges is None or not self.is_current(source, ranges) or not is_ours():
                 return  # Revoked in the meantime; whoever owns it next reads it.
-            part = records[start : start + BATCH_ROWS_MAX]
-            if part[0].offset < ranges.position:
-                part = [record for record in part if record.offset >= ranges.position]
+            part = records[start : start + BATCH_ROWS_MAX].since(ranges.position)
             if part:
                 batch = RecordBatch(source, part, ranges)
                 ranges.open(batch.first, batch.last, batch.bytes)

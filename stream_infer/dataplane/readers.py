@@ -304,7 +304,7 @@ def _joined(batches: Sequence[RecordBatch]) -> _Records:
         return _Records(batch.values, batch.offsets(), partitions, [0, len(batch)])
     return _Records(
         [value for batch in batches for value in batch.values],
-        np.array([record.offset for batch in batches for record in batch.records], np.int64),
+        np.concatenate([batch.offsets() for batch in batches]),
         _partitions(batches, sum(lengths)),
         list(accumulate(lengths, initial=0)),
     )
@@ -354,13 +354,13 @@ def _parted(
 
 def _written_ms(batches: Sequence[RecordBatch]) -> NDArray[np.int64]:
     """Return (n,) int64: when each record was written, or its replay clock if that is declared."""
-    written = np.array([r.timestamp for batch in batches for r in batch.records], np.int64)
+    written = np.concatenate([batch.records.timestamps for batch in batches])
     start = 0
     for batch in batches:
-        if batch.has_headers:
-            for row, record in enumerate(batch.records, start):
-                for name, value in record.headers:
-                    if name == REPLAY_CLOCK_HEADER and value is not None and value.isdigit():
-                        written[row] = int(value)
+        if batch.records.has_headers:
+            clocks = batch.records.headers_named(REPLAY_CLOCK_HEADER)
+            for row, clock in enumerate(clocks, start):
+                if clock is not None and clock.isdigit():
+                    written[row] = int(clock)
         start += len(batch)
     return written

@@ -11,9 +11,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream_infer.dataplane.batch import Partition, RecordBatch
-from stream_infer.dataplane.fetching import keep_as_parsed
+from stream_infer.dataplane.fetching import fetch_in_runs
 from stream_infer.errors import BrokerError
 from stream_infer.kafka.coming_up import come_up
+from stream_infer.records.run import RecordRun
 
 log = structlog.get_logger("stream_infer.replay")
 
@@ -45,12 +46,12 @@ async def replay_log(
         position, waited_s, reported = start, 0, start
         answered_ms: int | None = None
         while position < end:
-            fetched: dict[Any, list[Any]] = await consumer.getmany(
-                tp, timeout_ms=1000, max_records=RECORDS_MAX
-            )
-            records = [record for record in fetched.get(tp, []) if record.offset < end]
-            if records:
-                on_batch(RecordBatch(source, records))
+            fetched: dict[Any, list[RecordRun]] = await consumer.getmany(tp, timeout_ms=1000)
+            for run in fetched.get(tp, []):
+                wanted = run.before(end)
+                for at in range(0, len(wanted), RECORDS_MAX):
+                    on_batch(RecordBatch(source, wanted[at : at + RECORDS_MAX]))
+                    await asyncio.sleep(0)
             # Markers and compacted records are passed over without being returned.
             reached = await consumer.position(tp)
             # Seconds in which it did not answer at all do not count.
@@ -77,7 +78,7 @@ async def _started(
         consumer = make_consumer()
         try:
             await come_up(consumer.start())
-            keep_as_parsed(consumer)
+            fetch_in_runs(consumer)
         except KafkaError as error:
             log.debug("consumer_not_started", source=str(source), cause=str(error))
             await consumer.stop()

@@ -8,29 +8,20 @@ fold another log than the one that the outputs were made of.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol, TypeVar
+from typing import Any
+
+from stream_infer.records.run import RecordRun
 
 
-class HasOffset(Protocol):
-    """A record as the client fetched it."""
-
-    @property
-    def offset(self) -> int:
-        """Where it stands in its log."""
-
-
-Record = TypeVar("Record", bound=HasOffset)
-
-
-def without_skipped(records: Sequence[Record], skipped: Collection[int]) -> Sequence[Record]:
+def without_skipped(records: Sequence[Any], skipped: Collection[int]) -> RecordRun:
     """Return the records whose offset is not skipped, in their order.
 
     records  of one partition, in offset order
     skipped  offsets of that partition, best as a set; nearly always empty or far away, and then
              `records` is returned as it is
     """
-    if not skipped or not records:
-        return records
-    first, last = records[0].offset, records[-1].offset
-    near = {offset for offset in skipped if first <= offset <= last}
-    return [record for record in records if record.offset not in near] if near else records
+    run = RecordRun.of(records)
+    if not skipped or not len(run):
+        return run
+    first, last = run.offsets[0], run.offsets[-1]
+    return run.without([offset for offset in skipped if first <= offset <= last])

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from stream_infer.alerts.listed import NOBODY, Listed
 from stream_infer.alerts.spec import EntityList
 from stream_infer.dataplane.batch import BadRow, RecordBatch
-from stream_infer.dataplane.outputs import Headers, Outputs
+from stream_infer.dataplane.outputs import NO_HEADERS, Headers, Outputs
 from stream_infer.dataplane.side import SideOutputs
 from stream_infer.dataplane.state import StageState
 from stream_infer.events.columns import EventColumns, concat
@@ -44,6 +44,9 @@ class Content(Protocol):
 
 
 Rows = TypeVar("Rows", bound=Content)
+
+
+TRACE_HEADER = "traceparent"
 
 
 @dataclass(slots=True)
@@ -88,9 +91,13 @@ class ReadBatch(Generic[Rows]):
         return int(self.offsets[end]) if end < len(self.offsets) else self.batch.last + 1
 
     def headers(self) -> list[Headers]:
-        """Return the trace header of each good row."""
-        records = self.batch.records
-        return [_trace(records[row].headers) for row in self.rows.tolist()]
+        """Return what is passed on of each good row's headers: the W3C trace context.
+
+        Source: W3C Trace Context, section 3.2. Of several the last is passed on.
+        """
+        traces = list(self.batch.records.headers_named(TRACE_HEADER))
+        found = [traces[row] for row in self.rows.tolist()]
+        return [NO_HEADERS if trace is None else [(TRACE_HEADER, trace)] for trace in found]
 
 
 ReadEvents = ReadBatch[EventColumns]
@@ -342,11 +349,3 @@ class FeatureStage:
         """Fold the rows and write nothing: a silent replay."""
         if state is not None:
             state.fold_only(read.columns)
-
-
-def _trace(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
-    """Keep what is passed on from input to output: the W3C trace context.
-
-    Source: W3C Trace Context, section 3.2.
-    """
-    return [pair for pair in headers if pair[0] == "traceparent"]

@@ -219,14 +219,14 @@ class PartitionTask:
         """Have the state kept as it is now, before the batch's outputs are even sent."""
         checkpoints = self._around.checkpoints
         if checkpoints is not None and self.state is not None:
-            last = batch.records[-1]
+            written_ms = int(batch.records.timestamps[-1])
             checkpoints.maybe_take(
                 self.source,
                 self.stage.name,
                 self.start,
                 self._position,
                 self.state,
-                Mark.of(last.offset, last.timestamp, last.value),
+                Mark.of(batch.last, written_ms, batch.values[-1]),
             )
 
     # -- the loop ---------------------------------------------------------------------
@@ -268,7 +268,7 @@ class PartitionTask:
             result = await self._work_together.step(part, self.state, self._note_folding)
             self.counters.add(result)
             self._worked_at = self._around.lived()
-            self._written_ms = batch.records[-1].timestamp
+            self._written_ms = int(batch.records.timestamps[-1])
             if result.emitted.scored:
                 self._work_together.note_ages(part.columns)
             head = int(part.progress[0]) if len(part.progress) else None

@@ -125,7 +125,9 @@ class BatchConsumer(driver.Consumer):
         for tp, records in fetched.records.items():
             partition = Partition(*tp)
             if tp.topic in self.plane.topics and partition not in back:
-                opened += self.plane.open(partition, records)
+                # One run a fetch, see `dataplane/fetching`.
+                for run in records:
+                    opened += self.plane.open(partition, run)
         if back:
             log.info("fetch_again", partitions=[f"{p} from {back[p]}" for p in sorted(back)])
             with suppress(IllegalStateError):  # Revoked meanwhile: whoever gets it next seeks.
@@ -149,8 +151,8 @@ class BatchConsumer(driver.Consumer):
             tp.topic,
             tp.partition,
             first.last,
-            first.records[-1].timestamp / 1000.0,
-            first.records[-1].timestamp_type,
+            int(first.records.timestamps[-1]) / 1000.0,
+            0,
             None,
             None,
             cast("Any", batches),

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.compiled import one_form
 from stream_infer.durations import parse_duration
 from stream_infer.events.columns import LABEL, EventColumns
 from stream_infer.events.measures import NO_VALUE
 from stream_infer.features.linked import CustomRows, Links
 from stream_infer.features.plan import StagePlan
 from stream_infer.features.spec import Custom
-from stream_infer.windows.compiled import host, one_form
+from stream_infer.windows.compiled import host
 from stream_infer.windows.state import NONE, Results, Rows
 
 _FOLD = 1

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.compiled import one_form
 from stream_infer.events.known_keys import UNKNOWN, KnownKeys
 from stream_infer.features.spec import Custom
-from stream_infer.windows.compiled import host, one_form, part
+from stream_infer.windows.compiled import host, part
 from stream_infer.windows.state import NONE, Results, Rows
 
 _FOLD = 1

@@ -24,10 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.compiled import one_form
 from stream_infer.durations import parse_duration
 from stream_infer.events.columns import EVENT, TICK
 from stream_infer.pipeline import Silence
-from stream_infer.windows.compiled import kernel, one_form, part
+from stream_infer.windows.compiled import kernel, part
 from stream_infer.windows.state import NONE, Results, Rows
 
 EVERY_MS = 30_000

@@ -1,6 +1,6 @@
 """Compiled parts of the traffic step, kept on disk between processes.
 
-As in `stream_infer.windows.compiled`, the digest of this package's sources is part of
+As in `stream_infer.compiled`, the digest of this package's sources is part of
 what machine code is filed under: numba would notice a change in the step's own file, and
 not one in a file whose functions it calls.
 """
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numba
 
-from stream_infer.windows.compiled import digest_sources, kept
+from stream_infer.compiled import digest_sources, kept
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 

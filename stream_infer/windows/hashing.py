@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.windows.compiled import kernel, one_form, part
+from stream_infer.compiled import one_form
+from stream_infer.windows.compiled import kernel, part
 from stream_infer.windows.state import Int64
 
 OFFSET = np.uint64(0xCBF29CE484222325)

@@ -13,8 +13,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.compiled import one_form
 from stream_infer.errors import StateBudgetError
-from stream_infer.windows.compiled import one_form
 from stream_infer.windows.hashing import joined
 from stream_infer.windows.keytable import (
     AT,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.compiled import one_form
 from stream_infer.errors import StateBudgetError
-from stream_infer.windows.compiled import one_form
 from stream_infer.windows.evaluate import CUT_WIDTH
 from stream_infer.windows.kernels import fold_rows, sweep
 from stream_infer.windows.layout import WindowLayout

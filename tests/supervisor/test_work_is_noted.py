@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from hypothesis import given
@@ -22,6 +21,7 @@ from stream_infer.dataplane.at_work import (
     slot_of,
 )
 from stream_infer.dataplane.skips import without_skipped
+from stream_infer.records.run import Record, RecordRun
 
 DIES_AT_WORK = """
 import os, signal, sys
@@ -81,21 +81,16 @@ def test_what_is_no_record_tells_nothing(tmp_path: Path) -> None:
     assert read_spans(path) == []
 
 
-@dataclass(frozen=True)
-class At:
-    offset: int
-
-
 @given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))
 def test_records_at_skipped_offsets_are_left_out_and_no_others(
     offsets: set[int], skipped: set[int]
 ) -> None:
-    records = [At(offset) for offset in sorted(offsets)]
+    records = [Record(offset, 0, 0, None, b"") for offset in sorted(offsets)]
     kept = without_skipped(records, skipped)
     assert [record.offset for record in kept] == sorted(offsets - skipped)
 
 
 def test_records_without_a_skip_among_them_are_not_copied() -> None:
-    records = [At(5), At(6), At(9)]
+    records = RecordRun.of([Record(offset, 0, 0, None, b"") for offset in (5, 6, 9)])
     assert without_skipped(records, frozenset()) is records
     assert without_skipped(records, frozenset({4, 10})) is records

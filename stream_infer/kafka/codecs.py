@@ -1,0 +1,33 @@
+"""What the client library has for the bytes of record batches: checksum and decompression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.record._crc32c import crc as slow_crc32c
+
+try:
+    from aiokafka.record._crecords.cutil import crc32c_cython as _crc32c
+except ImportError:  # where the client was installed without its compiled parts
+    _crc32c = slow_crc32c
+
+crc32c: Callable[[Any], int] = _crc32c
+"""CRC-32C of bytes (RFC 3720, appendix B.4)."""
+
+_DECODERS: dict[int, Callable[[Any], bytes]] = {
+    1: gzip_decode,
+    2: snappy_decode,
+    3: lz4_decode,
+    4: zstd_decode,
+}
+"""By the number that a batch's attributes hold (Kafka documentation, "Record Batch")."""
+
+
+def decompress(kind: int, data: memoryview) -> bytes:
+    """Return what was compressed; ValueError for a kind that there is not."""
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        raise ValueError(f"compression {kind} is none of {sorted(_DECODERS)}")
+    return bytes(decoder(bytes(data)))
