@@ -17,8 +17,11 @@ import numpy as np
 from stream_infer.events.decode import EventDecoder
 from stream_infer.features.fold import StageFold
 from stream_infer.features.plan import compile_plan
+from stream_infer.kafka.codecs import crc32c, decompress
 from stream_infer.pipeline import Pipeline
 from stream_infer.pipelines.loading import built_in_pipelines, load_pipeline
+from stream_infer.records.fetched import read_fetched
+from stream_infer.records.placing import partitions_of
 from stream_infer.windows.compiler_memory import release_compiler
 from stream_infer.windows.precompile import precompile
 
@@ -48,6 +51,7 @@ def precompile_pipeline(pipeline: Pipeline) -> None:
     """
     load_array_functions()
     precompile()
+    precompile_records()
     plan = compile_plan(pipeline)
     # Steps may read what earlier stages said.
     features = np.empty((0, len(plan.feature_names)))
@@ -55,6 +59,13 @@ def precompile_pipeline(pipeline: Pipeline) -> None:
     for stage in plan.stages:
         StageFold(stage).fold(nothing)
     release_compiler()
+
+
+def precompile_records() -> None:
+    """Compile, or load, what is needed to read a fetch."""
+    run = read_fetched(b"", 0, (), decompress, crc32c).run
+    list(run.headers_named(""))
+    partitions_of((), 1)
 
 
 if __name__ == "__main__":

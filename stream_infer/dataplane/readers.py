@@ -27,6 +27,7 @@ from stream_infer.events.decode import Decoded
 from stream_infer.events.internal import LATER, OTHER_FEATURES, InternalDecoder
 from stream_infer.events.screen import screen_future
 from stream_infer.records import KeyPartitioner
+from stream_infer.records.placing import partitions_of
 
 REPLAY_CLOCK_HEADER = "si-replay-clock"
 """Header of a declared replay: epoch ms as text, in place of the record's own timestamp."""
@@ -65,8 +66,8 @@ class PartitionCheck:
         Raises      ConflictError when most of a partition's first records are misplaced: then
                     the producer partitions in another way, and windows would be split over logs
         """
-        places = self._partitioner.place(columns.entities[self.entity])
-        wrong: NDArray[np.bool_] = np.array([place[1] for place in places], np.int64) != partitions
+        places = partitions_of(columns.entities[self.entity], self._partitioner.partitions)
+        wrong: NDArray[np.bool_] = places != partitions
         if len(self._trusted) < self._partitioner.partitions:
             for partition in set(partitions.tolist()) - self._trusted:
                 self._judge(partition, wrong[partitions == partition])

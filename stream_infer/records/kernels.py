@@ -1,6 +1,6 @@
-"""Finds records among the bytes of a fetch, in machine code.
+"""Finds records among the bytes of a fetch, and the partitions of keys, in machine code.
 
-The form is that of a record in Kafka's message format, version 2 (Kafka documentation,
+The form of a record is that of Kafka's message format, version 2 (Kafka documentation,
 "Implementation", "Record"): length, attributes, timestamp delta, offset delta, key, value and
 headers, the numbers as zigzag-encoded varints of up to 64 bits.
 """
@@ -32,6 +32,11 @@ SECTION_COLUMNS = 6
 timestamps are added to, how many there are, and the timestamp of all of them or -1."""
 
 _LONGEST_SHIFT = 63
+_SEED, _M = np.uint64(0x9747B28C), np.uint64(0x5BD1E995)
+"""Of murmur2, see `stream_infer.records.partitioner`."""
+_WORD = np.uint64(0xFFFFFFFF)
+"""Cuts to 32 bits; numba computes with 64, whatever the types."""
+_BYTE, _THREE_BYTES = np.uint64(8), np.uint64(24)
 
 
 def _part(function: FunctionT) -> FunctionT:
@@ -163,5 +168,41 @@ def _find_headers(
                 found[row, 1] = value_end
 
 
+def _place_keys(
+    data: NDArray[np.uint8],
+    lengths: NDArray[np.int64],
+    partitions: int,
+    places: NDArray[np.int64],
+) -> None:
+    """Fill in the partition of each key, by murmur2 of its bytes.
+
+    data     (b,) uint8, the keys, one behind the other
+    lengths  (n,) int64, of each in bytes
+    places   (n,) int64, written to
+    """
+    at = 0
+    for i in range(len(lengths)):
+        length = lengths[i]
+        h = (_SEED ^ np.uint64(length)) & _WORD
+        for k in range(at, at + (length & ~3), 4):
+            word = np.uint64(0)
+            for byte in range(3, -1, -1):
+                word = (word << _BYTE) | np.uint64(data[k + byte])
+            word = (word * _M) & _WORD
+            word = ((word ^ (word >> _THREE_BYTES)) * _M) & _WORD
+            h = ((h * _M) & _WORD) ^ word
+        rest = length & 3
+        if rest:
+            word = np.uint64(0)
+            for k in range(at + length - 1, at + length - rest - 1, -1):
+                word = (word << _BYTE) | np.uint64(data[k])
+            h = ((h ^ word) * _M) & _WORD
+        h = ((h ^ (h >> np.uint64(13))) * _M) & _WORD
+        h ^= h >> np.uint64(15)
+        places[i] = np.int64(h & np.uint64(0x7FFFFFFF)) % partitions
+        at += length
+
+
 find_records = one_form(kept(_find_records, _SOURCES, _OPTIONS))
 find_headers = one_form(kept(_find_headers, _SOURCES, _OPTIONS))
+place_keys = one_form(kept(_place_keys, _SOURCES, _OPTIONS))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from aiokafka.partitioner import murmur2 as reference_murmur2
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_infer.records import KeyPartitioner, murmur2
 from stream_infer.records import partitioner as partitioner_module
+from stream_infer.records.placing import partitions_of
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,13 @@ def test_place_answers_in_order_whether_keys_are_known_or_not(
     expected = [(key.encode(), (murmur2(key.encode()) & 0x7FFFFFFF) % partitions) for key in keys]
     assert partitioner.place(keys) == expected
     assert partitioner.place(keys) == expected
+
+
+@settings(deadline=None)  # the first call may compile
+@given(st.lists(st.text(max_size=8), max_size=30), st.integers(1, 64))
+def test_many_keys_at_once_lie_where_each_alone_does(keys: list[str], partitions: int) -> None:
+    expected = [(murmur2(key.encode()) & 0x7FFFFFFF) % partitions for key in keys]
+    assert partitions_of(keys, partitions).tolist() == expected
 
 
 def test_place_stays_right_when_the_memory_starts_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
