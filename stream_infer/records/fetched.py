@@ -20,7 +20,7 @@ from stream_infer.records.kernels import (
     KEY,
     KEY_END,
     OFFSET,
-    PLACE_COLUMNS,
+    PLACE_ROWS,
     SECTION_COLUMNS,
     TIMESTAMP,
     VALUE,
@@ -195,8 +195,8 @@ def read_fetched(
 
 
 def _is_abort(batch: Batch, data: bytes) -> bool:
-    [place] = _places(data, [(batch, batch.start, batch.end)]).places
-    return data[place[KEY] : place[KEY_END]][2:4] == _ABORT
+    key, end = _places(data, [(batch, batch.start, batch.end)]).places[[KEY, KEY_END], 0].tolist()
+    return data[key:end][2:4] == _ABORT
 
 
 def _sections(
@@ -218,7 +218,7 @@ def _sections(
 
 
 class _Placed(NamedTuple):
-    """Where records stand: (n, PLACE_COLUMNS) int64; how many are null, how many headers."""
+    """Where records stand: (PLACE_ROWS, n) int64; how many are null, how many headers."""
 
     places: NDArray[np.int64]
     nulls: int
@@ -245,7 +245,8 @@ def _places(data: bytes, sections: Sequence[Section]) -> _Placed:
         for batch, start, end in sections
     ]
     table = np.array(rows, np.int64).reshape(len(rows), SECTION_COLUMNS)
-    places = np.empty((sum(batch.records for batch, _, _ in sections), PLACE_COLUMNS), np.int64)
+    # A row of it lies in one piece, as compiled code behind it expects of columns.
+    places = np.empty((PLACE_ROWS, sum(batch.records for batch, _, _ in sections)), np.int64)
     good, nulls, headers = find_records(np.frombuffer(data, np.uint8), table, places)
     if good < len(sections):
         raise _other_count(sections[good][0])
@@ -260,14 +261,14 @@ def _other_count(batch: Batch) -> CorruptError:
 
 def _run(data: bytes, placed: _Placed, *, is_append_time: bool) -> RecordRun:
     places = placed.places
-    starts, ends = places[:, VALUE].tolist(), places[:, VALUE_END].tolist()
+    starts, ends = places[VALUE].tolist(), places[VALUE_END].tolist()
     values: list[bytes | None] = [data[start:end] for start, end in zip(starts, ends, strict=True)]
     if placed.nulls:
         for row in [row for row, end in enumerate(ends) if end < 0]:
             values[row] = None
     return RecordRun(
-        places[:, OFFSET],
-        places[:, TIMESTAMP],
+        places[OFFSET],
+        places[TIMESTAMP],
         values,
         _Bytes(data, places, int(is_append_time)),
         range(len(values)),
@@ -284,7 +285,7 @@ class _Bytes:
         self._timestamp_type = timestamp_type
 
     def __getitem__(self, row: int) -> Record:
-        place = self._places[row].tolist()
+        place = self._places[:, row].tolist()
         return Record(
             place[OFFSET],
             place[TIMESTAMP],
@@ -296,10 +297,11 @@ class _Bytes:
 
     def headers_named(self, name: str, rows: Sequence[int]) -> Iterable[bytes | None]:
         if isinstance(rows, range) and rows.step == 1:
-            places = self._places[rows.start : rows.stop]
+            places = self._places[HEADERS:, rows.start : rows.stop]
         else:
-            places = self._places[list(rows)]
-        found = np.empty((len(places), 2), np.int64)
+            places = self._places[HEADERS:, list(rows)]
+        places = np.ascontiguousarray(places)
+        found = np.empty((places.shape[1], 2), np.int64)
         wanted = np.frombuffer(name.encode(), np.uint8)
         find_headers(np.frombuffer(self._data, np.uint8), places, wanted, found)
         return (self._cut(start, end) for start, end in found.tolist())

@@ -23,9 +23,9 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False
 _SOURCES = digest_sources(Path(__file__).parent)
 
 OFFSET, TIMESTAMP, KEY, KEY_END, VALUE, VALUE_END, HEADERS, HEADER_COUNT = range(8)
-"""Columns of a place: the record's offset and timestamp, where its key and value begin and end
+"""Rows of places: a record's record's offset and timestamp, where its key and value begin and end
 among the bytes, with -1 as the end of null, where its headers begin, and how many there are."""
-PLACE_COLUMNS = 8
+PLACE_ROWS = 8
 
 SECTION_COLUMNS = 6
 """Columns of a section: where its records begin and end among the bytes, what their offsets and
@@ -74,8 +74,8 @@ def _bytes(data: Any, at: int, end: int) -> Any:
 
 
 @_part
-def _find_record(data: Any, at: int, end: int, place: Any) -> int:
-    """Fill in a place, with deltas for offset and timestamp; return where the record ends, or -1.
+def _find_record(data: Any, at: int, end: int, places: Any, n: int) -> int:
+    """Fill in place n, with deltas for offset and timestamp; return where the record ends, or -1.
 
     at, end  where the record begins, behind its length, and where it must end by
     """
@@ -94,10 +94,10 @@ def _find_record(data: Any, at: int, end: int, place: Any) -> int:
     headers, at = _varint(data, at, end)
     if at < 0 or headers < 0:
         return -1
-    place[0], place[1] = delta, delta_ms
-    place[2], place[3] = key, key_end
-    place[4], place[5] = value, value_end
-    place[6], place[7] = at, headers
+    places[0, n], places[1, n] = delta, delta_ms
+    places[2, n], places[3, n] = key, key_end
+    places[4, n], places[5, n] = value, value_end
+    places[6, n], places[7, n] = at, headers
     return end
 
 
@@ -110,7 +110,7 @@ def _find_records(
 
     data      (b,) uint8
     sections  (s, SECTION_COLUMNS) int64
-    places    (n, PLACE_COLUMNS) int64, n the sum of the sections' records; written to
+    places    (PLACE_ROWS, n) int64, n the sum of the sections' records; written to
     """
     row = nulls = headers = 0
     for s in range(len(sections)):
@@ -119,14 +119,16 @@ def _find_records(
             length, at = _varint(data, at, end)
             if at < 0 or length < 1 or length > end - at:
                 return s, nulls, headers
-            place = places[row]
-            at = _find_record(data, at, at + length, place)
+            at = _find_record(data, at, at + length, places, row)
             if at < 0:
                 return s, nulls, headers
-            place[0] += sections[s, 2]
-            place[1] = sections[s, 3] + place[1] if sections[s, 5] < 0 else sections[s, 5]
-            nulls += place[5] < 0
-            headers += place[7]
+            places[0, row] += sections[s, 2]
+            if sections[s, 5] < 0:
+                places[1, row] += sections[s, 3]
+            else:
+                places[1, row] = sections[s, 5]
+            nulls += places[5, row] < 0
+            headers += places[7, row]
             row += 1
         if at != end:
             return s, nulls, headers
@@ -142,16 +144,16 @@ def _find_headers(
     """Fill in where the value of each record's last header of a name begins and ends.
 
     data    (b,) uint8
-    places  (n, PLACE_COLUMNS) int64
+    places  (2, n) int64, where each record's headers begin, and how many there are
     name    (k,) uint8
     found   (n, 2) int64, with -1 as the end where there is none or it is null; written to
     """
     end = len(data)
-    for row in range(len(places)):
+    for row in range(places.shape[1]):
         found[row, 0] = 0
         found[row, 1] = -1
-        at = places[row, 6]
-        for _ in range(places[row, 7]):
+        at = places[0, row]
+        for _ in range(places[1, row]):
             key, key_end, at = _bytes(data, at, end)
             if at < 0:
                 break
