@@ -52,12 +52,16 @@ PROMOTIONS = 10
 GAP_S = 0.3
 """From when a version serves to the next exchange."""
 SETTLE_S = 0.1
-WARM_S = 3.0
+WARM_HORIZONS = 2.0
+HORIZON_S = 12.0
+"""In which the load's event time passes all windows: after twice that a state grows no more."""
 LOOK_S = 0.02
 SERVED_S_MAX = 30.0
 STARTS_S_MAX = 90.0
 SECONDS_MAX = 120.0
 TENTH = 10
+LOOKS = 5
+"""Memory goes up and down with each batch: the median of so many looks counts."""
 ERROR_WORDS = ("model_not_loaded", "models_record_invalid", "Traceback")
 MIB = 2.0**-20
 
@@ -99,6 +103,7 @@ class ModelsSession:
     repeat      runs of each figure
     reloads     exchanges of a run
     rate        events a second while versions are exchanged
+    horizon_s   seconds in which the event time passes all windows
     show        called with what is done, how many, of how many
     """
 
@@ -112,6 +117,7 @@ class ModelsSession:
         reloads: int,
         rate: int,
         show: Show,
+        horizon_s: float = HORIZON_S,
     ) -> None:
         self._connection = connection
         self._both = cores.subject
@@ -119,6 +125,7 @@ class ModelsSession:
         self._repeat = repeat
         self._reloads = reloads
         self._rate = rate
+        self._horizon_s = horizon_s
         self._show = show
         self._ground = Ground(connection, cores, folder)
         self._models = ModelsGround(self._ground)
@@ -167,16 +174,18 @@ class ModelsSession:
         async with (
             self._ground.source(scenario) as source,
             self._models.worker(scenario, source, cores, registry=True) as (subject, pipeline),
-            steady_load(self._connection, source, rate) as load,
+            steady_load(self._connection, source, rate, self._horizon_s) as load,
         ):
             await self._started(subject, pipeline)
-            await asyncio.sleep(WARM_S)
+            await asyncio.sleep(WARM_HORIZONS * self._horizon_s)
             began_ms = _now_ms()
             told, rss, whole = await self._exchange(title, reloads, subject, pipeline, scenario)
             await asyncio.sleep(1.0)
             ended_ms = _now_ms()
             await load.end()
-            await wait_for_outputs(self._connection, pipeline.scored, load.sent, subject)
+            await wait_for_outputs(
+                self._connection, pipeline.scored, load.sent, subject, timeout_s=SECONDS_MAX
+            )
             outputs = await read_outputs(self._connection, pipeline.scored, source, VERSIONS)
             waits = waits_of(await read_inputs(self._connection, source), outputs)
             return _exchanged(told, outputs, waits, (began_ms, ended_ms), rss, whole, subject.log)
@@ -297,12 +306,12 @@ def _exchanged(
 ) -> Exchanged:
     reloads = reloads_of(told, outputs, VERSIONS)
     took = sorted(float(each.served_ms - each.told_ms) for each in reloads)
-    tenth = rss[min(TENTH, len(rss)) - 1]
+    tenth = statistics.median(rss[max(0, min(TENTH, len(rss)) - LOOKS) :][:LOOKS])
     return Exchanged(
         during_ms=waits.percentile(99, waits.during(reloads, span_ms[0])),
         without_ms=waits.percentile(99, waits.undisturbed(reloads, *span_ms)),
         rss_tenth=tenth * MIB,
-        rss_last=rss[-1] * MIB,
+        rss_last=statistics.median(rss[-LOOKS:]) * MIB,
         errors=sum(log.count(word) for word in ERROR_WORDS),
         lost=waits.lost,
         doubled=waits.doubled,
