@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from stream_infer.errors import BrokerError, ConfigError
 from stream_infer.kafka.causes import cause_of
 from stream_infer.kafka.connection import Connection
 from stream_infer.pipelines.fraud import pipeline as fraud
+from stream_infer.records.run import Record, RecordRun
 from stream_infer.settings.worker import WorkerSettings
 from stream_infer.worker import Worker
 
@@ -131,8 +131,8 @@ class Consumer:
 
     async def getmany(self, tp: Any, **_options: Any) -> dict[Any, list[Any]]:
         self.polls += 1
-        records = [SimpleNamespace(offset=at, value=b"x", headers=(), timestamp=0) for at in (0, 1)]
-        return {tp: records} if self.polls > self._silent else {}
+        run = RecordRun.of([Record(at, 0, 0, None, b"x") for at in (0, 1)])
+        return {tp: [run]} if self.polls > self._silent else {}
 
     async def position(self, _tp: Any) -> int:
         return 2 if self.polls > self._silent else 0
@@ -149,8 +149,8 @@ async def restored(consumer: Consumer) -> list[int]:
 
 
 @pytest.fixture(autouse=True)
-def _as_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "keep_as_parsed", lambda _consumer: None)
+def _in_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "fetch_in_runs", lambda _consumer: None)
 
 
 async def test_a_restore_waits_for_a_kafka_that_is_away_however_long_it_takes() -> None:
