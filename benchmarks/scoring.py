@@ -23,12 +23,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from stream_infer.features.plan import compile_plan
-from stream_infer.models.bench_models import build_bench_models
+from stream_infer.models.bench_models import build_bench_models, world_samples
 from stream_infer.models.ready import ready_model_dir
-from stream_infer.models.training import fraud_rows
 from stream_infer.pipelines.fraud import pipeline
 from stream_infer.scoring.session import Scorer
-from stream_infer.simulators.fraud import World, generate
+from stream_infer.simulators.fraud import World
 
 BATCHES = (1, 64, 1_024)
 ROUNDS = 9
@@ -44,7 +43,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {chosen.core})
     world = World(seed=11, customers=1_000, terminals=2_000, days=40)
-    matrix = fraud_rows(generate(world), world.start_ms).matrix[-16_384:].astype(np.float64)
+    matrix = world_samples(world).matrix[-16_384:].astype(np.float64)
     with tempfile.TemporaryDirectory() as temporary:
         made = build_bench_models(chosen.folder or Path(temporary))
         folders = {

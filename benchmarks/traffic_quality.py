@@ -1,16 +1,12 @@
-"""How good the traffic pipeline is on public data, beside what others published.
+"""How good the traffic pipeline's anomaly score is on public data, beside what others published.
 
     python benchmarks/traffic_quality.py [--data ../shared/data] [--json]
 
-Two questions, both answered by the features that the stream computes:
-
-anomalies   NAB's realTraffic: score of the pipeline's anomaly score, after a rule as alerts
-            have one (again only when higher, for a fifth of the first rows), with the threshold
-            that scores best on these files, as NAB does it
-forecast    los-loop: root mean square and mean absolute error in mph over all steps up to 15, 30
-            and 60 minutes, on the last fifth of the week; the network is fitted on the rest
-
-Published figures are printed beside; the folder's README.md says where they come from.
+NAB's realTraffic: score of the pipeline's anomaly score, computed by the stream's own code, after
+a rule as alerts have one (again only when higher, for a fifth of the first rows), with the
+threshold that scores best on these files, as NAB does it. Published figures are printed beside;
+the folder's README.md says where they come from. Forecasts are measured by `train traffic`
+(`benchmarks/los_loop.py` makes its files).
 """
 
 from __future__ import annotations
@@ -30,8 +26,6 @@ from stream_infer.events.columns import EventColumns
 from stream_infer.events.decode import EventDecoder
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.features.table import compute_features
-from stream_infer.models.forecasting import ForecastRows, fit_forecaster
-from stream_infer.models.traffic import INPUTS
 from stream_infer.pipelines.traffic import traffic_pipeline
 from stream_infer.traffic.nab import (
     LOW_FALSE_NEGATIVES,
@@ -44,14 +38,7 @@ from stream_infer.traffic.nab import (
 from stream_infer.traffic.sensors import SensorTable, sensor_table
 
 MPH = 1.609344
-STEPS = 12
-HORIZON_STEPS = (3, 6, 12)
 NAB_PUBLISHED = {"contextOSE (looks ahead)": 91.2, "ARTime": 86.9, "Numenta HTM": 82.5}
-LOS_PUBLISHED = {
-    "last value": ((5.54, 3.16), (6.70, 3.63), (8.46, 4.43)),
-    "ridge, 12 own lags": ((5.32, 3.06), (6.36, 3.56), (7.81, 4.35)),
-    "T-GCN": ((5.13, 3.18), None, None),
-}
 
 
 def nab_table(files: Sequence[str]) -> SensorTable:
@@ -193,54 +180,6 @@ def los_readings(
     return los_table(folder, ids), readings
 
 
-def los_rows(folder: Path) -> tuple[Plan, NDArray[np.float64], NDArray[np.float64]]:
-    """Return the plan, the speeds (times, detectors) in mph, and features (times, detectors, F)."""
-    table, readings = los_readings(folder)
-    plan = compile_plan(traffic_pipeline(table, model=None))
-    matrix = compute_features(plan, columns_of(plan, readings))
-    speeds = np.array([reading["speed"] for reading in readings]).reshape(-1, len(table))
-    return plan, speeds, matrix.reshape(len(speeds), len(table), -1)
-
-
-def measure_forecast(folder: Path, seed: int = 1) -> dict[str, Any]:
-    """Fit on the first four fifths, and return (RMSE, MAE) in mph up to each horizon."""
-    plan, speeds, matrix = los_rows(folder)
-    n = len(speeds)
-    until = int(n * 0.8)
-    tune = int(n * 0.7)
-    day = 288
-    changes = np.full((n, speeds.shape[1], STEPS), np.nan)
-    for step in range(1, STEPS + 1):
-        changes[:-step, :, step - 1] = (speeds[step:] - speeds[:-step]) / 65.0
-    columns = [plan.feature_names.index(name) for name in INPUTS]
-
-    def rows(first: int, last: int) -> ForecastRows:
-        # Outcomes of the last rows lie behind the split: those rows are not used.
-        chosen = slice(first, last - STEPS)
-        flat = matrix[chosen].reshape(-1, matrix.shape[2]).astype(np.float32)
-        return ForecastRows(flat, changes[chosen].reshape(-1, STEPS)).known()
-
-    forecaster = fit_forecaster(rows(day, until), rows(tune, until), columns, seed=seed)
-    # The protocol's test rows: 12 steps in from the split on, 12 steps out.
-    chosen = slice(until + STEPS - 1, n - STEPS)
-    flat = matrix[chosen].reshape(-1, matrix.shape[2]).astype(np.float32)
-    answers = forecaster.answer(flat)
-    error = (answers[:, ::3] - changes[chosen].reshape(-1, STEPS)) * 65.0
-    inside = (changes[chosen].reshape(-1, STEPS) >= answers[:, 1::3]) & (
-        changes[chosen].reshape(-1, STEPS) <= answers[:, 2::3]
-    )
-    return {
-        "errors": [
-            (
-                round(float(np.sqrt((error[:, :steps] ** 2).mean())), 3),
-                round(float(np.abs(error[:, :steps]).mean()), 3),
-            )
-            for steps in HORIZON_STEPS
-        ],
-        "in_band": [round(float(inside[:, steps - 1].mean()), 3) for steps in HORIZON_STEPS],
-    }
-
-
 def main() -> None:
     """Measure, and print beside what others published."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -249,19 +188,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     anomalies = measure_anomalies(given.data / "nab")
-    forecast = measure_forecast(given.data / "traffic-los-loop")
     if given.json:
-        print(json.dumps({"anomalies": anomalies, "forecast": forecast}))
+        print(json.dumps({"anomalies": anomalies}))
         return
     print("NAB realTraffic, standard profile")
     for name, score in NAB_PUBLISHED.items():
         print(f"  {name:28} {score:5.1f}")
     print(f"  {'this pipeline':28} {anomalies['standard']:5.1f}   {anomalies}")
-    print("los-loop, RMSE / MAE in mph up to 15, 30, 60 minutes")
-    for name, errors in LOS_PUBLISHED.items():
-        print(f"  {name:28}", *(f"{e[0]:.2f}/{e[1]:.2f}" if e else "-" for e in errors))
-    print(f"  {'this pipeline':28}", *(f"{a:.3f}/{b:.3f}" for a, b in forecast["errors"]),
-          f"  in a 90 % band: {forecast['in_band']}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from stream_infer.simulators.fraud import World, generate
 from stream_infer.simulators.records import transaction_columns
 
 if TYPE_CHECKING:
-    from stream_infer.models.training import Rows
+    from stream_infer.training.samples import Samples
 
 ModelKind = Literal["trees", "mlp"]
 MODEL_KINDS: tuple[ModelKind, ...] = ("trees", "mlp")
@@ -34,7 +34,7 @@ WORLD = World(seed=7, customers=1_000, terminals=2_000, days=40)
 TREES, LEAVES = 100, 31
 # Rows a call of ONNX Runtime, each the quickest on one core for its kind of model.
 ROW_CHUNK: dict[ModelKind, int] = {"trees": 256, "mlp": 1_024}
-_EXTRA = ("lightgbm", "onnxmltools", "sklearn")
+_EXTRA = ("lightgbm", "onnx", "sklearn")
 
 
 def bench_model(kind: ModelKind, folder: Path | None = None, *, seed: int = WORLD.seed) -> Path:
@@ -70,17 +70,14 @@ def _make(kind: ModelKind, plan: Plan, where: Path, seed: int) -> None:
             missing=missing,
         )
     # These import the extra.
-    from stream_infer.models.bench_models import fit_network  # noqa: PLC0415
-    from stream_infer.models.export import trees_to_onnx  # noqa: PLC0415
-    from stream_infer.models.training import fit_trees  # noqa: PLC0415
+    from stream_infer.models.bench_models import fit_network, fit_trees  # noqa: PLC0415
     from stream_infer.models.writing import describe_model, write_model  # noqa: PLC0415
 
     rows = _rows(plan)
     if kind == "trees":
-        booster = fit_trees(rows, trees=TREES, leaves=LEAVES, seed=seed)
-        content = trees_to_onnx(booster, rows.matrix)
+        content = fit_trees(rows, trees=TREES, leaves=LEAVES, seed=seed)
     else:
-        content = fit_network(rows, rows, seed=seed)
+        content = fit_network(rows, seed=seed)
     manifest = describe_model(
         content,
         name=f"bench-{kind}",
@@ -101,14 +98,17 @@ def _make(kind: ModelKind, plan: Plan, where: Path, seed: int) -> None:
     write_model(where, content, manifest)
 
 
-def _rows(plan: Plan) -> Rows:
+def _rows(plan: Plan) -> Samples:
     """Return the rows of the world that have every feature: a network cannot learn from NaN."""
-    from stream_infer.models.training import Rows  # noqa: PLC0415
+    from stream_infer.training.samples import Samples  # noqa: PLC0415
 
     transactions = generate(WORLD)
     matrix = compute_features(plan.pipeline, transaction_columns(transactions), None)
-    whole = np.isfinite(matrix.sum(axis=1))
-    day = (transactions.event_time - WORLD.start_ms) // 86_400_000
-    return Rows(matrix.astype(np.float32), transactions.is_fraud, day, transactions.customer).take(
-        whole
+    samples = Samples(
+        matrix.astype(np.float32),
+        transactions.is_fraud,
+        transactions.label_time,
+        transactions.event_time,
+        transactions.customer,
     )
+    return samples.take(np.isfinite(matrix.sum(axis=1)))

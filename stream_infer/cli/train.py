@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stream_infer.training.thresholds import Aim
 
 KINDS = ("logistic", "trees", "forest", "mlp", "blend")
+RISING_KINDS = ("trees", "forest", "blend")
+FORECAST_KINDS = ("trees", "network")
 DAY_MS = 86_400_000
 
 
@@ -31,15 +33,18 @@ class Kinds(click.ParamType):
 
     name = "kind,…"
 
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self._known = known
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
         if isinstance(value, tuple):
             return value
         kinds = tuple(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
-        unknown = [kind for kind in kinds if kind not in KINDS]
+        unknown = [kind for kind in kinds if kind not in self._known]
         if unknown or not kinds:
-            self.fail(f"{unknown or 'nothing'}: choose among {', '.join(KINDS)}.", param, ctx)
+            self.fail(f"{unknown or 'nothing'}: choose among {', '.join(self._known)}.", param, ctx)
         return kinds
 
 
@@ -54,8 +59,12 @@ class Kinds(click.ParamType):
     "--delay", type=Duration(), default="7d", show_default=True, help="How long a label takes."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every learner.")
+@click.option("--kinds", type=Kinds(KINDS), help=f"What is tried. [default: {','.join(KINDS)}]")
 @click.option(
-    "--kinds", type=Kinds(), default=KINDS, help=f"What is tried. [default: {','.join(KINDS)}]"
+    "--rising",
+    metavar="FEATURE,…",
+    default="",
+    help=f"Features of which more never lowers the score; of kinds {', '.join(RISING_KINDS)}.",
 )
 @click.option(
     "--distil", is_flag=True, help="Write a small network that imitates the model found best."
@@ -95,7 +104,8 @@ def fraud_command(
     test_days: str,
     delay: int,
     seed: int,
-    kinds: tuple[str, ...],
+    kinds: tuple[str, ...] | None,
+    rising: str,
     distil: bool,
     budget: float | None,
     precision: float | None,
@@ -120,9 +130,11 @@ def fraud_command(
     from stream_infer.training.making import Order
 
     protocol = Protocol(parse_days(train_days, "--train"), parse_days(test_days, "--test"), delay)
+    names = tuple(name.strip() for name in rising.split(",") if name.strip())
     order = Order(
         protocol=protocol,
-        kinds=kinds,
+        kinds=kinds or (RISING_KINDS if names else KINDS),
+        rising=names,
         aim=_aim(budget, precision),
         seed=seed,
         threads=threads or os.cpu_count() or 1,
@@ -162,6 +174,19 @@ def fraud_command(
     show_default=True,
     help="Share of the time that is trained on; the rest is measured on.",
 )
+@click.option(
+    "--kinds",
+    type=Kinds(FORECAST_KINDS),
+    default=FORECAST_KINDS,
+    help=f"What is tried. [default: {','.join(FORECAST_KINDS)}]",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.0005,
+    show_default=True,
+    help="Share of the readings that may be anomalies.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every learner.")
 @click.option("--skip-bad", is_flag=True, help="Leave rows out that cannot be used.")
 @click.option("--pipeline", type=PipelineReference(), help="A pipeline of your own with forecasts.")
@@ -180,6 +205,8 @@ def traffic_command(
     fields: FieldMapping | None,
     sensors: Path | None,
     split: float,
+    kinds: tuple[str, ...],
+    budget: float,
     seed: int,
     skip_bad: bool,
     pipeline: Pipeline | None,
@@ -206,6 +233,8 @@ def traffic_command(
         pipeline or traffic_pipeline(sensors or built_in_table()),
         data,
         fields,
+        kinds=kinds,
+        budget=budget,
         split=split,
         seed=seed,
         out=out,
@@ -216,15 +245,14 @@ def traffic_command(
     if as_json:
         print_json(told)
         return
-    remark(f"trees of {told['training']['rows']:,} rows in {told['folder']}")
+    remark(f"{told['kind']} of {told['training']['rows']:,} rows in {told['folder']}")
     for name in told["rmse"]:
         click.echo(f"{name:6} RMSE {told['rmse'][name]:g}  MAE {told['mae'][name]:g}")
 
 
 def _aim(budget: float | None, precision: float | None) -> Aim:
     """Return what the thresholds keep."""
-    from stream_infer.models.training import AlertBudget, AlertGoals
-    from stream_infer.training.thresholds import Aim
+    from stream_infer.training.thresholds import Aim, AlertBudget, AlertGoals
 
     if budget is not None and precision is not None:
         raise UsageError(

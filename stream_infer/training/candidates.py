@@ -142,31 +142,57 @@ class Blend:
         return part.then("Add", one).then("Mul", 0.5)
 
 
-def fit_candidate(kind: str, settings: Settings, rows: Samples, seed: int, threads: int) -> Fitted:
+RISING_KINDS = ("trees", "forest", "blend")
+"""Kinds that can promise that more of a feature never lowers the score."""
+
+
+def fit_candidate(
+    kind: str,
+    settings: Settings,
+    rows: Samples,
+    seed: int,
+    threads: int,
+    rising: Sequence[int] = (),
+) -> Fitted:
     """Return a fitted model of a kind; the same rows, settings and seed give the same one.
 
     threads  for the forest, whose result does not depend on it
+    rising   columns of which more never lowers the answer, of kinds in `RISING_KINDS`
     """
+    means = _Means(seed, threads, rising)
     if kind == "logistic":
         return _fit_logistic(rows, settings)
     if kind == "trees":
-        return _fit_boosted(rows, settings, seed)
+        return _fit_boosted(rows, settings, means)
     if kind == "forest":
-        return _fit_forest(rows, settings, seed, threads)
+        return _fit_forest(rows, settings, means)
     if kind == "mlp":
-        return _fit_mlp(rows, settings, seed)
+        return _fit_mlp(rows, settings, means.seed)
     return Blend(
-        _fit_boosted(rows, DECLARED["trees"][settings["trees"]], seed),
-        _fit_forest(rows, DECLARED["forest"][settings["forest"]], seed, threads),
+        _fit_boosted(rows, DECLARED["trees"][settings["trees"]], means),
+        _fit_forest(rows, DECLARED["forest"][settings["forest"]], means),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """How models are fitted, beside their settings; see `fit_candidate`."""
+
+    seed: int
+    threads: int
+    rising: Sequence[int]
+
+    def directions(self, width: int) -> list[int]:
+        """Return, for each column, 1 where the answer only rises with it, else 0."""
+        return [int(at in self.rising) for at in range(width)]
 
 
 def _weights(rows: Samples, settings: Settings) -> NDArray[np.float64]:
     return np.where(rows.truth, float(settings["weight"]), 1.0)
 
 
-def _fit_boosted(rows: Samples, settings: Settings, seed: int) -> Boosted:
-    parameters = {
+def _fit_boosted(rows: Samples, settings: Settings, means: _Means) -> Boosted:
+    parameters: dict[str, Any] = {
         "objective": "binary",
         "learning_rate": settings["rate"],
         "num_leaves": settings["leaves"],
@@ -174,13 +200,16 @@ def _fit_boosted(rows: Samples, settings: Settings, seed: int) -> Boosted:
         "feature_fraction_bynode": settings["inputs"],
         "bagging_fraction": 0.7,
         "bagging_freq": 1,
-        "seed": seed,
+        "seed": means.seed,
         "deterministic": True,
         "force_row_wise": True,
         # Sums of gradients that are cut over threads depend on how many there are.
         "num_threads": 1,
         "verbose": -1,
     }
+    if means.rising:
+        parameters["monotone_constraints"] = means.directions(rows.matrix.shape[1])
+        parameters["monotone_constraints_method"] = "intermediate"
     data = lightgbm.Dataset(
         rows.matrix, rows.truth.astype(np.int8), weight=_weights(rows, settings)
     )
@@ -188,13 +217,14 @@ def _fit_boosted(rows: Samples, settings: Settings, seed: int) -> Boosted:
     return Boosted(booster, from_lightgbm(booster))
 
 
-def _fit_forest(rows: Samples, settings: Settings, seed: int, threads: int) -> Forest:
+def _fit_forest(rows: Samples, settings: Settings, means: _Means) -> Forest:
     forest = RandomForestClassifier(
         settings["trees"],
         min_samples_leaf=settings["leaf_rows"],
         max_features=settings["inputs"],
-        random_state=seed,
-        n_jobs=threads,
+        random_state=means.seed,
+        n_jobs=means.threads,
+        monotonic_cst=means.directions(rows.matrix.shape[1]) if means.rising else None,
     )
     forest.fit(rows.matrix, rows.truth, sample_weight=_weights(rows, settings))
     return Forest(forest, from_sklearn(forest))

@@ -14,22 +14,29 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.errors import UsageError
 from stream_infer.features.plan import Plan
-from stream_infer.models.export import INPUT, OUTPUT
 from stream_infer.models.writing import describe_model
 from stream_infer.scoring.manifest import Manifest, Thresholds, Training
 from stream_infer.scoring.model import open_session
 from stream_infer.scoring.reference import Calibration as CalibrationFacts
 from stream_infer.scoring.reference import describe_rows
 from stream_infer.training.calibration import LOG_ODDS, Calibration, fit_calibration
-from stream_infer.training.candidates import DECLARED, Boosted, Fitted, Settings, fit_candidate
+from stream_infer.training.candidates import (
+    DECLARED,
+    RISING_KINDS,
+    Boosted,
+    Fitted,
+    Settings,
+    fit_candidate,
+)
 from stream_infer.training.days import DAY_MS, Protocol, validation_folds
 from stream_infer.training.distilling import distil
 from stream_infer.training.figures import calibration_figures, measure
-from stream_infer.training.graphs import Part, finished
+from stream_infer.training.graphs import INPUT, OUTPUT, Part, finished
 from stream_infer.training.parity import DIFFERENCE_MAX, Parity, check_parity
 from stream_infer.training.samples import Samples, fit_rows, score_rows
-from stream_infer.training.search import Fold, Tell, Tried, cut_folds, search
+from stream_infer.training.search import Fold, Means, Tell, Tried, cut_folds, search
 from stream_infer.training.thresholds import Aim
 
 TREE_ROW_CHUNK = 256
@@ -49,6 +56,7 @@ class Order:
     seed        of every learner
     threads     for learners whose result does not depend on it
     distil      whether a small network that imitates the chosen model is what is written
+    rising      features of which more never lowers the score
     keep_known  whether customers of known frauds stay among the rows that are measured on
     source      one sentence: which data
     """
@@ -59,6 +67,7 @@ class Order:
     seed: int = 0
     threads: int = 1
     distil: bool = False
+    rising: Sequence[str] = ()
     keep_known: bool = False
     source: str = ""
 
@@ -97,7 +106,8 @@ class Made:
 def make_model(samples: Samples, plan: Plan, order: Order, tell: Tell) -> Made:
     """Search, fit, calibrate, export, compare and measure.
 
-    Raises  UsageError ``test_before_labels``; InvalidDataError ``no_rows``, ``one_class``,
+    Raises  UsageError ``test_before_labels``, ``feature_unknown``, ``kind_not_rising``;
+            InvalidDataError ``no_rows``, ``one_class``,
             ``no_folds``; GateFailedError ``export_differs``, ``not_convertible``
     """
     protocol = order.protocol
@@ -107,10 +117,11 @@ def make_model(samples: Samples, plan: Plan, order: Order, tell: Tell) -> Made:
     test = score_rows(samples, protocol, "test", keep_known=order.keep_known)
     first_day = int(samples.day.min())
     folds = cut_folds(samples, validation_folds(protocol, first_day), keep_known=order.keep_known)
-    tried = search(folds, order.kinds, seed=order.seed, threads=order.threads, tell=tell)
+    means = _means(order, plan.feature_names)
+    tried = search(folds, order.kinds, means, tell)
     best = tried[0]
     tell(f"fitting {best.kind} on {len(fit):,} rows")
-    model = fit_candidate(best.kind, best.settings, fit, order.seed, order.threads)
+    model = fit_candidate(best.kind, best.settings, fit, means.seed, means.threads, means.rising)
     validation = _together(folds)
     calibration = fit_calibration(best.answers, validation.truth)
     thresholds = order.aim.choose(calibration.apply(best.answers).astype(np.float32), validation)
@@ -143,6 +154,27 @@ def make_model(samples: Samples, plan: Plan, order: Order, tell: Tell) -> Made:
         teacher,
         booster,
     )
+
+
+def _means(order: Order, names: Sequence[str]) -> Means:
+    """Return how models are fitted; refuse what cannot keep the promise of `rising`."""
+    unknown = [name for name in order.rising if name not in names]
+    if unknown:
+        raise UsageError(
+            "feature_unknown",
+            f"The pipeline has no feature {unknown[0]!r}.",
+            f"Name some of: {', '.join(names)}.",
+            feature=unknown[0],
+        )
+    kinds = [kind for kind in order.kinds if kind not in RISING_KINDS]
+    if order.rising and (kinds or order.distil):
+        what = f"models of kind {kinds[0]!r}" if kinds else "a network that imitates (--distil)"
+        raise UsageError(
+            "kind_not_rising",
+            f"{what[0].upper()}{what[1:]} cannot promise that a score only rises with a feature.",
+            f"Use --kinds {','.join(RISING_KINDS)} with --rising, without --distil.",
+        )
+    return Means(order.seed, order.threads, [names.index(name) for name in order.rising])
 
 
 def _together(folds: Sequence[Fold]) -> Samples:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.errors import GateFailedError
-from stream_infer.models.export import INPUT, OUTPUT
 from stream_infer.scoring.manifest import Thresholds
 from stream_infer.scoring.model import open_session
 from stream_infer.training.forests import LEAF, Tree
+from stream_infer.training.graphs import INPUT, OUTPUT
 
 DIFFERENCE_MAX = 1e-5
 ROWS_PER_CALL = 4_096

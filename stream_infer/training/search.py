@@ -86,9 +86,16 @@ def cut_folds(samples: Samples, protocols: Sequence[Protocol], *, keep_known: bo
     return folds
 
 
-def search(
-    folds: Sequence[Fold], kinds: Sequence[str], *, seed: int, threads: int, tell: Tell
-) -> list[Tried]:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """How all models of a search are fitted; see `fit_candidate`."""
+
+    seed: int
+    threads: int
+    rising: Sequence[int] = ()
+
+
+def search(folds: Sequence[Fold], kinds: Sequence[str], means: Means, tell: Tell) -> list[Tried]:
     """Try every declared setting of the kinds; the best by mean average precision comes first."""
     chosen = [(kind, settings) for kind in kinds for settings in DECLARED[kind]]
     fitted: dict[tuple[int, str, int], Fitted] = {}
@@ -96,7 +103,7 @@ def search(
     for at, (kind, settings) in enumerate(chosen):
         models = []
         for number, fold in enumerate(folds):
-            models.append(_fit(fold, number, kind, settings, fitted, seed, threads))
+            models.append(_fit(fold, number, kind, settings, fitted, means))
             tell(f"{at + 1} of {len(chosen)}: {kind}, fold {number + 1} of {len(folds)}")
         answers = [
             model.answer(fold.validate.matrix) for model, fold in zip(models, folds, strict=True)
@@ -114,8 +121,7 @@ def _fit(
     kind: str,
     settings: Settings,
     fitted: dict[tuple[int, str, int], Fitted],
-    seed: int,
-    threads: int,
+    means: Means,
 ) -> Fitted:
     """Return the fitted model; a blend takes its parts from those that are fitted already."""
     if kind == "blend":
@@ -123,6 +129,6 @@ def _fit(
         boosted, forest = parts
         if isinstance(boosted, Boosted) and isinstance(forest, Forest):
             return Blend(boosted, forest)
-    model = fit_candidate(kind, settings, fold.fit, seed, threads)
+    model = fit_candidate(kind, settings, fold.fit, means.seed, means.threads, means.rising)
     fitted[number, kind, list(DECLARED[kind]).index(settings)] = model
     return model

@@ -18,7 +18,7 @@ from stream_infer.scoring.session import Scorer
 from stream_infer.simulators.fraud import AMOUNT, DAY_MS, Transactions, World, generate
 from stream_infer.simulators.records import label_columns, transaction_columns
 
-REMAKE = "run: python -m stream_infer.models.make_ready"
+REMAKE = "run: python -m benchmarks.ready_models fraud"
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,20 @@ def test_it_stops_payments_far_above_what_a_customer_spends(
     large = transactions.fraud == AMOUNT
     assert large.sum() > 10
     assert (scorer.decision_codes(scorer.score(matrix[large])) > 0).mean() > 0.9
+
+
+def test_a_larger_payment_alone_never_lowers_the_score(
+    scorer: Scorer, matrix: NDArray[np.float64]
+) -> None:
+    rows = matrix[-300:].copy()
+    names = compile_plan(pipeline).feature_names
+    amounts = [names.index(name) for name in ("TX_AMOUNT", "CUSTOMER_ID_AMOUNT_1HOUR_WINDOW")]
+    before = scorer.score(rows)
+    for more in (0.5, 3.0, 40.0, 900.0):
+        rows[:, amounts] += more
+        after = scorer.score(rows)
+        assert (after >= before).all()
+        before = after
 
 
 @pytest.mark.parametrize("name", ["fraude", "", "..", "../ready/fraud", "__pycache__"])

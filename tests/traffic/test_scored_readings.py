@@ -8,32 +8,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from stream_infer.errors import ConflictError, InvalidDataError
+from stream_infer.errors import ConflictError
 from stream_infer.events.decode import EventDecoder
 from stream_infer.events.schema import topic_schemas
 from stream_infer.events.scored_readings import ScoredReadingEncoder, scored_reading_type
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.features.table import compute_features
-from stream_infer.models.forecasting import ForecastRows, fit_forecaster, forecaster_to_onnx
 from stream_infer.models.ready import ready_model_dir
-from stream_infer.models.traffic import INPUTS
-from stream_infer.models.writing import describe_model, write_model
 from stream_infer.pipelines.fraud import pipeline as fraud
 from stream_infer.pipelines.traffic import pipeline as built_in
 from stream_infer.pipelines.traffic import traffic_pipeline
-from stream_infer.scoring.conditions import ROAD_LEVELS, ConditionScorer, Judged, output_names
-from stream_infer.scoring.manifest import Thresholds, Training
+from stream_infer.scoring.conditions import ROAD_LEVELS, ConditionScorer, Judged
 from stream_infer.scoring.model import load_model
 from stream_infer.scoring.session import Scorer
 from stream_infer.traffic.sensors import sensor_table
 from stream_infer.traffic.service import level_of_service
 
-REMAKE = "run: python -m stream_infer.models.make_ready traffic"
+REMAKE = "run: python -m benchmarks.ready_models traffic"
 TIME_MS = 1_767_225_600_000
 TABLE = sensor_table(
     [
@@ -181,67 +175,6 @@ def test_a_model_of_another_kind_is_refused_both_ways() -> None:
     assert probability.value.code == "model_forecasts"
     with pytest.raises(ConflictError):
         Scorer(ready_model_dir("traffic"), ("amount",), compile_plan(fraud).fingerprint)
-
-
-def forecast_rows(n: int, seed: int) -> tuple[ForecastRows, list[int]]:
-    """Return rows whose change is one feature, and noise that is large where another is."""
-    compiled = plan()
-    random = np.random.default_rng(seed)
-    matrix = random.normal(0, 0.1, (n, len(compiled.feature_names))).astype(np.float32)
-    columns = [compiled.feature_names.index(name) for name in INPUTS[:3]]
-    sure, size = matrix[:, columns[1]], np.where(matrix[:, columns[2]] > 0, 0.3, 0.03)
-    noise: NDArray[np.float64] = random.normal(0, 1, (n, 3)) * size[:, None]
-    return ForecastRows(matrix, sure[:, None] + noise), columns
-
-
-def test_a_band_holds_nine_of_ten_outcomes_and_is_wide_where_they_spread() -> None:
-    train, columns = forecast_rows(12_000, seed=1)
-    tune, _ = forecast_rows(6_000, seed=2)
-    test, _ = forecast_rows(6_000, seed=3)
-    forecaster = fit_forecaster(train, tune, columns, seed=4)
-    answers = forecaster.answer(test.matrix)
-    low, high = answers[:, 1::3], answers[:, 2::3]
-    inside = (test.changes >= low) & (test.changes <= high)
-    assert 0.87 < inside.mean() < 0.93
-    loud = test.matrix[:, columns[2]] > 0.05
-    quiet = test.matrix[:, columns[2]] < -0.05
-    width = (high - low)[:, 0]
-    assert width[loud].mean() > 4 * width[quiet].mean()
-
-
-def test_the_graph_answers_what_the_networks_answer_and_is_refused_when_it_cannot(
-    tmp_path: Path,
-) -> None:
-    train, columns = forecast_rows(3_000, seed=1)
-    forecaster = fit_forecaster(train, train, columns, seed=4)
-    content = forecaster_to_onnx(forecaster, train.matrix[:500])
-    compiled = plan()
-    manifest = describe_model(
-        content,
-        name="traffic",
-        version="7",
-        features=compiled.feature_names,
-        fingerprint=compiled.meaning,
-        thresholds=Thresholds(review=0.99, decline=0.999),
-        row_chunk=64,
-        training=Training(source="rows of a test", digest="0" * 64, rows=1, positives=0, seed=1),
-        metrics={},
-        outputs=output_names(compiled.pipeline.conditions),  # type: ignore[arg-type]
-    )
-    write_model(tmp_path / "7", content, manifest)
-    scorer = ConditionScorer(compiled, tmp_path / "7")
-    matrix = train.matrix.astype(np.float64)
-    found = scorer.judge(matrix)
-    expected = (forecaster.answer(train.matrix) + found.shares[:, None]) * found.scale[:, None]
-    assert found.forecasts is not None
-    np.testing.assert_allclose(found.forecasts, np.maximum(expected, 0), atol=0.01)
-    two = replace_outputs(manifest, ("15m", "30m"))
-    with pytest.raises(InvalidDataError):
-        write_model(tmp_path / "8", content, two)
-
-
-def replace_outputs(manifest: Any, outputs: tuple[str, ...]) -> Any:
-    return msgspec.structs.replace(manifest, outputs=outputs)
 
 
 def test_congestion_is_what_is_missing_of_the_free_flow_speed() -> None:

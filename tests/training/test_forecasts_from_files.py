@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from stream_infer.cli import main
 from stream_infer.errors import ConfigError, InvalidDataError
@@ -16,6 +17,7 @@ from stream_infer.features.plan import compile_plan
 from stream_infer.pipelines.fraud import pipeline as fraud
 from stream_infer.pipelines.traffic import traffic_pipeline
 from stream_infer.scoring.conditions import ConditionScorer
+from stream_infer.scoring.model import open_session
 from stream_infer.training.roads import forecasters
 from stream_infer.training.roads.making import by_horizon, cut_span
 from stream_infer.training.roads.readings import (
@@ -53,9 +55,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(autouse=True)
 def _small_models(monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"trees": 20, "leaves": 7, "rate": 0.2, "leaf_rows": 20}
-    for name in ("DECLARED", "SPREAD"):
-        monkeypatch.setattr(forecasters, name, (few,) if name == "DECLARED" else few)
-    monkeypatch.setattr("stream_infer.training.roads.making.DECLARED", (few,))
+    small = {"hidden": (24,), "epochs": 6}
+    for kind, settings in (("trees", few), ("network", small)):
+        monkeypatch.setitem(forecasters.DECLARED, kind, (settings,))
+        monkeypatch.setitem(forecasters.SPREAD, kind, settings)
 
 
 def train(
@@ -71,23 +74,54 @@ def train(
     return code, said
 
 
+@pytest.mark.parametrize("kind", ["trees", "network"])
 def test_a_forecast_is_better_than_the_last_value_and_the_same_when_made_again(
-    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    code, said = train(capsys, files, tmp_path / "one")
-    assert code == 0
+    code, said = train(capsys, files, tmp_path / "one", "--kinds", kind)
+    assert (code, said["kind"]) == (0, kind)
     for horizon in ("15m", "30m", "60m"):
         assert said["rmse"][horizon] < 0.8 * said["last_value"]["rmse"][horizon]
         assert said["mae"][horizon] < said["rmse"][horizon]
         assert 0.75 < said["in_band"][horizon] <= 1
     assert {name for name, _ in said["by_sensor"]} == {f"s{i}" for i in range(6)}
-    _, again = train(capsys, files, tmp_path / "two")
+    _, again = train(capsys, files, tmp_path / "two", "--kinds", kind)
     assert again["sha256"] == said["sha256"]
     assert (Path(said["folder"]) / "report.html").read_text().count("<svg") == 2
 
     served = ConditionScorer(compile_plan(traffic_pipeline(files[1])), said["folder"])
     assert served.model is not None
     assert served.model.version == said["version"]
+
+
+def noisy_rows(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return rows whose change is the first column, and noise that is large where the second is."""
+    random = np.random.default_rng(seed)
+    matrix = random.normal(0, 0.1, (n, 4)).astype(np.float32)
+    size = np.where(matrix[:, 1] > 0, 0.3, 0.03)
+    noise: NDArray[np.float64] = random.normal(0, 1, (n, 3)) * size[:, None]
+    return matrix, matrix[:, :1] + noise
+
+
+@pytest.mark.parametrize("kind", ["trees", "network"])
+def test_a_band_holds_nine_of_ten_outcomes_is_wide_where_they_spread_and_is_in_the_graph(
+    kind: str,
+) -> None:
+    settings = forecasters.DECLARED[kind][0]
+    columns = np.arange(3)
+    model = forecasters.fit_forecaster(kind, settings, *noisy_rows(12_000, 1), columns, 4)
+    matrix, changed = noisy_rows(6_000, 2)
+    bands = forecasters.fit_bands(kind, matrix, changed - model.say(matrix), columns, 4)
+    matrix, changed = noisy_rows(6_000, 3)
+    matrix[:, 3] = np.nan  # a column that is no input may hold anything
+    said = forecasters.answers(model, bands, [0, 1, 2], matrix)
+    low, high = said[:, 1::3], said[:, 2::3]
+    assert 0.87 < ((changed >= low) & (changed <= high)).mean() < 0.93
+    width = (high - low)[:, 0]
+    assert width[matrix[:, 1] > 0.05].mean() > 3 * width[matrix[:, 1] < -0.05].mean()
+    content = forecasters.to_onnx(model, bands, [0, 1, 2], 4)
+    found = open_session(content).run(None, {"features": matrix})[0]
+    np.testing.assert_allclose(found, said, atol=1e-4)
 
 
 def readings_of(times: list[int], shares: list[float]) -> Readings:

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
 from stream_infer.errors import GateFailedError
-from stream_infer.models.export import OUTPUT
 from stream_infer.scoring.manifest import Thresholds
 from stream_infer.training.calibration import LOG_ODDS, Calibration, fit_calibration
 from stream_infer.training.candidates import DECLARED, Boosted, Fitted, fit_candidate
 from stream_infer.training.days import DAY_MS
 from stream_infer.training.distilling import distil
 from stream_infer.training.forests import from_lightgbm, from_sklearn
-from stream_infer.training.graphs import Part, finished
+from stream_infer.training.graphs import OUTPUT, Part, finished
 from stream_infer.training.making import run_graph
 from stream_infer.training.parity import boundary_rows, check_parity
 from stream_infer.training.samples import Samples
@@ -68,6 +67,23 @@ def test_each_kind_answers_the_same_in_its_graph_at_rows_and_at_splits(
     assert found.boundary_rows == 3 * found.reached
     assert found.reached == found.splits
     assert (found.splits > 20) == (kind in {"trees", "forest"})
+
+
+@pytest.mark.parametrize("kind", ["trees", "forest"])
+def test_more_of_a_feature_that_is_declared_rising_never_lowers_an_answer(kind: str) -> None:
+    samples = rows()
+    # Suspicious where small: a free model learns to lower its answer with the third column.
+    samples.truth[:] = samples.matrix[:, 2] < 0.5
+    steps = np.repeat(samples.matrix[:50], 30, axis=0)
+    steps[:, 2] = np.tile(np.geomspace(0.01, 100, 30), 50)
+
+    def falls(*rising: int) -> int:
+        model = fit_candidate(kind, QUICK[kind], samples, 0, 1, rising)
+        said = model.answer(steps).reshape(50, 30)
+        return int((np.diff(said, axis=1) < -1e-12).sum())
+
+    assert falls() > 0
+    assert falls(2) == 0
 
 
 def test_a_threshold_that_is_rounded_up_is_caught_at_its_boundary_only() -> None:

@@ -123,6 +123,8 @@ def test_a_small_network_may_be_written_in_place_of_the_model_it_imitates(
         ({"--budget": "2"}, "no_share", "between"),
         ({"--budget": "0.1", "--precision": "0.5"}, "two_aims", "one"),
         ({"--kinds": "oracle"}, "usage", "trees"),
+        ({"--rising": "TX_AMOUNT"}, "kind_not_rising", "--kinds"),
+        ({"--rising": "SIZE", "--kinds": "trees"}, "feature_unknown", "TX_AMOUNT"),
     ],
 )
 def test_what_cannot_be_trained_is_named_with_its_cure(

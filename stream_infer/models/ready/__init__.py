@@ -1,6 +1,6 @@
 """Models that ship in the package, one folder per name and version.
 
-They are made by ``python -m stream_infer.models.make_ready`` and by nothing else.
+They are made by `stream-infer train` (``python -m benchmarks.ready_models``) and by nothing else.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ def forecast_report(
         "version": manifest.version,
         "sha256": manifest.sha256,
         "seed": seed,
+        "kind": manifest.protocol["kind"],
         "settings": manifest.protocol["settings"],
         "chosen_on": (
             "Settings and bands were chosen on the last part of the training; the test was looked "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.pipeline import Pipeline
-from stream_infer.training.roads.making import cut_span, make_forecast
+from stream_infer.training.roads.forecasters import DECLARED
+from stream_infer.training.roads.making import ANOMALIES_MAX, cut_span, make_forecast
 from stream_infer.training.roads.readings import conditions_of, read_readings
 from stream_infer.training.roads.report import forecast_page, forecast_report
 from stream_infer.training.search import Tell
@@ -19,6 +21,8 @@ def train_traffic(
     data: Path,
     fields: FieldMapping | None,
     *,
+    kinds: Sequence[str] = tuple(DECLARED),
+    budget: float = ANOMALIES_MAX,
     split: float,
     seed: int,
     out: Path,
@@ -28,6 +32,8 @@ def train_traffic(
 ) -> dict[str, Any]:
     """Make a forecasting model, write it, and return what is said of it.
 
+    kinds   what is tried
+    budget  share of the readings that may be anomalies
     split   share of the time that is trained on; the rest is measured on
     Raises  as `read_readings`, `cut_span`, `make_forecast`, `write_version`
     """
@@ -36,7 +42,7 @@ def train_traffic(
     readings = read_readings(pipeline, data, fields, skip_bad=skip_bad)
     span = cut_span(readings, split)
     source = f"{data.name}, the first {split:.0%} of its time"
-    made = make_forecast(readings, span, seed=seed, tell=tell, source=source)
+    made = make_forecast(readings, span, kinds, seed=seed, tell=tell, source=source, budget=budget)
     report = forecast_report(made, readings, span, seed)
     written = write_version(
         made.content, made.manifest, report, forecast_page(report), out, registry
