@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("stream_infer.cli.init", "Write a configuration and a pipeline of your own."),
     "lists": ("stream_infer.cli.lists", "Show and change allow and block lists."),
     "models": ("stream_infer.cli.models", "Publish, promote and roll back versions of models."),
+    "optimize": ("stream_infer.cli.optimize", "Make a model smaller and quicker, with a verdict."),
     "replay": ("stream_infer.cli.replay", "Send a file's rows to a topic, keeping event time."),
     "simulate": ("stream_infer.cli.simulate", "Generate payments or sensor readings by seed."),
     "tail": ("stream_infer.cli.tail", "Print records of a topic as they come."),

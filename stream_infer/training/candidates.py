@@ -121,8 +121,8 @@ class Network:
 class Blend:
     """The mean of boosted trees, as a probability, and a forest: they err on different rows."""
 
-    boosted: Boosted
-    forest: Forest
+    boosted: Fitted
+    forest: Fitted
 
     @property
     def trees(self) -> Sequence[Tree]:

@@ -6,6 +6,7 @@ can compare.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -124,3 +125,51 @@ def _svg(drawn: Sequence[str], height: float) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" '
         f'width="{WIDTH}" font-family="sans-serif" role="img">' + "".join(drawn) + "</svg>"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A named point; `joined` ones are joined by a line, by rising x."""
+
+    name: str
+    x: float
+    y: float
+    joined: bool = False
+
+
+def point_chart(title: str, points: Sequence[Point], x_name: str, y_name: str) -> str:
+    """Return a chart of named points whose x, above 0, is drawn by its logarithm."""
+    low, high = _widened([math.log10(point.x) for point in points])
+    bottom, top = _widened([point.y for point in points])
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (math.log10(x) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+        up = (y - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM)
+        return round(LEFT + across, 1), round(HEIGHT - BOTTOM - up, 1)
+
+    drawn = [*_frame(title, x_name, y_name)]
+    for step in range(TICKS):
+        share = step / (TICKS - 1)
+        x, y = 10 ** (low + share * (high - low)), bottom + share * (top - bottom)
+        across, up = place(x, y)
+        drawn.append(_text(across, HEIGHT - BOTTOM + 14, _short(x)))
+        drawn.append(_text(LEFT - 6, up + 4, _number(y), "end"))
+    joined = sorted((point for point in points if point.joined), key=lambda point: point.x)
+    path = " ".join("{},{}".format(*place(point.x, point.y)) for point in joined)
+    drawn.append(f'<polyline points="{path}" fill="none" stroke="{INKS[0]}" stroke-width="1.2"/>')
+    for at, point in enumerate(points):
+        x, y = place(point.x, point.y)
+        fill = INKS[0] if point.joined else "none"
+        drawn.append(f'<circle cx="{x}" cy="{y}" r="4" fill="{fill}" stroke="{INKS[0]}"/>')
+        # Numbers, since names of points that lie close would cover each other.
+        drawn.append(_text(x + 6, y - 5, str(at), "start"))
+    return _svg(drawn, HEIGHT)
+
+
+def _widened(values: Sequence[float]) -> tuple[float, float]:
+    low, high = _range(values)
+    return low - 0.06 * (high - low), high + 0.06 * (high - low)
+
+
+def _short(value: float) -> str:
+    return f"{value / 1e6:.2g} M" if value >= 1e6 else f"{value / 1e3:.3g} k"

@@ -113,7 +113,7 @@ def report_page(report: Mapping[str, Any]) -> str:
     title = f"{report['model']} {report['version']}"
     pieces = [
         f"<h1>{escape(title)}</h1>",
-        _table(
+        table(
             ("", "AUC", "average precision", "card precision @100", "rows", "positives"),
             [
                 (
@@ -128,9 +128,9 @@ def report_page(report: Mapping[str, Any]) -> str:
         ),
         f"<p>{escape(report['chosen_on'])}</p>",
         *figures_of(test),
-        _figure(bar_chart("Importance: average precision lost", report["importance"][:SHOWN], "")),
+        figure(bar_chart("Importance: average precision lost", report["importance"][:SHOWN], "")),
         "<h2>Tried on the folds</h2>",
-        _table(
+        table(
             ("kind", "settings", "AUC", "average precision", "card precision @100"),
             [
                 (
@@ -143,7 +143,7 @@ def report_page(report: Mapping[str, Any]) -> str:
                 for tried in report["tried"]
             ],
         ),
-        _table(
+        table(
             ("fold", "fitted on", "validated on", "rows"),
             [
                 (at + 1, fold["train"], fold["test"], fold["rows"])
@@ -153,7 +153,7 @@ def report_page(report: Mapping[str, Any]) -> str:
         "<h2>Decisions on the test days</h2>",
         _decisions(test["decisions"], report["thresholds"]["chosen"]),
         "<h2>Graph against model</h2>",
-        _table(tuple(report["parity"]), [tuple(report["parity"].values())]),
+        table(tuple(report["parity"]), [tuple(report["parity"].values())]),
         *reasons_of(report.get("reasons")),
         (
             f"<details><summary>All figures</summary><pre>{escape(json.dumps(report, indent=1))}"
@@ -168,7 +168,7 @@ def figures_of(test: Mapping[str, Any]) -> list[str]:
     bins = [(each["mean_score"], each["share"]) for each in test["calibration_bins"]]
     days = test["card_precision_by_day"]
     return [
-        _figure(
+        figure(
             line_chart(
                 "Precision and recall",
                 [Line("this model", [(x, y) for x, y in test["precision_recall"]])],
@@ -178,7 +178,7 @@ def figures_of(test: Mapping[str, Any]) -> list[str]:
                 y_range=(0.0, 1.0),
             )
         ),
-        _figure(
+        figure(
             line_chart(
                 "Calibration",
                 [
@@ -191,7 +191,7 @@ def figures_of(test: Mapping[str, Any]) -> list[str]:
                 y_range=(0.0, 1.0),
             )
         ),
-        _figure(bar_chart("Card precision @100 by day", days, "")),
+        figure(bar_chart("Card precision @100 by day", days, "")),
     ]
 
 
@@ -204,7 +204,7 @@ def reasons_of(reasons: Mapping[str, Any] | None) -> list[str]:
     return [
         "<h2>Reasons: baseline substitution beside tree contributions</h2>",
         f"<p>Means over {reasons['rows']} alerting rows.</p>",
-        _table(header, [(n.replace("_", " "), *reasons[n].values()) for n in names]),
+        table(header, [(n.replace("_", " "), *reasons[n].values()) for n in names]),
     ]
 
 
@@ -213,7 +213,7 @@ def _decisions(decisions: Mapping[str, Mapping[str, float]], chosen: str) -> str
         (name, each["threshold"], each["share"], each["precision"], each["recall"])
         for name, each in decisions.items()
     ]
-    return f"<p>Thresholds: {escape(chosen)}.</p>" + _table(
+    return f"<p>Thresholds: {escape(chosen)}.</p>" + table(
         ("at or above", "threshold", "share of rows", "precision", "recall"), rows
     )
 
@@ -226,11 +226,13 @@ def page(title: str, pieces: Sequence[str]) -> str:
     )
 
 
-def _figure(svg: str) -> str:
+def figure(svg: str) -> str:
+    """Return a picture for a page."""
     return f"<figure>{svg}</figure>"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a table for a page; cells are escaped."""
     head = "".join(f"<th>{escape(str(cell))}</th>" for cell in header)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows

@@ -56,7 +56,7 @@ INNER = (
 EDGE = (
     INNER
     | {"app", "dataplane", "logs", "models", "precompile", "scaffold", "simulators", "worker"}
-    | {"registry", "registry.control_topic", "training", "training.topics"}
+    | {"optimizing", "registry", "registry.control_topic", "training", "training.topics"}
     | {"supervisor", "supervisor.probe", "supervisor.verdict"}
     | {
         "settings.log",
@@ -112,6 +112,8 @@ ALLOWED: dict[str, set[str]] = {
     # the same rows from a pipeline's own topics
     "training.topics": PURE
     | {"audit", "files", "kafka", "models", "registry", "scoring", "simulators", "training"},
+    # from a model to smaller ones, each measured and judged
+    "optimizing": PURE | {"models", "registry", "scoring", "training"},
     # which version scores which row, and how versions are exchanged
     "serving": {"errors", "events", "registry", "scoring"},
     # carries out what that decides: evidence out and in, an alias moved
@@ -190,9 +192,9 @@ OWNERS: dict[str, set[str]] = {
     "msgspec": EVERYWHERE,
     "numba": EVERYWHERE,
     "numpy": EVERYWHERE,
-    "onnx": {"training"},
+    "onnx": {"optimizing", "training"},
     "obstore": {"registry"},
-    "onnxruntime": {"scoring"},
+    "onnxruntime": {"optimizing", "scoring"},
     "orjson": EVERYWHERE,
     "packaging": {"doctor"},
     "polars": {"files", "training"},
@@ -201,7 +203,7 @@ OWNERS: dict[str, set[str]] = {
     "pydantic_settings": {"settings"},
     "requests": {"broker"},
     "rich": {"demo"},
-    "scipy": {"training"},
+    "scipy": {"optimizing", "training"},
     "sklearn": {"models.bench_models", "training"},
     "structlog": {"app", "cli", "dataplane", "guarding", "logs", "observability", "serving"}
     | {"worker"}

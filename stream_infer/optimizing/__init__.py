@@ -1,0 +1,1 @@
+"""Optimising: smaller and quicker models of the same features, each with a verdict."""
