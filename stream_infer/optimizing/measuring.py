@@ -96,7 +96,8 @@ def scorer_of(content: bytes, manifest: Manifest) -> Scorer:
     """Return the scorer of a graph; names of its input and output are its own."""
     session = open_session(content)
     outputs = [each.name for each in session.get_outputs() if each.type == "tensor(float)"]
-    model = Model(manifest, session, session.get_inputs()[0].name, outputs[-1])
+    taken = session.get_inputs()[0].name
+    model = Model(manifest, session, taken, outputs[-1], manifest.row_chunk)
     return Scorer(model, manifest.features, manifest.features_fingerprint)
 
 
