@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.models.training import AlertBudget, choose_thresholds
 from stream_infer.scoring.manifest import Thresholds
 from stream_infer.training.samples import Samples
+from stream_infer.training.thresholds import AlertBudget, choose_thresholds
 
 Scores = NDArray[np.floating[Any]]
 REPLICATES = 200

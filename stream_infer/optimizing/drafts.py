@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.models.export import OUTPUT
 from stream_infer.optimizing.lines import match_line
 from stream_infer.optimizing.material import Material, answers_of, probabilities
 from stream_infer.optimizing.neurons import hidden_sizes, slimmer
@@ -32,7 +31,7 @@ from stream_infer.training.calibration import LOG_ODDS, Calibration
 from stream_infer.training.candidates import Blend, Fitted, Network, Settings, fit_candidate
 from stream_infer.training.distilling import Lesson, imitate, log_odds
 from stream_infer.training.forests import LEAF, Tree
-from stream_infer.training.graphs import Part, finished
+from stream_infer.training.graphs import OUTPUT, Part, finished
 from stream_infer.training.making import NETWORK_DIFFERENCE_MAX
 from stream_infer.training.parity import DIFFERENCE_MAX, Parity, check_parity
 from stream_infer.training.scaling import Scaling

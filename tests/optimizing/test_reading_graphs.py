@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import lightgbm
 import numpy as np
 import onnx
 import pytest
 from onnx import helper
 
-from stream_infer.models.export import network_to_onnx, trees_to_onnx
 from stream_infer.optimizing.material import checked_reading
-from stream_infer.optimizing.reading import TreeSum, read_model
+from stream_infer.optimizing.reading import TreeSum, Unscaled, read_model
 from stream_infer.training.candidates import Blend, Network
 from stream_infer.training.forests import LEAF
 from support.onnx_models import logistic_model
@@ -40,25 +38,35 @@ def test_each_kind_that_training_writes_is_read_back_as_it_was(kind: str, missin
         assert (tree.right[inner] > inner).all()
 
 
-def test_trees_of_the_other_exporter_are_read_too() -> None:
-    rows = payments(8)
-    data = lightgbm.Dataset(rows.matrix, rows.truth.astype(int))
-    settings = {"objective": "binary", "verbose": -1, "num_leaves": 7, "num_threads": 1}
-    booster = lightgbm.train(settings, data, 6)
-    content = trees_to_onnx(booster, rows.matrix)
-    reading = checked_reading(content, rows.matrix, run(content, rows.matrix))
-    assert len(reading.sums[0].trees) == 6
-
-
 def test_a_network_whose_input_is_not_squeezed_is_read_too() -> None:
     rows = payments(2).matrix
     random = np.random.default_rng(0)
     layers = [(random.normal(size=(WIDTH, 4)), random.normal(size=4)),
               (random.normal(size=(4, 1)), random.normal(size=1))]  # fmt: skip
-    content = network_to_onnx(layers, np.zeros(WIDTH), np.ones(WIDTH), rows)
+    plain = Unscaled(np.zeros(WIDTH), np.ones(WIDTH), has_nan=False)
+    content = graph_of(Network(plain, layers))
     reading = checked_reading(content, rows, run(content, rows))
     assert reading.network is not None
     assert [weights.shape for weights, _ in reading.network.layers] == [(WIDTH, 4), (4, 1)]
+
+
+def test_nodes_that_are_numbered_in_another_order_are_put_in_order() -> None:
+    rows = payments(8)
+    model, line = fitted("trees", rows)
+    content = graph_of(model, line)
+    loaded = onnx.load_from_string(content)
+    node = next(each for each in loaded.graph.node if each.op_type == "TreeEnsembleRegressor")
+    for attribute in node.attribute:
+        if attribute.name in {"nodes_nodeids", "nodes_truenodeids", "nodes_falsenodeids",
+                              "target_nodeids"}:  # fmt: skip
+            turned = [1_000 - value for value in attribute.ints]
+            del attribute.ints[:]
+            attribute.ints.extend(turned)
+    reading = checked_reading(loaded.SerializeToString(), rows.matrix, run(content, rows.matrix))
+    assert reading.why == ""
+    np.testing.assert_allclose(
+        reading.sums[0].answer(rows.matrix), model.answer(rows.matrix), atol=1e-5
+    )
 
 
 def changed(content: bytes, operator: str, **attributes: Any) -> bytes:

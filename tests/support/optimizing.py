@@ -10,12 +10,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.models.export import OUTPUT
 from stream_infer.scoring.manifest import Manifest, Thresholds, encode_manifest
 from stream_infer.training.calibration import LOG_ODDS, Calibration, fit_calibration
 from stream_infer.training.candidates import DECLARED, Blend, Fitted, fit_candidate
 from stream_infer.training.days import DAY_MS
-from stream_infer.training.graphs import Part, finished
+from stream_infer.training.graphs import OUTPUT, Part, finished
 from stream_infer.training.making import run_graph
 from stream_infer.training.samples import Samples
 from support.onnx_models import make_manifest
