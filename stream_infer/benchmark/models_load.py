@@ -45,9 +45,8 @@ class SteadyLoad:
         self._rate = rate
         self._step_ms = HORIZON_MS / (horizon_s * rate)
         # Far enough back that no event is ahead of its record, however long somebody looks on.
-        self._first_ms = time.time_ns() // 1_000_000 - int(MINUTES_MAX * 60 / horizon_s + 1) * (
-            HORIZON_MS
-        )
+        back_ms = int(MINUTES_MAX * 60 / horizon_s + 1) * HORIZON_MS
+        self._first_ms = max(0, time.time_ns() // 1_000_000 - back_ms)
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self._run())
         self.sent = 0

@@ -65,7 +65,7 @@ async def test_a_short_run_exchanges_versions_and_loses_nothing(kafka: str, tmp_
         repeat=1,
         reloads=2,
         rate=500,
-        horizon_s=2.0,
+        horizon_s=1.0,
         show=lambda _what, _done, _total: None,
     )
     found = {figure.name: figure for figure in await session.reloads()}
