@@ -28,7 +28,8 @@ class GuardLimits:
 
     errors_max      share of rows at which it may fail
     not_finite_max  share of rows that it may answer with no number
-    slower_max      times the µs a row of the version that it is compared with
+    slower_max      times the µs a row of the version that it is compared with ...
+    slower_us_min   ... and so many µs a row more: a few trees in place of a sum harm nobody
     worst_us_max    µs a row of its slowest run
     alerts_max      times the share of alerts of the version that it is compared with; its
                     inverse is the least
@@ -38,6 +39,7 @@ class GuardLimits:
     errors_max: float = 0.001
     not_finite_max: float = 0.001
     slower_max: float = 5.0
+    slower_us_min: float = 20.0
     worst_us_max: int = 50_000
     alerts_max: float = 2.0
     drift_max: float = EFFECT_MAX
@@ -123,7 +125,7 @@ def _slow(seen: Totals, beside: Totals | None, limits: GuardLimits) -> Breach | 
     if beside is None or not beside.row_us or seen.records < 2:
         return None
     times = seen.row_us / beside.row_us
-    if times <= limits.slower_max:
+    if times <= limits.slower_max or seen.row_us - beside.row_us < limits.slower_us_min:
         return None
     return Breach(
         "slow",

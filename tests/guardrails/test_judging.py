@@ -50,6 +50,11 @@ def test_each_limit_is_told_by_its_word(worse: dict[str, Any], code: str) -> Non
     assert codes(totals(*[evidence(**worse)] * 10), WELL, SCORES) == [code]
 
 
+def test_a_version_that_is_slower_by_less_than_anybody_feels_breaches_nothing() -> None:
+    beside = totals(*[evidence("1", run_us=300)] * 10)
+    assert codes(totals(*[evidence(run_us=4_000)] * 10), beside, SCORES) == []
+
+
 def test_a_version_that_is_well_breaches_nothing() -> None:
     assert codes(totals(*[evidence()] * 10), WELL, SCORES) == []
 
