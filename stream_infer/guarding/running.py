@@ -87,7 +87,9 @@ class LiveWork:
         if models is None or models not in self._topics:
             return []
         work: list[Coroutine[Any, Any, None]] = [
-            self._live.exchange.follow(partial(follow_told, self._connection, models, self._model))
+            self._live.exchange.follow(
+                partial(follow_told, self._connection, models, self._model), self._live.told
+            )
         ]
         router = self._live.router
         if not isinstance(router, Router):

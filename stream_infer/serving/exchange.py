@@ -73,13 +73,18 @@ class Exchange(Generic[B]):
         self._loaded[CHAMPION] = (served, champion)
 
     async def follow(
-        self, follow: Callable[[], AsyncGenerator[Told | InvalidDataError, None]]
+        self,
+        follow: Callable[[], AsyncGenerator[Told | InvalidDataError, None]],
+        first: Told | None = None,
     ) -> None:
         """Do what is told, for ever; newer words end the waiting for older ones.
 
         follow  begins to listen; called again where Kafka could not be reached
+        first   what is known already: the topic may say nothing
         """
         try:
+            if first is not None:
+                await self._hear(first)
             while True:
                 try:
                     # Closed here, also when this is cancelled between two words: left to the

@@ -48,6 +48,7 @@ class LiveModel(Generic[H]):
     hold    makes what holds the versions, from the first champion
     aliases that mean something to it; None: all that workers are told of
     on_failure  told what must not happen
+    What the other aliases name is loaded when `exchange` follows, with `told` as its first word.
     Raises  NotFoundError ``nothing_promoted``; what `VersionSource.load` and `bind` raise. Blocks
     """
 
@@ -71,6 +72,7 @@ class LiveModel(Generic[H]):
             )
         champion = bind(source.load(served))
         self.registry = source.registry
+        self.told = told
         self.router = hold(champion)
         exchange = Exchange(
             source.load, bind, self.router.exchange, on_failure=on_failure, aliases=aliases
