@@ -36,7 +36,9 @@ def train_fraud(
     kept = {}
     if made.booster is not None:
         kept[BOOSTER_FILE] = made.booster.encode()
-        report["reasons"] = reason_agreement(
+        half = "the boosted half of " if "blend" in report["kind"] else ""
+        imitated = "the model that it imitates" if order.distil else "the model"
+        report["reasons"] = {"trees_of": half + imitated} | reason_agreement(
             made.booster,
             pipeline.alerts,
             plan.feature_names,

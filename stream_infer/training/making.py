@@ -25,6 +25,7 @@ from stream_infer.training.calibration import LOG_ODDS, Calibration, fit_calibra
 from stream_infer.training.candidates import (
     DECLARED,
     RISING_KINDS,
+    Blend,
     Boosted,
     Fitted,
     Settings,
@@ -85,8 +86,8 @@ class Made:
     figures            of the test rows
     calibrated         how far the test scores are from probabilities
     teacher            figures of the model that was imitated, None without one
-    booster            LightGBM's text of the model's trees, or of the imitated one's; None where it
-                       is made of something else
+    booster            LightGBM's text of the boosted trees of the model, or of the one that it
+                       imitates; of a blend, those of its boosted half; None where it has none
     """
 
     content: bytes
@@ -126,7 +127,8 @@ def make_model(samples: Samples, plan: Plan, order: Order, tell: Tell) -> Made:
     calibration = fit_calibration(best.answers, validation.truth)
     thresholds = order.aim.choose(calibration.apply(best.answers).astype(np.float32), validation)
     teacher = None
-    booster = model.booster.model_to_string() if isinstance(model, Boosted) else None
+    boosted = model.boosted if isinstance(model, Blend) else model
+    booster = boosted.booster.model_to_string() if isinstance(boosted, Boosted) else None
     if order.distil:
         tell("distilling")
         teacher = measure(calibration.apply(model.answer(test.matrix)), test)

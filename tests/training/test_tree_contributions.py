@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import lightgbm
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 
 from stream_infer.alerts.spec import Alerts, Reason, UsualConstant
 from stream_infer.errors import GateFailedError, InvalidDataError
-from stream_infer.training import contributions
+from stream_infer.simulators.fraud import World, generate
+from stream_infer.training import candidates, contributions
 from stream_infer.training.contributions import (
     TreeContributions,
     rank_agreement,
     reason_agreement,
     tree_contributions,
 )
+from support.commands import run_command
 
 NAMES = ("amount", "count", "risk", "noise")
 
@@ -100,3 +104,44 @@ def test_reasons_that_follow_the_trees_agree_with_them(
     by_nobody = reason_agreement(text, None, NAMES, rows, score(rows), score, 0.5)
     assert "by_reason" not in by_nobody
     assert reason_agreement(text, alerts, NAMES, rows, score(rows), score, 1.1) == {"rows": 0}
+
+
+def test_training_keeps_the_trees_and_evaluating_says_the_same_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"trees": 10, "leaves": 7, "rate": 0.2, "inputs": 0.5, "weight": 1}
+    monkeypatch.setitem(candidates.DECLARED, "trees", (few,))
+    made = generate(World(seed=3, customers=200, terminals=200, days=34, accounts_lost=0.003))
+    data = tmp_path / "payments.parquet"
+    pl.DataFrame(
+        {
+            "transaction_id": range(len(made)),
+            "event_time": made.event_time,
+            "customer_id": made.customer,
+            "terminal_id": made.terminal,
+            "amount": made.amount_cents / 100,
+            "bad": made.fraud > 0,
+        }
+    ).write_parquet(data)
+    days = ("--train", "2026-01-22..2026-01-28", "--test", "2026-01-31..2026-02-03")
+    given = ("--data", data, "--labels", "bad", *days, "--delay", "2d", "--json")
+    registry = tmp_path / "registry"
+    out = ("--out", tmp_path / "models", "--registry", registry)
+    ran = run_command("train", "fraud", *given, "--kinds", "trees", "--budget", "0.2", *out)
+    assert ran.code == 0, ran.out + ran.err
+    said = ran.json["reasons"]
+    assert said["trees_of"] == "the model"
+    assert said["rows"] > 10
+    assert said["sum_error_max"] <= 1e-6
+    assert said["score_and_raw_score"] == pytest.approx(1.0, abs=0.01)
+    for name in ("by_feature", "by_reason"):
+        assert -1 <= said[name]["spearman"] <= 1
+    folder = Path(ran.json["folder"])
+    assert "baseline substitution beside tree contributions" in (folder / "report.html").read_text()
+    again = run_command("evaluate", folder, *given).json["reasons"]
+    of_registry = run_command("evaluate", "fraud-history@1", "--registry", registry, *given).json[
+        "reasons"
+    ]
+    for each in (again, of_registry):
+        assert each["by_feature"] == said["by_feature"]
+        assert each["by_reason"] == said["by_reason"]
