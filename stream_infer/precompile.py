@@ -15,10 +15,12 @@ from dataclasses import replace
 import numpy as np
 
 from stream_infer.events.decode import EventDecoder
+from stream_infer.events.internal import SCHEMA_VERSION
+from stream_infer.events.plain import PlainReader
 from stream_infer.features.fold import StageFold
 from stream_infer.features.plan import compile_plan
 from stream_infer.kafka.codecs import crc32c, decompress
-from stream_infer.pipeline import Pipeline
+from stream_infer.pipeline import Events, Pipeline
 from stream_infer.pipelines.loading import built_in_pipelines, load_pipeline
 from stream_infer.records.fetched import read_fetched
 from stream_infer.records.placing import partitions_of
@@ -51,7 +53,7 @@ def precompile_pipeline(pipeline: Pipeline) -> None:
     """
     load_array_functions()
     precompile()
-    precompile_records()
+    precompile_records(pipeline.events)
     plan = compile_plan(pipeline)
     # Steps may read what earlier stages said.
     features = np.empty((0, len(plan.feature_names)))
@@ -61,11 +63,12 @@ def precompile_pipeline(pipeline: Pipeline) -> None:
     release_compiler()
 
 
-def precompile_records() -> None:
-    """Compile, or load, what is needed to read a fetch."""
+def precompile_records(events: Events) -> None:
+    """Compile, or load, what is needed to read a fetch and the records between stages."""
     run = read_fetched(b"", 0, (), decompress, crc32c).run
     list(run.headers_named(""))
     partitions_of((), 1)
+    PlainReader(events, SCHEMA_VERSION, "", 0).read(())
 
 
 if __name__ == "__main__":

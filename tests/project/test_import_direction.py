@@ -89,7 +89,7 @@ ALLOWED: dict[str, set[str]] = {
     "kafka.stretch": set(),
     # pure parts: values in, values out, no Kafka
     "records": {"compiled", "errors"},
-    "events": WORDS,
+    "events": WORDS | {"compiled"},
     "windows": {"compiled", "durations", "errors", "events.columns"},
     "features": WORDS | {"compiled", "windows"},
     "alerts": WORDS | {"events"},
