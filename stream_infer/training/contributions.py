@@ -57,7 +57,7 @@ def tree_contributions(booster: str, matrix: NDArray[np.floating[Any]]) -> TreeC
     matrix   (n, F) float
     Raises   InvalidDataError ``booster_unreadable``, ``booster_of_other_features``; GateFailedError
              ``contributions_do_not_add_up``
-    Cost     some 50 us a row for 200 trees of 15 leaves
+    Cost     half a ms a row for 200 trees of 15 leaves
     """
     try:
         model = lightgbm.Booster(model_str=booster)
