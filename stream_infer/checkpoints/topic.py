@@ -30,6 +30,7 @@ from stream_infer.checkpoints.manifest import (
 )
 from stream_infer.checkpoints.names import chunks_topic, manifests_topic
 from stream_infer.errors import BrokerError
+from stream_infer.kafka.coming_up import come_up, go_down
 from stream_infer.kafka.connection import Connection, reach, topic_missing, translated
 from stream_infer.kafka.ungrouped import ungrouped_consumer
 
@@ -174,11 +175,11 @@ class TopicStore:
                         max_request_size=REQUEST_BYTES_MAX,
                     )
                     try:
-                        await producer.start()
+                        await come_up(producer.start())
                         self._partitions = await self._count(producer)
                     except BaseException:
                         # Not kept half open: who gives a checkpoint up comes here once more.
-                        await asyncio.shield(producer.stop())
+                        await go_down(producer.stop())
                         raise
                     self._producer = producer
             return self._producer

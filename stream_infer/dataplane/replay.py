@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.fetching import fetch_in_runs
 from stream_infer.errors import BrokerError
-from stream_infer.kafka.coming_up import come_up
+from stream_infer.kafka.coming_up import come_up, go_down
 from stream_infer.records.run import RecordRun
 
 log = structlog.get_logger("stream_infer.replay")
@@ -67,7 +67,7 @@ async def replay_log(
                 reported = position
                 log.info("restoring", source=str(source), at=position, until=end)
     finally:
-        await consumer.stop()
+        await go_down(consumer.stop())
 
 
 async def _started(
@@ -85,7 +85,7 @@ async def _started(
             await asyncio.sleep(RETRY_SECONDS)
         except asyncio.CancelledError:
             # Revoked before it was up: without this its connections stay open.
-            await asyncio.shield(consumer.stop())
+            await go_down(consumer.stop())
             raise
         else:
             return consumer

@@ -16,7 +16,7 @@ import structlog
 from stream_infer.dataplane.sender import SENDER_STOPPED
 from stream_infer.dataplane.transaction_rules import FAILED, Answer, answer_of, stop_error
 from stream_infer.errors import BrokerError
-from stream_infer.kafka.coming_up import come_up
+from stream_infer.kafka.coming_up import come_up, go_down
 from stream_infer.kafka.transactions import GroupTransactionalProducer
 
 log = structlog.get_logger("stream_infer.sender")
@@ -73,7 +73,7 @@ class CurrentProducer:
             return None
         except asyncio.CancelledError:
             # Revoked before it was up: without this its connections stay open.
-            await asyncio.shield(producer.drop())
+            await go_down(producer.drop())
             raise
         return producer
 

@@ -1,10 +1,10 @@
-"""Lets a client come up before it is closed: one that is cut short leaves connections open."""
+"""Lets a client come up before it is closed, and close: one cut short leaves connections open."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 COME_UP_S_MAX = 4.0
@@ -19,9 +19,32 @@ async def come_up(starting: Coroutine[Any, Any, None]) -> None:
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=COME_UP_S_MAX)
-        task.cancel()
+        await _let(task)
         raise
+
+
+async def _let(task: asyncio.Task[Any]) -> None:
+    """Wait for a task within a bound, then cancel it.
+
+    Whoever gives a client up may cancel more than once, since a cancellation can get lost inside of
+    one: each but the first would leave the start alone, with whatever it opens.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + COME_UP_S_MAX
+    while not task.done() and loop.time() < until:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task], timeout=until - loop.time())
+    task.cancel()
+    if task.done() and not task.cancelled():
+        task.exception()  # else the loop complains that nobody looked at it
+
+
+async def go_down(stopping: Coroutine[Any, Any, None]) -> None:
+    """Await the end of a client; cancelled meanwhile, let it end all the same, and raise.
+
+    Cut short, a client leaves open what it would have closed last: its connections.
+    """
+    await come_up(stopping)
 
 
 @asynccontextmanager
@@ -32,7 +55,6 @@ async def opened(client: AbstractAsyncContextManager[Client]) -> AsyncIterator[C
         try:
             found = await asyncio.shield(opening)
         except asyncio.CancelledError:
-            await asyncio.wait([opening], timeout=COME_UP_S_MAX)
-            opening.cancel()
+            await _let(opening)
             raise
         yield found

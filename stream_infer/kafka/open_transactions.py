@@ -28,6 +28,7 @@ from aiokafka.protocol.types import (
 )
 from aiokafka.structs import TopicPartition
 
+from stream_infer.kafka.coming_up import come_up, go_down
 from stream_infer.kafka.connection import Connection
 
 _TEXT = CompactString("utf-8")
@@ -155,11 +156,11 @@ async def holder_of(
     """
     async with asyncio.timeout(seconds_max):
         admin = AIOKafkaAdminClient(**connection.client_options())
-        await admin.start()
         try:
+            await come_up(admin.start())
             return await _holder(admin, TopicPartition(*partition))
         finally:
-            await admin.close()
+            await go_down(admin.close())
 
 
 async def _holder(admin: Any, partition: TopicPartition) -> str | None:

@@ -19,6 +19,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.metadata import MetadataRequest
 
 from stream_infer.errors import BrokerError
+from stream_infer.kafka.coming_up import come_up, go_down
 from stream_infer.kafka.connection import Connection, reach, translated
 from stream_infer.kafka.topic_findings import (
     TopicFacts,
@@ -62,10 +63,10 @@ async def administration(connection: Connection) -> AsyncIterator[AIOKafkaAdminC
     async with translated(connection):
         client = AIOKafkaAdminClient(**connection.client_options())
         try:
-            await client.start()
+            await come_up(client.start())
             yield client
         finally:
-            await client.close()
+            await go_down(client.close())
 
 
 async def read_topics(

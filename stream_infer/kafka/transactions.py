@@ -101,6 +101,9 @@ class GroupTransactionalProducer(AIOKafkaProducer):  # type: ignore[misc] # aiok
             )
         except BaseException:
             self._must_abort = True
+            # Who gives up waiting leaves the answer to nobody, and an error may still come.
+            for _, _, answer in self._txn_manager._pending_txn_offsets:
+                answer.add_done_callback(_look_at)
             raise
 
     async def begin_transaction(self) -> None:
@@ -286,6 +289,16 @@ def _refuse_offsets(manager: Any, error: Exception) -> None:
             waiting.set_exception(error)
 
 
+def _look_at(answer: asyncio.Future[None]) -> None:
+    """Look at an answer that nobody waits for, of which the loop would complain otherwise."""
+    if not answer.cancelled():
+        answer.exception()
+
+
+def _leave_out(_batch: Any) -> None:
+    """Send nothing again: nothing more is sent."""
+
+
 def _fail_batches(accumulator: Any, error: BaseException) -> None:
     """Fail what waits to be sent, and look at those answers that nobody else will look at.
 
@@ -298,6 +311,8 @@ def _fail_batches(accumulator: Any, error: BaseException) -> None:
         accumulator._pending_batches.update(batches)
     waiting = list(accumulator._pending_batches)
     accumulator.fail_all(error)
+    # A request whose answer was "again" may be waiting to put its batches back: they have failed.
+    accumulator.reenqueue = _leave_out
     for batch in waiting:
         if batch._drain_waiter.done() and not batch._drain_waiter.cancelled():
             batch._drain_waiter.exception()

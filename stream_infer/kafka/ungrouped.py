@@ -9,6 +9,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
+from stream_infer.kafka.coming_up import come_up, go_down
 from stream_infer.kafka.connection import Connection, translated
 
 
@@ -31,9 +32,11 @@ async def ungrouped_consumer(
             **options,
         )
         try:
-            await consumer.start()
-            # Stopped before its background task ever ran, aiokafka raises CancelledError.
-            await asyncio.sleep(0)
+            try:
+                await come_up(consumer.start())
+            finally:
+                # Stopped before its background task ever ran, aiokafka raises CancelledError.
+                await asyncio.sleep(0)
             yield consumer
         finally:
-            await consumer.stop()
+            await go_down(consumer.stop())
