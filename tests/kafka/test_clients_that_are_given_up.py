@@ -115,5 +115,5 @@ async def test_one_that_is_cancelled_again_and_again_leaves_no_connection(
             using.cancel()
             await asyncio.sleep(0)
         async with asyncio.timeout(10):  # a transport closes in one of the next turns
-            while connections() > before or asyncio.all_tasks() - tasks:
+            while connections() > before or asyncio.all_tasks() - tasks:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
