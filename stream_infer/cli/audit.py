@@ -159,10 +159,9 @@ def _recomputation(
     from stream_infer.cli.serving import model_or_ready, version_finder
 
     worker = settings.worker_settings()
-    named = settings.model.path is not None
-    where = where or (None if named else settings.model.registry)
-    find = None if where is None or pipeline.model is None else version_finder(where, settings)
-    if find is not None and pipeline.model is not None and not named:
+    where = where or (None if settings.model.path is not None else settings.model.registry)
+    find = None if where is None else version_finder(where, settings)
+    if find is not None and pipeline.model is not None and settings.model.path is None:
         serves: Model | Path | None = find(pipeline.model, "champion")
     else:
         serves = model_or_ready(pipeline, settings)

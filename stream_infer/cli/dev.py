@@ -130,12 +130,13 @@ def _facts(
     """Compile and load everything, so that what is wrong is said before anything starts."""
     from stream_infer.events.decode import EventDecoder
     from stream_infer.features.plan import compile_plan
-    from stream_infer.scoring.session import Scorer
+    from stream_infer.scoring.binding import bind_model
 
     plan = compile_plan(pipeline)
     EventDecoder(pipeline.events, settings.field_mapping())
     place = model_or_ready(pipeline, settings)
-    scorer = None if place is None else Scorer(place, plan.feature_names, plan.fingerprint)
+    scorer = bind_model(place, plan, settings.execution())
+    model = None if scorer is None else scorer.model
     return {
         "pipeline": pipeline.name,
         "file": reference,
@@ -145,8 +146,8 @@ def _facts(
         "stages": [stage.entity for stage in plan.stages],
         "features": list(plan.feature_names),
         "fingerprint": plan.fingerprint,
-        "model": scorer and f"{scorer.name} {scorer.version}",
-        "thresholds": scorer and [scorer.thresholds.review, scorer.thresholds.decline],
+        "model": model and f"{model.name} {model.version}",
+        "thresholds": model and [model.thresholds.review, model.thresholds.decline],
         "production": _production(reference, path),
     }
 

@@ -34,11 +34,15 @@ def model_to_serve(pipeline: Pipeline, settings: Settings) -> Model | Path | Non
 def model_or_ready(pipeline: Pipeline, settings: Settings) -> Model | Path | None:
     """Return the model that a worker of this pipeline serves; None for one without a model.
 
-    Raises  what `adopt_model` raises; NotFoundError when no model of that name ships
+    Where the settings name a registry, that is its champion.
+    Raises  what `adopt_model` and `version_finder` raise; NotFoundError when no model of that name
+            ships
     """
     named = model_to_serve(pipeline, settings)
     if named is not None or pipeline.model is None:
         return named
+    if settings.model.registry is not None:
+        return version_finder(settings.model.registry, settings)(pipeline.model, "champion")
     from stream_infer.models.ready import ready_model_dir
 
     return ready_model_dir(pipeline.model)
@@ -88,16 +92,24 @@ def judge_model(pipeline: Pipeline, plan: Plan, settings: Settings) -> tuple[str
         return "The pipeline declares no model: features are published, nothing is scored.", None
     import numpy as np
 
-    from stream_infer.scoring.model import Model, load_model
-    from stream_infer.scoring.session import Scorer
+    from stream_infer.scoring.binding import bind_model, version_of
+    from stream_infer.scoring.conditions import ConditionScorer
 
-    model = place if isinstance(place, Model) else load_model(place, settings.execution())
-    scorer = Scorer(model, plan.feature_names, plan.fingerprint)
-    score = float(scorer.score(np.zeros((1, len(plan.feature_names))))[0])
-    if not np.isfinite(score):
+    scorer = bind_model(place, plan, settings.execution())
+    zeros = np.zeros((1, len(plan.feature_names)))
+    if isinstance(scorer, ConditionScorer):
+        forecasts = scorer.judge(zeros).forecasts
+        said = 0.0 if forecasts is None else float(forecasts.sum())
+        what = "judged"
+    else:
+        said = 0.0 if scorer is None else float(scorer.score(zeros)[0])
+        what = "scored"
+    named = version_of(scorer)
+    model = "The model" if named is None else f"{named[0]} version {named[1]}"
+    if not np.isfinite(said):
         raise ConflictError(
             "model_score_not_finite",
-            f"Model {scorer.name} version {scorer.version} scores an event of zeros as {score}.",
+            f"Model {model} answers an event of zeros with {said}.",
             "Export the model again, or serve another version.",
         )
-    return f"{scorer.name} version {scorer.version} fits and scored one event.", None
+    return f"{model} fits and {what} one event.", None
