@@ -113,7 +113,7 @@ def _lightgbm_tree(root: dict[str, Any]) -> Tree:
         nan_left = node["default_left"] if as_nan else node["threshold"] >= 0
         rows[place][:5] = [
             int(node["split_feature"]),
-            float(node["threshold"]),
+            _beside_zero(float(node["threshold"])),
             add(node["left_child"]),
             add(node["right_child"]),
             bool(nan_left),
@@ -122,6 +122,21 @@ def _lightgbm_tree(root: dict[str, Any]) -> Tree:
 
     add(root)
     return _tree(rows)
+
+
+_ZERO = float(np.float32(1e-35))
+
+
+def _beside_zero(threshold: float) -> float:
+    """Return the threshold that says of every float32 what LightGBM says of it.
+
+    It takes a value for 0 that is not farther from it than 1e-35, which is also where it puts
+    thresholds that part 0 from what is negative or positive: the value there itself goes the way
+    that 0 goes.
+    """
+    if -_ZERO <= threshold < 0:
+        return float(np.nextafter(np.float32(-_ZERO), np.float32(-1)))
+    return _ZERO if 0 <= threshold < _ZERO else threshold
 
 
 def from_sklearn(forest: Any) -> list[Tree]:

@@ -8,7 +8,7 @@ import pytest
 from stream_infer.optimizing.drafts import augmented
 from stream_infer.optimizing.lines import match_line
 from stream_infer.optimizing.material import checked_reading
-from stream_infer.optimizing.neurons import hidden_sizes, slimmer
+from stream_infer.optimizing.neurons import hidden_sizes, side_by_side, slimmer
 from stream_infer.optimizing.reading import operators
 from stream_infer.optimizing.squeezing import fit_softly
 from stream_infer.training.distilling import imitate, lesson
@@ -115,3 +115,19 @@ def test_inputs_squeezed_in_one_step_are_read_back_from_the_graph(missing: float
     np.testing.assert_allclose(
         reading.network.answer(rows.matrix), network.answer(rows.matrix), atol=1e-3
     )
+
+
+def test_networks_side_by_side_are_one_that_answers_with_their_mean() -> None:
+    rows = payments(4)
+    model, line = fitted("trees", rows)
+    soft = lesson(rows.matrix, run(graph_of(model, line), rows.matrix), seed=0)
+    scaling = fit_softly(soft.matrix)
+    networks = [
+        imitate(soft, seed=seed, hidden=(6, 4), epochs=2, scaling=scaling) for seed in range(3)
+    ]
+    together = side_by_side(networks)
+    assert hidden_sizes(together) == (18, 12)
+    meant = np.mean([each.answer(rows.matrix) for each in networks], axis=0)
+    np.testing.assert_allclose(together.answer(rows.matrix), meant, atol=1e-9)
+    np.testing.assert_allclose(run(graph_of(together), rows.matrix), 1 / (1 + np.exp(-meant)),
+                               atol=1e-5)  # fmt: skip

@@ -108,6 +108,24 @@ def test_a_threshold_that_is_rounded_up_is_caught_at_its_boundary_only() -> None
     assert raised.value.details["difference"] < 1e-6
 
 
+def test_values_next_to_zero_go_where_the_learner_sends_zero() -> None:
+    random = np.random.default_rng(0)
+    matrix = random.integers(-3, 4, (600, 2)).astype(np.float32)
+    truth = np.sign(matrix[:, 0]) + 0.2 * random.normal(size=600) > 0.5
+    low = np.sign(matrix[:, 0]) + 0.2 * random.normal(size=600) > -0.5
+    settings = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5}
+    around = np.array([-3e-35, -1e-35, -9e-36, -1e-40, 0, 1e-40, 9e-36, 1e-35, 3e-35], np.float32)
+    rows = np.column_stack([around, np.ones(len(around), np.float32)])
+    for labels in (truth, low):
+        booster = lightgbm.train(settings, lightgbm.Dataset(matrix, labels.astype(int)), 4)
+        trees = from_lightgbm(booster)
+        assert any((np.abs(tree.threshold[tree.feature >= 0]) < 1e-30).any() for tree in trees)
+        model = Boosted(booster, trees)
+        meant = LOG_ODDS.apply(booster.predict(rows, raw_score=True, num_threads=1))
+        assert len(np.unique(meant.round(6))) > 1
+        np.testing.assert_allclose(run_graph(exported(model, LOG_ODDS, 2), rows), meant, atol=1e-6)
+
+
 def test_a_row_at_a_split_reaches_it() -> None:
     samples = rows()
     trees = fit_candidate("forest", QUICK["forest"], samples, 0, 1).trees
