@@ -121,7 +121,7 @@ def test_values_next_to_zero_go_where_the_learner_sends_zero() -> None:
         trees = from_lightgbm(booster)
         assert any((np.abs(tree.threshold[tree.feature >= 0]) < 1e-30).any() for tree in trees)
         model = Boosted(booster, trees)
-        meant = LOG_ODDS.apply(booster.predict(rows, raw_score=True, num_threads=1))
+        meant = LOG_ODDS.apply(model.answer(rows))
         assert len(np.unique(meant.round(6))) > 1
         np.testing.assert_allclose(run_graph(exported(model, LOG_ODDS, 2), rows), meant, atol=1e-6)
 
