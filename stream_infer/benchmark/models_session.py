@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from stream_infer.benchmark.cores import Cores
@@ -30,11 +28,10 @@ from stream_infer.benchmark.models_ground import (
 )
 from stream_infer.benchmark.models_load import steady_load
 from stream_infer.benchmark.models_times import (
-    Outputs,
-    Waits,
+    Exchanged,
+    exchanged,
     read_inputs,
     read_outputs,
-    reloads_of,
     waits_of,
 )
 from stream_infer.benchmark.scenarios import Scenario
@@ -59,39 +56,8 @@ LOOK_S = 0.02
 SERVED_S_MAX = 30.0
 STARTS_S_MAX = 90.0
 SECONDS_MAX = 120.0
-TENTH = 10
-LOOKS = 5
-"""Memory goes up and down with each batch: the median of so many looks counts."""
-ERROR_WORDS = ("model_not_loaded", "models_record_invalid", "Traceback")
-MIB = 2.0**-20
 
 Show = Callable[[str, int, int | None], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Exchanged:
-    """One run with exchanges.
-
-    during_ms, without_ms  p99 of what inputs waited during a reload, and undisturbed
-    rss_tenth, rss_last    resident memory after the tenth exchange and after the last, MiB
-    errors                 lines of the workers that say that something went wrong
-    lost, doubled          inputs without an output; outputs too many
-    seen                   exchanges that every partition's outputs show
-    served_p50_ms, served_max_ms  from when workers were told until they do
-    whole_ms               median from the beginning of a promotion until all workers say they serve
-    """
-
-    during_ms: float | None
-    without_ms: float | None
-    rss_tenth: float
-    rss_last: float
-    errors: int
-    lost: int
-    doubled: int
-    seen: int
-    served_p50_ms: float | None
-    served_max_ms: float | None
-    whole_ms: float
 
 
 class ModelsSession:
@@ -188,7 +154,8 @@ class ModelsSession:
             )
             outputs = await read_outputs(self._connection, pipeline.scored, source, VERSIONS)
             waits = waits_of(await read_inputs(self._connection, source), outputs)
-            return _exchanged(told, outputs, waits, (began_ms, ended_ms), rss, whole, subject.log)
+            span_ms = (began_ms, ended_ms)
+            return exchanged(told, outputs, waits, span_ms, rss, whole, subject.log, VERSIONS)
 
     async def _exchange(
         self, title: str, reloads: int, subject: Subject, pipeline: Pipeline, scenario: Scenario
@@ -293,33 +260,6 @@ async def _served(subject: Subject, number: int, workers: int) -> None:
                 "Look at the logs of the process (--keep); run it on a quieter machine.",
             )
         await asyncio.sleep(LOOK_S)
-
-
-def _exchanged(
-    told: Sequence[tuple[int, int]],
-    outputs: Outputs,
-    waits: Waits,
-    span_ms: tuple[int, int],
-    rss: Sequence[int],
-    whole: Sequence[float],
-    log: str,
-) -> Exchanged:
-    reloads = reloads_of(told, outputs, VERSIONS)
-    took = sorted(float(each.served_ms - each.told_ms) for each in reloads)
-    tenth = statistics.median(rss[max(0, min(TENTH, len(rss)) - LOOKS) :][:LOOKS])
-    return Exchanged(
-        during_ms=waits.percentile(99, waits.during(reloads, span_ms[0])),
-        without_ms=waits.percentile(99, waits.undisturbed(reloads, *span_ms)),
-        rss_tenth=tenth * MIB,
-        rss_last=statistics.median(rss[-LOOKS:]) * MIB,
-        errors=sum(log.count(word) for word in ERROR_WORDS),
-        lost=waits.lost,
-        doubled=waits.doubled,
-        seen=len(reloads),
-        served_p50_ms=statistics.median(took) if took else None,
-        served_max_ms=took[-1] if took else None,
-        whole_ms=statistics.median(whole),
-    )
 
 
 def _now_ms() -> int:

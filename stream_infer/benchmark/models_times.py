@@ -6,6 +6,7 @@ A reload lasts from when the workers were told until every partition's outputs n
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,11 @@ from stream_infer.kafka.reading import log_reader
 
 AFTER_MS = 100
 """So long behind a reload an event still counts as its own, and not as undisturbed."""
+TENTH = 10
+LOOKS = 5
+"""Memory goes up and down with each batch: the median of so many looks counts."""
+ERROR_WORDS = ("model_not_loaded", "models_record_invalid", "Traceback")
+MIB = 2.0**-20
 
 
 class Reload(NamedTuple):
@@ -134,6 +140,68 @@ def reloads_of(
         if max(firsts) < end_ms:
             found.append(Reload(versions[version], at_ms, int(max(firsts))))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """One run with exchanges.
+
+    during_ms, without_ms  p99 of what inputs waited during a reload, and undisturbed
+    rss_tenth, rss_last    resident memory after the tenth exchange and after the last, MiB
+    errors                 lines of the workers that say that something went wrong
+    lost, doubled          inputs without an output; outputs too many
+    seen                   exchanges that every partition's outputs show
+    served_p50_ms, served_max_ms  from when workers were told until they do
+    whole_ms               median from the beginning of a promotion until all workers say they serve
+    """
+
+    during_ms: float | None
+    without_ms: float | None
+    rss_tenth: float
+    rss_last: float
+    errors: int
+    lost: int
+    doubled: int
+    seen: int
+    served_p50_ms: float | None
+    served_max_ms: float | None
+    whole_ms: float
+
+
+def exchanged(
+    told: Sequence[tuple[int, int]],
+    outputs: Outputs,
+    waits: Waits,
+    span_ms: tuple[int, int],
+    rss: Sequence[int],
+    whole: Sequence[float],
+    log: str,
+    versions: Sequence[str],
+) -> Exchanged:
+    """Return what a run with exchanges was.
+
+    told     for each exchange the index of the version, and when workers were told, epoch ms
+    span_ms  when the measuring began and ended
+    rss      bytes, after each exchange
+    whole    ms that each took, its verification with it
+    log      of the workers
+    """
+    reloads = reloads_of(told, outputs, versions)
+    took = sorted(float(each.served_ms - each.told_ms) for each in reloads)
+    tenth = statistics.median(rss[max(0, min(TENTH, len(rss)) - LOOKS) :][:LOOKS])
+    return Exchanged(
+        during_ms=waits.percentile(99, waits.during(reloads, span_ms[0])),
+        without_ms=waits.percentile(99, waits.undisturbed(reloads, *span_ms)),
+        rss_tenth=tenth * MIB,
+        rss_last=statistics.median(rss[-LOOKS:]) * MIB,
+        errors=sum(log.count(word) for word in ERROR_WORDS),
+        lost=waits.lost,
+        doubled=waits.doubled,
+        seen=len(reloads),
+        served_p50_ms=statistics.median(took) if took else None,
+        served_max_ms=took[-1] if took else None,
+        whole_ms=statistics.median(whole),
+    )
 
 
 async def read_inputs(connection: Connection, topic: str) -> list[NDArray[np.int64]]:

@@ -196,7 +196,7 @@ def _forecasts(
 async def _history(
     model: Model, plan: Plan, question: Question, asked: _Asked, settings: Settings
 ) -> Scored:
-    from stream_infer.training.topics import read_history
+    from stream_infer.training.topics.history import read_history
 
     progress = Progress("records")
     try:
@@ -213,7 +213,7 @@ async def _history(
 
 
 async def _readings(plan: Plan, asked: _Asked, settings: Settings) -> EventColumns:
-    from stream_infer.training.topics import read_readings_log
+    from stream_infer.training.topics.history import read_readings_log
 
     progress = Progress("records")
     try:

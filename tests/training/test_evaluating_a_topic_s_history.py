@@ -22,7 +22,7 @@ from stream_infer.scoring.model import load_model
 from stream_infer.simulators.records import label_columns, transaction_columns
 from stream_infer.training.evaluating import Question, evaluate, evaluate_history
 from stream_infer.training.gathering import gather_columns
-from stream_infer.training.topics import read_history
+from stream_infer.training.topics.history import read_history
 from support.commands import run_command
 from support.kafka import acreate_topics, aproduce, aread_all, unique
 from support.load import Load, make_load, send_load, send_transactions

@@ -20,7 +20,7 @@ from stream_infer.simulators.traffic import Roads, generate, sensor_table
 from stream_infer.training.days import parse_days
 from stream_infer.training.roads.evaluating import evaluate_forecasts
 from stream_infer.training.roads.readings import Readings, changes, readings_of
-from stream_infer.training.topics import read_readings_log
+from stream_infer.training.topics.history import read_readings_log
 from support.commands import run_command
 from support.kafka import acreate_topics, unique
 from support.load import send_records

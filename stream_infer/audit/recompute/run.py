@@ -25,12 +25,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
 
 from stream_infer.audit.ends import open_reasons, settled_bounds
+from stream_infer.audit.recompute.asked import Recomputation
 from stream_infer.audit.recompute.beginnings import Beginnings, beginnings
 from stream_infer.audit.recompute.differences import Difference, field_differences
 from stream_infer.audit.recompute.group import GroupRead, read_by_group
@@ -41,7 +41,7 @@ from stream_infer.audit.recompute.origins import (
     namings,
     without_features,
 )
-from stream_infer.audit.recompute.passes import Find, Fold, Folds
+from stream_infer.audit.recompute.passes import Fold, Folds
 from stream_infer.audit.recompute.published import FEATURES, Published
 from stream_infer.audit.recompute.report import RecomputeReport, StageFindings
 from stream_infer.audit.recompute.twinned import TwinnedState
@@ -59,7 +59,6 @@ from stream_infer.dataplane.state import StageState
 from stream_infer.errors import ConflictError
 from stream_infer.events.columns import EventColumns
 from stream_infer.events.internal import OTHER_FEATURES
-from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.topic_names import candidates_topic, internal_entities, internal_topic
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.reading import LogReader, log_reader
@@ -70,38 +69,12 @@ from stream_infer.kafka.topics import (
     read_topics,
 )
 from stream_infer.observability.meter import StageMeter
-from stream_infer.pipeline import Pipeline
 from stream_infer.settings.worker import WorkerSettings
+
+__all__ = ["Recomputation", "recompute"]
 
 WAIT_MS = 10
 """Dozens of stretches are read one after the other, and each is asked for its bounds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recomputation:
-    """What is recomputed, and with what.
-
-    pipeline      as its workers run it
-    earlier       the same pipeline with declarations that outputs in the logs were made by before
-    models        loaded models or their folders, the one that serves now first; none for a
-                  pipeline without a model
-    find          finds further versions that outputs are stamped with, such as those of a registry
-    settings      of the workers, as far as outputs follow from them (`unknown_fields`, and where
-                  `checkpoints` are that folds began with)
-    fields, label_fields   where the fields stand in the user's own JSON
-    delivery      what the workers promise
-    twins         share of the keys that the slow twins compute too
-    """
-
-    pipeline: Pipeline
-    models: Sequence[Any]
-    settings: WorkerSettings
-    fields: FieldMapping | None = None
-    label_fields: FieldMapping | None = None
-    delivery: str = "exactly_once"
-    twins: float = 0.0
-    earlier: Sequence[Pipeline] = ()
-    find: Find | None = None
 
 
 async def recompute(

@@ -1,0 +1,1 @@
+"""The same rows as from files, from a pipeline's own topics."""
