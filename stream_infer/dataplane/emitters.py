@@ -24,8 +24,9 @@ from stream_infer.features.plan import Plan
 from stream_infer.observability.meter import StageMeter
 from stream_infer.pipeline import Events
 from stream_infer.records import KeyPartitioner
+from stream_infer.records.placing import Places, place_all
 
-Placing = Callable[[EventColumns], list[tuple[bytes, int]]]
+Placing = Callable[[EventColumns], Places]
 """From rows to the key and the partition of each."""
 
 
@@ -37,8 +38,10 @@ def placed_by(partitioner: KeyPartitioner, events: Events, entity: str) -> Placi
     """
     known = events.known
     if known is not None and entity == events.key:
-        return lambda columns: partitioner.place(known.places_of(columns.entities[entity]))
-    return lambda columns: partitioner.place(columns.entities[entity])
+        return lambda columns: place_all(
+            known.places_of(columns.entities[entity]), partitioner.partitions
+        )
+    return lambda columns: place_all(columns.entities[entity], partitioner.partitions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +171,11 @@ class ScoreEmitter:
             events = self.plan.pipeline.events
             matrix = self.plan.matrix(rows.columns, rows.features)
             said = self.answering.answer(rows.columns, matrix, rows.listed, meter)
-            places = self.partitioner.place(rows.columns.entities[events.key])
+            keys = rows.columns.entities[events.key]
+            places = place_all(keys, self.partitioner.partitions)
             rows.add_to(parts, self.plan.pipeline.scored, places, said.values)
             if said.shadow is not None and self.shadow is not None:
-                places = self.shadow.place(rows.columns.entities[events.key])
+                places = place_all(keys, self.shadow.partitions)
                 rows.add_to(parts, SHADOW_SCORES, places, said.shadow)
             if self.candidates is not None:
                 self.candidates.write(parts, rows, matrix, said)
@@ -207,7 +211,7 @@ class AcceptedRows:
         self,
         parts: Sequence[Part],
         topic: str,
-        places: list[tuple[bytes, int]],
+        places: Places,
         values: list[bytes],
     ) -> None:
         """Add one record a row to the outputs of the row's part."""
@@ -219,7 +223,7 @@ class AcceptedRows:
             if count:
                 part.outputs.add_many(
                     topic,
-                    places[these],
+                    Places(places.keys[these], places.partitions[these]),
                     values[these],
                     None if headers is None else headers[these],
                     rows[these],

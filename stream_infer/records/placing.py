@@ -1,8 +1,9 @@
-"""The partitions of many keys at once, for whoever needs none of the keys' bytes."""
+"""The partitions of many keys at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +11,41 @@ from numpy.typing import NDArray
 from stream_infer.records.kernels import place_keys
 
 
-def partitions_of(keys: Sequence[str], partitions: int) -> NDArray[np.int64]:
-    """Return the partition of each key, (n,) int64, by the rule of `records.partitioner`.
+class Places(NamedTuple):
+    """Where ``n`` records belong.
+
+    keys        their keys
+    partitions  (n,) int64
+    """
+
+    keys: list[bytes]
+    partitions: NDArray[np.int64]
+
+
+def place_all(keys: Sequence[str], partitions: int) -> Places:
+    """Return the bytes and the partition of each key, by the rule of `records.partitioner`.
 
     partitions  of the topic, at least 1
     Raises      UnicodeEncodeError for a text that UTF-8 cannot hold
-    Cost        about 0.1 us a key, where to look each up takes 0.3
+    Cost        about 0.15 us a key
     """
+    data = [key.encode() for key in keys]
+    return Places(data, _placed(b"".join(data), data, partitions))
+
+
+def partitions_of(keys: Sequence[str], partitions: int) -> NDArray[np.int64]:
+    """Return the partition of each key, (n,) int64, as `place_all` does, without their bytes."""
     data = "".join(keys).encode()
-    each = keys if len(data) == sum(map(len, keys)) else [key.encode() for key in keys]
-    lengths = np.fromiter(map(len, each), np.int64, len(keys))
+    if len(data) == sum(map(len, keys)):
+        return _placed(data, keys, partitions)
+    return place_all(keys, partitions).partitions
+
+
+def _placed(
+    data: bytes, keys: Sequence[str] | Sequence[bytes], partitions: int
+) -> NDArray[np.int64]:
+    """Return the partitions of keys that lie joined; each has as many bytes as its length says."""
+    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
     places = np.empty(len(keys), np.int64)
     place_keys(np.frombuffer(data, np.uint8), lengths, partitions, places)
     return places

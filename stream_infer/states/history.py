@@ -34,6 +34,7 @@ from stream_infer.files.contract import Records
 from stream_infer.files.features import decode_records
 from stream_infer.pipeline import Pipeline
 from stream_infer.records import KeyPartitioner
+from stream_infer.records.placing import partitions_of
 
 DIGITS = 32
 """Of a history's name: 128 bits of SHA-256."""
@@ -183,9 +184,6 @@ def _labelled_from(plan: Plan) -> int:
 def _places(plan: Plan, index: int, log: EventColumns, partitions: int) -> NDArray[np.int64]:
     """Return the partition of each row in the log of a stage, (n,) int64."""
     events, entity = plan.pipeline.events, plan.stages[index].entity
-    partitioner = KeyPartitioner(partitions)
     if index == 0 and not plan.pipeline.rekeys:
-        found = partitioner.place(log.entities[entity])
-    else:
-        found = placed_by(partitioner, events, entity)(log)
-    return np.array([partition for _, partition in found], np.int64)
+        return partitions_of(log.entities[entity], partitions)
+    return placed_by(KeyPartitioner(partitions), events, entity)(log).partitions
