@@ -153,6 +153,9 @@ def command(
     chosen = pipeline or pipeline_of(manifest)
     plan = compile_plan(chosen)
     check_fit(manifest, plan.feature_names, plan.fingerprint)
+    place = Registry.open(registry, create=True) if publish and registry else None
+    if place is not None:
+        place.standing(manifest.name)  # a registry that cannot be read is told before the work
     remark(f"features of {data.name} by pipeline {chosen.name}")
     source = Source(
         data=data,
@@ -169,7 +172,6 @@ def command(
         "data": gathered.facts() | {"file": data.name, "pipeline": chosen.name},
     }
     page = report_page(said)
-    place = Registry.open(registry, create=True) if publish and registry else None
     said |= write_chosen(made, manifest, said, page, out, place)
     if report is not None:
         report.write_text(page)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import onnxruntime
 
+from stream_infer.optimizing.comparing import REPLICATES
 from stream_infer.optimizing.optimising import Candidate, Measured, Optimised
 from stream_infer.optimizing.recipes import ORIGINAL
 from stream_infer.training.pictures import Point, point_chart
@@ -25,7 +26,6 @@ INTERVALS = (
     "Intervals of 95 % are of {draws} draws of customers with replacement, the same draws for each "
     "candidate: frauds of one customer rise and fall together, and of days there are too few."
 )
-DRAWS = 200
 
 
 def optimising_report(made: Optimised) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def optimising_report(made: Optimised) -> dict[str, Any]:
         "days": made.request.protocol.facts() | {"validation": made.validation.days},
         "chosen_on": CHOSEN_ON,
         "validation_unseen": made.validation.unseen,
-        "intervals": INTERVALS.format(draws=DRAWS),
+        "intervals": INTERVALS.format(draws=REPLICATES),
         "rows": {
             stretch.name: {
                 "rows": len(stretch.samples),

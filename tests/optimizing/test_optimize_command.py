@@ -146,6 +146,20 @@ def test_what_cannot_be_done_is_named_with_its_cure(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_registry_that_cannot_be_read_is_told_before_the_work(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "registry" / "fraud-history" / "_history"
+    broken.mkdir(parents=True)
+    (broken / "0000000001.json").write_text("{")
+    ran = optimize(
+        model, data, tmp_path / "out", "--registry", tmp_path / "registry", "--publish", "--json"
+    )
+    assert ran.code == 5
+    assert ran.json["error"]["code"] == "history_damaged"
+    assert ran.err == ""
+
+
 def test_models_that_cannot_be_optimised_are_named(model: Path, data: Path, tmp_path: Path) -> None:
     gone = optimize("models/gone", data, tmp_path / "out", "--json", days=True)
     assert gone.json["error"]["code"] == "model_not_found"
