@@ -16,24 +16,11 @@ from typing import TypeVar
 import structlog
 
 from stream_infer.errors import BrokerError
+from stream_infer.kafka.causes import MAY_PASS
 
 log = structlog.get_logger("stream_infer.broker")
 
 PAUSE_SECONDS = 0.5
-
-MAY_PASS = frozenset(
-    {
-        "broker_advertised",
-        "broker_dns",
-        "broker_not_ready",
-        "broker_protocol",
-        "broker_refused",
-        "broker_silent",
-        "broker_unreachable",
-    }
-)
-"""Codes of what a Kafka that starts, or a name that is not known yet, looks like. A wrong user or
-a missing right does not pass."""
 
 Found = TypeVar("Found")
 

@@ -19,6 +19,7 @@ from stream_infer.events.topic_names import (
     guard_topic,
     models_topic,
 )
+from stream_infer.guarding.again import while_kafka_is_away
 from stream_infer.guarding.feeding import TrialFeed
 from stream_infer.guarding.guard import Guard
 from stream_infer.guarding.latest import read_latest
@@ -97,7 +98,10 @@ class LiveWork:
         if self._lag is not None:
             work.append(watch_lag(router, self._lag, self._limits()))
         if MODEL_EVIDENCE in self._topics:
-            work += [self._publish(router), self._guard(models)]
+            work += [
+                while_kafka_is_away(partial(self._publish, router)),
+                while_kafka_is_away(partial(self._guard, models)),
+            ]
         return work
 
     def _limits(self) -> OverloadLimits:

@@ -38,6 +38,20 @@ BROKEN_WAY = (
 )
 
 
+MAY_PASS = frozenset(
+    {
+        "broker_advertised",
+        "broker_dns",
+        "broker_not_ready",
+        "broker_protocol",
+        "broker_refused",
+        "broker_silent",
+        "broker_unreachable",
+    }
+)
+"""Codes of what a Kafka that starts, or a name that is not known yet, looks like. A wrong user or
+a missing right does not pass."""
+
 _NO_BROKER = kafka_errors.KafkaError
 _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str, str, str], ...] = (
     # (what the client raised, our code, message, fix)

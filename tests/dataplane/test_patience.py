@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from stream_infer.dataplane import replay
 from stream_infer.dataplane.batch import Partition
-from stream_infer.dataplane.patience import MAY_PASS, Patience
+from stream_infer.dataplane.patience import Patience
 from stream_infer.dataplane.replay import replay_log
 from stream_infer.errors import BrokerError, ConfigError
-from stream_infer.kafka.causes import cause_of
+from stream_infer.kafka.causes import MAY_PASS, cause_of
 from stream_infer.kafka.connection import Connection
 from stream_infer.pipelines.fraud import pipeline as fraud
 from stream_infer.records.run import Record, RecordRun
