@@ -81,7 +81,7 @@ async def read_topics(
         described = {item["topic"]: item for item in await client.describe_topics()}
         wanted = set(described) if names is None else set(names) & set(described)
         await _refuse_hidden(client, sorted(set(names or ()) - wanted))
-        configs = await _read_configs(client, sorted(wanted))
+        configs = await _read_known_configs(client, sorted(wanted))
     return {
         name: TopicFacts(
             name=name,
@@ -114,6 +114,20 @@ async def _refuse_hidden(client: AIOKafkaAdminClient, names: list[str]) -> None:
     hidden = [item["topic"] for item in answer["topics"] if item["error_code"] == denied.errno]
     if hidden:
         raise denied(hidden)
+
+
+async def _read_known_configs(
+    client: AIOKafkaAdminClient, names: list[str]
+) -> dict[str, dict[str, str]]:
+    """Return the settings of topics that a broker has named; another may not have heard of them."""
+    until = asyncio.get_running_loop().time() + VISIBLE_S_MAX
+    while True:
+        try:
+            return await _read_configs(client, names)
+        except kafka_errors.UnknownTopicOrPartitionError:
+            if asyncio.get_running_loop().time() > until:
+                raise
+        await asyncio.sleep(0.05)
 
 
 async def _read_configs(client: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
