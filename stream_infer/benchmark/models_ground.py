@@ -16,6 +16,7 @@ from stream_infer.benchmark.scenarios import Scenario
 from stream_infer.benchmark.subject import Subject
 from stream_infer.events.topic_names import models_topic
 from stream_infer.kafka.connection import Connection
+from stream_infer.models.ready import ready_model_dir
 from stream_infer.pipeline import Pipeline
 from stream_infer.registry.control import what_serves
 from stream_infer.registry.control_topic import tell
@@ -23,54 +24,51 @@ from stream_infer.registry.entry import CHAMPION, SHADOW
 from stream_infer.registry.registry import Registry
 from stream_infer.scoring.manifest import MODEL_FILE, read_manifest
 
-MODEL = "bench"
 VERSIONS = ("1", "2")
 OTHER_SEED = 8
 Beside = Literal["nothing", "shadow"]
 
 
 class ModelsGround:
-    """Versions and workers of one session.
+    """Two versions of a model in a registry, the first one champion, and workers that serve them.
 
-    ground  makes topics, files and processes
+    ground   makes topics, files and processes
+    name     of the model
+    folders  of both versions; they may be the same
     """
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, name: str, folders: tuple[Path, Path]) -> None:
         self._ground = ground
-        self._folder = ground.folder / "registry"
+        self._name = name
+        self._folder = ground.folder / f"registry-{name}"
         self.registry = Registry.open(self._folder)
-
-    def publish(self) -> Path:
-        """Publish two models of 100 trees and make the first one champion; return its folder."""
-        folders = [bench_model("trees"), bench_model("trees", seed=OTHER_SEED)]
         for version, folder in zip(VERSIONS, folders, strict=True):
-            manifest = msgspec.structs.replace(read_manifest(folder), name=MODEL, version=version)
+            manifest = msgspec.structs.replace(read_manifest(folder), name=name, version=version)
             self.registry.publish((folder / MODEL_FILE).read_bytes(), manifest)
-        self.registry.promote(MODEL, VERSIONS[0], who="bench")
-        return folders[0]
+        self.registry.promote(name, VERSIONS[0], who="bench")
 
     def promote(self, version: str) -> int:
         """Make a version champion, also one that the guard has barred; return the entry's number.
 
         Blocks.
         """
-        if version in self.registry.standing(MODEL).barred:
-            self.registry.clear(MODEL, version, who="bench", why="a benchmark goes on")
-        self.registry.promote(MODEL, version, who="bench")
-        return self.registry.standing(MODEL).number
+        if version in self.registry.standing(self._name).barred:
+            self.registry.clear(self._name, version, who="bench", why="a benchmark goes on")
+        self.registry.promote(self._name, version, who="bench")
+        return self.registry.standing(self._name).number
 
     def put_beside(self, beside: Beside) -> None:
         """Have the second version score beside as a shadow, or not."""
         version = VERSIONS[1] if beside == "shadow" else None
-        if self.registry.standing(MODEL).aliases.get(SHADOW) != version:
-            self.registry.assign(MODEL, SHADOW, version, who="bench")
-        champion = self.registry.standing(MODEL).aliases[CHAMPION]
+        if self.registry.standing(self._name).aliases.get(SHADOW) != version:
+            self.registry.assign(self._name, SHADOW, version, who="bench")
+        champion = self.registry.standing(self._name).aliases[CHAMPION]
         if champion != VERSIONS[0]:
             self.promote(VERSIONS[0])
 
     async def tell(self, connection: Connection, pipeline: Pipeline) -> None:
         """Tell a pipeline's workers what serves."""
-        told, topic = what_serves(self.registry, MODEL), models_topic(pipeline)
+        told, topic = what_serves(self.registry, self._name), models_topic(pipeline)
         if told is not None and topic is not None:
             await tell(connection, topic, told)
 
@@ -94,6 +92,19 @@ class ModelsGround:
         place = msgspec.json.encode(str(self._folder)).decode()
         config.write_text(f"{config.read_text()}\n[model]\nregistry = {place}\n")
         return command[:at] + command[at + 2 :]
+
+
+def trees_ground(ground: Ground) -> ModelsGround:
+    """Return two different models of 100 trees for the one-stage pipeline."""
+    return ModelsGround(
+        ground, "bench", (bench_model("trees"), bench_model("trees", seed=OTHER_SEED))
+    )
+
+
+def shipped_ground(ground: Ground) -> ModelsGround:
+    """Return the fraud model that ships, twice."""
+    folder = ready_model_dir("fraud")
+    return ModelsGround(ground, "fraud", (folder, folder))
 
 
 def registry_scenario(model: Path, processes: int | None = None) -> Scenario:

@@ -18,13 +18,16 @@ from pathlib import Path
 from stream_infer.benchmark.cores import Cores
 from stream_infer.benchmark.ground import WORKER, Ground
 from stream_infer.benchmark.latency import count_records, wait_for_outputs
-from stream_infer.benchmark.load import PaymentLoad, single_load
+from stream_infer.benchmark.load import PaymentLoad, single_load, two_stage_load
+from stream_infer.benchmark.models import bench_model
 from stream_infer.benchmark.models_ground import (
     VERSIONS,
     Beside,
     ModelsGround,
     on_cores,
     registry_scenario,
+    shipped_ground,
+    trees_ground,
 )
 from stream_infer.benchmark.models_load import steady_load
 from stream_infer.benchmark.models_times import (
@@ -34,7 +37,7 @@ from stream_infer.benchmark.models_times import (
     read_outputs,
     waits_of,
 )
-from stream_infer.benchmark.scenarios import Scenario
+from stream_infer.benchmark.scenarios import Scenario, two_stage_scenario
 from stream_infer.benchmark.session import throughput_figures
 from stream_infer.benchmark.spread import Figure, collect
 from stream_infer.benchmark.subject import Subject
@@ -58,6 +61,8 @@ STARTS_S_MAX = 90.0
 SECONDS_MAX = 120.0
 
 Show = Callable[[str, int, int | None], None]
+Way = tuple[Beside, bool]
+"""What scores beside, and whether the worker is on the registry."""
 
 
 class ModelsSession:
@@ -94,8 +99,8 @@ class ModelsSession:
         self._horizon_s = horizon_s
         self._show = show
         self._ground = Ground(connection, cores, folder)
-        self._models = ModelsGround(self._ground)
-        self._scenario = registry_scenario(self._models.publish())
+        self._models = trees_ground(self._ground)
+        self._scenario = registry_scenario(bench_model("trees"))
 
     # -- exchanges ---------------------------------------------------------------------------
 
@@ -198,27 +203,40 @@ class ModelsSession:
     # -- catching up ---------------------------------------------------------------------------
 
     async def shadow(self, events: int) -> list[Figure]:
-        """Measure catching up with a shadow and without."""
-        return await self._beside(
-            "single stage, 100 trees, with a shadow",
-            {WORKER: ("shadow", True), "without": ("nothing", True)},
-            events,
+        """Measure catching up with a shadow and without: what ships, and a shadow of 100 trees."""
+        ways: dict[str, Way] = {WORKER: ("shadow", True), "without": ("nothing", True)}
+        shipped, two = shipped_ground(self._ground), two_stage_scenario()
+        figures = await self._beside(
+            "two stages, with a shadow", shipped, two, two_stage_load(events), ways
+        )
+        return figures + await self._beside(
+            f"{self._scenario.name}, with a shadow of as many",
+            self._models,
+            self._scenario,
+            single_load(events),
+            ways,
         )
 
     async def guard(self, events: int) -> list[Figure]:
         """Measure catching up with evidence and guard, and without a registry."""
         return await self._beside(
-            "single stage, 100 trees, with evidence and guard",
+            f"{self._scenario.name}, with evidence and guard",
+            self._models,
+            self._scenario,
+            single_load(events),
             {WORKER: ("nothing", True), "without": ("nothing", False)},
-            events,
         )
 
     async def _beside(
-        self, title: str, ways: dict[str, tuple[Beside, bool]], events: int
+        self,
+        title: str,
+        models: ModelsGround,
+        scenario: Scenario,
+        load: PaymentLoad,
+        ways: dict[str, Way],
     ) -> list[Figure]:
-        load = single_load(events)
         runs: dict[str, list[Throughput]] = {name: [] for name in ways}
-        async with self._ground.source(self._scenario) as source:
+        async with self._ground.source(scenario) as source:
             await load.send(
                 self._connection,
                 source,
@@ -226,25 +244,20 @@ class ModelsSession:
             )
             for _ in range(self._repeat):
                 for name, (beside, registry) in ways.items():
-                    await asyncio.to_thread(self._models.put_beside, beside)
+                    await asyncio.to_thread(models.put_beside, beside)
                     self._show(f"{title}: {name}", 0, None)
-                    runs[name].append(await self._caught_up(source, load, registry=registry))
+                    run = models.worker(scenario, source, self._one, registry=registry)
+                    async with run as (subject, pipeline):
+                        samples = await watch_outputs(
+                            self._connection,
+                            pipeline.scored,
+                            load.expected,
+                            subject,
+                            seconds_max=SECONDS_MAX,
+                            show=lambda done: self._show("caught up", done, load.expected),
+                        )
+                    runs[name].append(throughput(samples, scenario.measured(load)))
         return throughput_figures(title, runs, load.expected)
-
-    async def _caught_up(self, source: str, load: PaymentLoad, *, registry: bool) -> Throughput:
-        async with self._models.worker(self._scenario, source, self._one, registry=registry) as (
-            subject,
-            pipeline,
-        ):
-            samples = await watch_outputs(
-                self._connection,
-                pipeline.scored,
-                load.expected,
-                subject,
-                seconds_max=SECONDS_MAX,
-                show=lambda done: self._show("caught up", done, load.expected),
-            )
-        return throughput(samples, self._scenario.measured(load))
 
 
 async def _served(subject: Subject, number: int, workers: int) -> None:
