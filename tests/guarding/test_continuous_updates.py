@@ -1,9 +1,9 @@
 """From training to serving and back, without a person: what docs/continuous-updates.md tells of.
 
 Payments of a generated world with delayed labels go through a real Kafka. Three versions are
-trained by the command line: one of few days, one of more days, and one of a file whose amounts
-were in cents. The second wins its trial; the third is taken off, and rolled back when somebody
-promotes it all the same.
+trained by the command line: 1 of few days, 2 of more days, and 3 of a file whose amounts were in
+cents. The second is made smaller; what is left of it, 4, wins its trial. The third is taken off,
+and rolled back when somebody promotes it all the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from stream_infer.settings.worker import WorkerSettings
 from stream_infer.simulators.fraud import DAY_MS, Transactions, World, generate
 from stream_infer.training import candidates
 from stream_infer.worker import Worker
-from support.commands import run_command
+from support.commands import Ran, run_command
 from support.kafka import aread_all
 from support.load import read_scored, send_labels, send_transactions
 from support.pipelines import own_pipeline, written
@@ -47,16 +47,27 @@ PAYMENTS = generate(WORLD)
 TRIAL_DAY = 30
 """The trial begins then; its labels come six days after each payment."""
 FIELDS = "transaction_id=id,event_time=at:ms,customer_id=who,terminal_id=where,amount={}"
+TEST = "2026-01-31..2026-02-05"
+DATA = "payments.parquet"
 FEW, MANY = "2026-01-12..2026-01-19", "2026-01-12..2026-01-23"
+
+
+def labelled(folder: Path, amounts: str = "euros") -> tuple[object, ...]:
+    """Return the options that name the file of payments."""
+    fields = FIELDS.format(amounts)
+    return (
+        *("--data", folder / DATA, "--fields", fields),
+        *("--labels", "fraud", "--pipeline", "fraud"),
+    )
 
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a registry with versions 1 (few days), 2 (more days) and 3 (amounts in cents)."""
-    trees = {"trees": 80, "leaves": 15, "rate": 0.08, "inputs": 0.5, "weight": 1}
+    trees = {"trees": 160, "leaves": 15, "rate": 0.08, "inputs": 0.5, "weight": 1}
     monkeypatch.setitem(candidates.DECLARED, "trees", (trees,))
     monkeypatch.setitem(candidates.DECLARED, "logistic", candidates.DECLARED["logistic"][:1])
-    data, where = tmp_path / "payments.parquet", tmp_path / "registry"
+    where = tmp_path / "registry"
     pl.DataFrame(
         {
             "id": [f"t-{n}" for n in range(len(PAYMENTS))],
@@ -67,17 +78,16 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "cents": PAYMENTS.amount_cents.astype(np.float64),
             "fraud": PAYMENTS.fraud > 0,
         }
-    ).write_parquet(data)
+    ).write_parquet(tmp_path / DATA)
     for amounts, days, kind in (
         ("euros", FEW, "logistic"),
         ("euros", MANY, "trees"),
         ("cents", MANY, "trees"),
     ):
         ran = run_command(
-            *("train", "fraud", "--data", data, "--fields", FIELDS.format(amounts)),
-            *("--labels", "fraud", "--train", days, "--test", "2026-01-31..2026-02-05"),
-            *("--pipeline", "fraud", "--kinds", kind, "--budget", "0.02", "--threads", "1"),
-            *("--out", tmp_path / "models", "--registry", where, "--json"),
+            *("train", "fraud", *labelled(tmp_path, amounts), "--train", days, "--test", TEST),
+            *("--kinds", kind, "--budget", "0.02", "--threads", "1", "--out", tmp_path / "models"),
+            *("--registry", where, "--json"),
         )
         assert ran.code == 0, ran.err
     return where
@@ -101,15 +111,18 @@ class Updating:
         )
         self.worker, self.serving = worker, Serving(kafka, worker)
 
-    async def command(self, verb: str, *words: object, why: str = "") -> None:
-        """Move an alias by the command line, and tell the workers."""
-        ran = await asyncio.to_thread(
-            run_command,
-            *("models", verb, "fraud", *words, "--registry", self.where, "--why", why),
-            *("--pipeline", self.reference),
-            *("--bootstrap", self.kafka),
-        )
+    async def command(self, *words: object) -> Ran:
+        """Run a command that ends well."""
+        ran = await asyncio.to_thread(run_command, *words, "--registry", self.where)
         assert ran.code == 0, ran.err
+        return ran
+
+    async def models(self, verb: str, *words: object, why: str) -> None:
+        """Move an alias by the command line, and tell the workers."""
+        await self.command(
+            *("models", verb, "fraud", *words, "--why", why),
+            *("--pipeline", self.reference, "--bootstrap", self.kafka),
+        )
 
     async def serves(self, **versions: str) -> None:
         """Wait until these aliases serve, and no others of a trial."""
@@ -191,20 +204,31 @@ async def test_a_better_version_is_promoted_and_a_bad_one_is_gone_before_anybody
         await send_labels(kafka, running.pipeline, days_of(labels, 0, TRIAL_DAY, label_times))
         await running.serving.settle()
 
-        # -- a challenger: version 2, on a tenth of the keys, and beside on all -------------------
-        await running.command("assign", "challenger", "2", "--share", "0.1", why="AP +0.04")
-        await running.command("assign", "shadow", "2", why="compared event by event")
-        await running.serves(champion="1", challenger="2", shadow="2")
+        # -- half of version 2 is published as the challenger ------------------------------------
+        told = await running.command(
+            "evaluate", "fraud@2", *labelled(tmp_path), "--test", TEST, "--json"
+        )
+        assert told.json["average_precision"] > 0.4
+        await running.command(
+            *("optimize", "fraud@2", *labelled(tmp_path), "--only", "half-trees", "--publish"),
+            *("--drop-max", "0.2", "--flips-max", "0.9", "--threads", "1", "--out", tmp_path / "o"),
+        )
+        assert running.registry.standing("fraud").aliases["challenger"] == "4"
+
+        # -- it tries a tenth of the keys, and scores beside on all ------------------------------
+        await running.models("assign", "challenger", "4", "--share", "0.1", why="half of 2")
+        await running.models("assign", "shadow", "4", why="compared event by event")
+        await running.serves(champion="1", challenger="4", shadow="4")
         await running.send(days_of(PAYMENTS, TRIAL_DAY, 44, PAYMENTS.event_time))
         await running.serving.settle()
         assert running.registry.standing("fraud").champion == "1"
         await send_labels(kafka, running.pipeline, days_of(labels, TRIAL_DAY, 99, label_times))
-        await running.serves(champion="2")
+        await running.serves(champion="4")
         entry = running.registry.history("fraud")[-1]
         assert (entry.action, entry.automatic) == ("promote", True)
         assert "labelled events" in entry.why
         assert "below that of 1, on the same events" in entry.why
-        assert running.registry.standing("fraud").aliases == {"champion": "2", "previous": "1"}
+        assert running.registry.standing("fraud").aliases == {"champion": "4", "previous": "1"}
 
         # -- a bad challenger: version 3 ---------------------------------------------------------
         later = later_payments()
@@ -216,18 +240,18 @@ async def test_a_better_version_is_promoted_and_a_bad_one_is_gone_before_anybody
                 return "3" in running.registry.standing("fraud").barred
 
             await until(gone, alive=running.serving.alive)
-            await running.serves(champion="2")
+            await running.serves(champion="4")
 
-        await running.command("assign", "challenger", "3", "--share", "0.5", why="as good offline")
-        await running.serves(champion="2", challenger="3")
+        await running.models("assign", "challenger", "3", "--share", "0.5", why="as good offline")
+        await running.serves(champion="4", challenger="3")
         await until_it_is_gone()
         alert = await running.alert("3", "open")
         assert (alert.kind, alert.severity) == ("challenger_rejected", "high")
 
         # -- somebody believes in it: it becomes champion, and is rolled back --------------------
-        await running.command("clear", "3", why="it must have been the day")
+        await running.models("clear", "3", why="it must have been the day")
         assert (await running.alert("3", "cleared")).alert_id == alert.alert_id
-        await running.command("promote", "3", why="it is as good offline")
+        await running.models("promote", "3", why="it is as good offline")
         await running.serves(champion="3")
         await until_it_is_gone()
         last = running.registry.history("fraud")[-1]
@@ -243,12 +267,12 @@ async def test_a_better_version_is_promoted_and_a_bad_one_is_gone_before_anybody
         assert scored.doubles() == 0
         first = [event["version"] for event in scored.events if event["event_time"] < _trial_ms()]
         assert set(first) == {"1"}
-        assert {event["version"] for event in scored.events} == {"1", "2", "3"}
+        assert {event["version"] for event in scored.events} == {"1", "3", "4"}
         seen = [
             decode_evidence(each.value or b"") for each in await aread_all(kafka, MODEL_EVIDENCE)
         ]
         ours = [each for each in seen if each.pipeline == running.pipeline.name]
-        assert {"1", "2", "3"} <= {each.version for each in ours}
+        assert {"1", "3", "4"} <= {each.version for each in ours}
         assert all(set(each.features) for each in ours if each.rows)
 
 
