@@ -38,6 +38,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     not_finite     rows that it answered with no number
     alerts         rows that it would have reviewed or declined
     run_us         µs that its runs took
+    runs           how many they were; 0 where a worker of before did not say
     worst_us       longest µs a row over its runs
     scores         by bin of the manifest's reference, or of twentieths
     features       feature -> a sample of its values, where the manifest has a reference
@@ -55,6 +56,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     not_finite: _Count = 0
     alerts: _Count = 0
     run_us: _Count = 0
+    runs: _Count = 0
     worst_us: _Count = 0
     features: dict[str, Counted] = {}
 

@@ -25,6 +25,7 @@ class HourSums(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rows: _Count
     scores: Annotated[tuple[_Count, ...], msgspec.Meta(max_length=257)]
     features: dict[str, Counted] = {}
+    run_us: _Count = 0
 
 
 class HourWord(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,6 +44,7 @@ def evidence_of(
             not_finite=tally.not_finite,
             alerts=tally.alerts,
             run_us=round(tally.seconds * _MICROSECONDS),
+            runs=tally.runs,
             worst_us=round(tally.worst_s * _MICROSECONDS),
             scores=tuple(tally.scores.tolist()),
             features={

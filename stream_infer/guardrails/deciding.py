@@ -77,7 +77,12 @@ class Decider:
                 continue
             usual = window.usual_scores(version, now_ms).tolist()
             breaches = judge(
-                seen, totals.get(other or ""), usual, references.get(version), self._rules.limits
+                seen,
+                totals.get(other or ""),
+                usual,
+                references.get(version),
+                self._rules.limits,
+                before_us=window.hours.row_us(other or "", now_ms),
             )
             lasting = [each for each in breaches if self._lasts(version, each, held)]
             if lasting and decision is None:

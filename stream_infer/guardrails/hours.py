@@ -32,17 +32,20 @@ DAY_HOURS_MIN = 20
 class HourTotals:
     """One version in one hour.
 
+    run_us    µs that its runs took
     scores    counts by bin; empty before the first record with scores
     features  feature -> (counts by bin, missing) of the rows that were sampled
     """
 
     rows: int = 0
+    run_us: int = 0
     scores: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     features: dict[str, tuple[NDArray[np.int64], int]] = field(default_factory=dict)
 
     def add(self, one: Evidence | HourSums) -> None:
         """Add what was seen."""
         self.rows += one.rows
+        self.run_us += one.run_us
         self.scores = added(self.scores, one.scores)
         for name, counted in one.features.items():
             counts, missing = self.features.get(name, (np.zeros(0, np.int64), 0))
@@ -97,13 +100,22 @@ class EvidenceHours:
             sums = sums if earlier is None else added(sums, earlier.scores)
         return sums
 
+    def row_us(self, version: str, now_ms: int) -> float:
+        """Return a version's mean µs a row over the last 24 hours; 0 where none is known."""
+        seen = self._last_day(version, now_ms)
+        rows = sum(each.rows for each in seen)
+        return sum(each.run_us for each in seen) / rows if rows else 0.0
+
     def day(self, version: str, now_ms: int) -> Day:
         """Return a version's features over the last 24 hours, the present one among them."""
-        now = now_ms // HOUR_MS
-        found = [self._hours.get(hour, {}).get(version) for hour in range(now, now - DAY_HOURS, -1)]
-        seen = [each for each in found if each is not None and each.rows]
+        seen = self._last_day(version, now_ms)
         names = {name for each in seen for name in each.features}
         return Day(len(seen), {name: _weighted(name, seen) for name in sorted(names)})
+
+    def _last_day(self, version: str, now_ms: int) -> list[HourTotals]:
+        now = now_ms // HOUR_MS
+        found = [self._hours.get(hour, {}).get(version) for hour in range(now, now - DAY_HOURS, -1)]
+        return [each for each in found if each is not None and each.rows]
 
 
 def _weighted(name: str, seen: Iterable[HourTotals]) -> NDArray[np.float64]:
@@ -132,6 +144,7 @@ def _word(model: str, hour: int, versions: dict[str, HourTotals]) -> HourWord:
         versions={
             version: HourSums(
                 rows=each.rows,
+                run_us=each.run_us,
                 scores=tuple(each.scores.tolist()),
                 features={
                     name: Counted(counts=tuple(counts.tolist()), missing=missing)

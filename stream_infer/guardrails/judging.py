@@ -59,6 +59,8 @@ def judge(
     usual_scores: Sequence[int],
     reference: Reference | None,
     limits: GuardLimits,
+    *,
+    before_us: float = 0.0,
 ) -> list[Breach]:
     """Return what a version breaches.
 
@@ -66,13 +68,15 @@ def judge(
     beside        of the version that it is compared with, None where there is none
     usual_scores  its own scores at this hour of earlier weeks; empty where unknown
     reference     of its manifest, in place of what is unknown
+    before_us     µs a row of the version that it is compared with, where that does not run any
+                  more; 0 where unknown
     """
     found = [
         _rate("errors", "failed at", seen.errors, seen.rows + seen.errors, limits.errors_max),
         _rate(
             "not_finite", "gave no number for", seen.not_finite, seen.rows, limits.not_finite_max
         ),
-        _slow(seen, beside, limits),
+        _slow(seen, before_us if beside is None or not beside.rows else beside.row_us, limits),
         _alerts(seen, beside, reference, limits),
         _drift(seen, usual_scores, reference, limits),
     ]
@@ -116,20 +120,21 @@ def _rate(code: str, verb: str, count: int, rows: int, limit: float) -> Breach |
     return Breach(code, f"it {verb} {count} of {rows} rows; at most {limit:.2%} may be")
 
 
-def _slow(seen: Totals, beside: Totals | None, limits: GuardLimits) -> Breach | None:
+def _slow(seen: Totals, before_us: float, limits: GuardLimits) -> Breach | None:
     if seen.worst_us > limits.worst_us_max:
         return Breach(
             "slow_rows",
             f"a run took {seen.worst_us:,} µs a row; at most {limits.worst_us_max:,} are allowed",
         )
-    if beside is None or not beside.row_us or seen.records < 2:
+    if not before_us or seen.records < 2:
         return None
-    times = seen.row_us / beside.row_us
-    if times <= limits.slower_max or seen.row_us - beside.row_us < limits.slower_us_min:
+    row_us = seen.sure_row_us
+    times = row_us / before_us
+    if times <= limits.slower_max or row_us - before_us < limits.slower_us_min:
         return None
     return Breach(
         "slow",
-        f"it takes {seen.row_us:.1f} µs a row, {times:.1f} times as long as the version before;"
+        f"it takes {row_us:.1f} µs a row, {times:.1f} times as long as the version before;"
         f" at most {limits.slower_max:g} times are allowed",
     )
 

@@ -38,6 +38,7 @@ class Tally:
     not_finite  rows that it answered with no number
     alerts      rows whose decision was to review or to decline
     seconds     time that its runs took
+    runs        how many they were
     worst_s     longest time a row, over the runs
     scores      (bins,) int64
     bounds      (bins - 1,) float32, the edges
@@ -51,6 +52,7 @@ class Tally:
     not_finite: int = 0
     alerts: int = 0
     seconds: float = 0.0
+    runs: int = 0
     worst_s: float = 0.0
     scores: NDArray[np.int64] = field(init=False)
     bounds: NDArray[np.float32] = field(init=False)
@@ -83,6 +85,7 @@ class Tally:
         self.rows += n
         self.alerts += int(np.count_nonzero(codes))
         self.seconds += seconds
+        self.runs += 1
         self.worst_s = max(self.worst_s, seconds / n)
         finite = np.isfinite(scores)
         if not finite.all():

@@ -55,6 +55,14 @@ def test_a_version_that_is_slower_by_less_than_anybody_feels_breaches_nothing() 
     assert codes(totals(*[evidence(run_us=4_000)] * 10), beside, SCORES) == []
 
 
+def test_rows_that_come_one_by_one_are_no_slow_version() -> None:
+    """A run costs tens of µs, whatever its rows: beside runs of hundreds that is much a row."""
+    beside = totals(*[evidence("1", run_us=2_000)] * 10)
+    alone = totals(*[evidence(run_us=60_000, runs=1_000)] * 10)
+    assert codes(alone, beside, SCORES) == []
+    assert codes(totals(*[evidence(run_us=160_000, runs=1_000)] * 10), beside, SCORES) == ["slow"]
+
+
 def test_a_version_that_is_well_breaches_nothing() -> None:
     assert codes(totals(*[evidence()] * 10), WELL, SCORES) == []
 
