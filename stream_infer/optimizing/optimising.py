@@ -161,7 +161,7 @@ def optimise(
         Choice(
             each.recipe.name,
             each.measured.validation.figures["average_precision"],
-            each.measured.speedup[0],
+            each.measured.speed.rows_per_s,
             len(each.measured.draft.content),
         )
         for each in candidates

@@ -30,7 +30,7 @@ def test_what_loses_little_and_is_quicker_is_adopted_with_its_figures() -> None:
         "10%",
         "0.0020",
         "-0.0010 to 0.0050",
-        "0.4% of the right",
+        "0.40% of the right",
         "20.0% of all",
     ):
         assert words in said
@@ -41,7 +41,7 @@ def test_what_loses_little_and_is_quicker_is_adopted_with_its_figures() -> None:
     [
         ({"drop": 0.0101}, "above 0.01"),
         ({"drop": float("nan")}, "above 0.01"),
-        ({"right_lost": 0.011}, "1.1% of the right alerts are let pass, above 1.0%"),
+        ({"right_lost": 0.011}, "1.10% of the right alerts are let pass, above 1%"),
         ({"speedup": 1.02, "speedup_low": 1.01, "size": 0.97}, "neither quicker (1.02"),
         ({"speedup": 1.2, "speedup_low": 0.9, "size": 1.0}, "nor smaller (100%"),
         ({"speedup": 1.09, "size": 0.91}, "neither quicker (1.09"),
@@ -87,18 +87,25 @@ def test_other_tolerances_are_kept_to() -> None:
 def test_every_other_decision_counts_where_that_is_asked_for() -> None:
     verdict = judge(GOOD, Tolerance(every_flip=True))
     assert verdict.reasons == (
-        "the decision is another one on 20.0% of all alerts, above 1.0%",
+        "the decision is another one on 20.0% of all alerts, above 1%",
     )  # fmt: skip
     assert judge(replace(GOOD, right_lost=0.5, flips=0.01), Tolerance(every_flip=True)).adopt
 
 
 def test_of_those_half_as_quick_as_the_quickest_the_best_is_recommended() -> None:
-    slow = Choice("slow", 0.9, 9.0, 10)
-    quick = Choice("quick", 0.7, 20.0, 10)
-    better = Choice("better", 0.8, 12.0, 20)
+    slow = Choice("slow", 0.9, 90_000, 10)
+    quick = Choice("quick", 0.7, 200_000, 10)
+    better = Choice("better", 0.8, 120_000, 20)
     assert recommend([slow, quick, better]) == "better"
-    assert recommend([slow, quick, better, Choice("tiny", 0.8, 12.0, 5)]) == "tiny"
+    assert recommend([slow, quick, better, Choice("tiny", 0.8, 120_000, 5)]) == "tiny"
     assert recommend([]) is None
+
+
+def test_beyond_a_million_rows_a_second_more_speed_is_worth_no_precision() -> None:
+    enough = Choice("enough", 0.8, 1_100_000, 20)
+    quicker = Choice("quicker", 0.79, 9_000_000, 5)
+    assert recommend([enough, quicker]) == "enough"
+    assert recommend([Choice("slower", 0.9, 900_000, 20), quicker]) == "quicker"
 
 
 def test_a_point_on_the_front_is_beaten_by_none_at_both() -> None:
