@@ -14,10 +14,12 @@ from stream_infer.dataplane.build import Parts, build_stages
 from stream_infer.dataplane.earlier_versions import EarlierVersions
 from stream_infer.dataplane.standstill import StandstillError
 from stream_infer.features.plan import compile_plan
+from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.topics import pipeline_topics
 from stream_infer.settings.worker import WorkerSettings
 from support.alerts import START, Log
 from support.dataplane import PIPELINE
+from support.kafka import acreate_topics, aproduce, unique
 
 BEGAN_MS = START
 assert PIPELINE.alerts is not None
@@ -91,3 +93,18 @@ def test_where_nobody_says_what_came_before_none_is_waited_for() -> None:
 def test_ticks_and_what_is_no_candidate_have_no_kind() -> None:
     values = [wire(0, None).value, None, b"", b"[]", b'[1,{"a":1},3]', b"\xff"]
     assert [kind_of(value) for value in values] == [None] * 6
+
+
+@pytest.mark.kafka
+async def test_the_last_records_of_the_log_are_looked_at_when_the_process_begins(
+    kafka: str,
+) -> None:
+    log, between = unique("candidates"), unique("between")
+    await acreate_topics(kafka, {log: 2, between: 1})
+    later = Log().at(0, 0.9, kind="old")
+    messages = [(b"k", value, 1, ()) for value in encode_candidates([later, tick(START)])]
+    await aproduce(kafka, log, messages)
+    await aproduce(kafka, between, [(b"k", b"no candidate", 0, ())])
+    earlier = began()
+    await earlier.look(Connection(bootstrap=kafka), [between], log)
+    assert (earlier.kinds, earlier.known) == ({"old"}, set())

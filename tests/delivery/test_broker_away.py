@@ -104,7 +104,9 @@ async def test_a_worker_that_starts_while_its_broker_is_away_waits_for_it(tmp_pa
             process.kill()
 
 
-@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+@pytest.mark.parametrize(
+    "delivery", ["exactly_once", pytest.param("at_least_once", marks=pytest.mark.thorough)]
+)
 async def test_a_running_worker_waits_however_long_its_broker_is_away(
     delivery: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
