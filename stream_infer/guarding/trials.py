@@ -75,20 +75,23 @@ class TrialKeeper:
 
     def take_scores(self, scores: Iterable[ScoreRead]) -> None:
         """Take scores in, in any order."""
-        if self._join is not None:
-            for each in scores:
-                self._count(
-                    self._join.scored(
-                        each.event, each.time_ms, each.score, by_challenger=each.by_challenger
-                    )
-                )
+        if self._join is None:
+            return
+        found: list[Compared] = []
+        for each in scores:
+            found += self._join.scored(
+                each.event, each.time_ms, each.score, by_challenger=each.by_challenger
+            )
+        self._count(found)
 
     def take_labels(self, labels: Iterable[tuple[str, bool]], partition: int, end: int) -> None:
         """Take labels in: the event's id and the truth, of one partition up to offset `end`."""
         if self._join is None or self.state is None:
             return
+        found: list[Compared] = []
         for event, truth in labels:
-            self._count(self._join.labelled(event, truth=truth))
+            found += self._join.labelled(event, truth=truth)
+        self._count(found)
         self.state = self.state.having_read(partition, end)
 
     def _count(self, compared: list[Compared]) -> None:

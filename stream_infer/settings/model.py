@@ -22,7 +22,7 @@ class ModelSettings:
     trial_margin        mean squared error by which the challenger must be better, or worse
     trial_labels_min    labelled events before which nothing is answered
     trial_label_wait_ms event time after which no label is waited for any more
-    trial_events_max    scored events that are remembered until their labels come, about 350 bytes
+    trial_events_max    scored events that are remembered until their labels come, about 200 bytes
                         each, in the one worker that decides; beyond it a share of all events,
                         chosen by a hash of their ids, is followed
     fast_enter_lag_ms   age of events at scoring from which on the fast model serves
