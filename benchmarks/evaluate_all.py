@@ -1,8 +1,11 @@
 """Every figure of docs/models.md that public data give, made anew by the commands a user has.
 
     python -m benchmarks.evaluate_all [--data ../shared/data] [--seeds 0,1,2] [--only fraud]
+        [--through-kafka]
 
-fraud    `train fraud` by the handbook's protocol, for each seed, and its distilled network
+fraud    `train fraud` by the handbook's protocol, for each seed, and its distilled network; with
+         --through-kafka the last one's figures once more, from scores that a worker wrote to a
+         real Kafka (`benchmarks/through_kafka.py`)
 traffic  los-loop in the project's own form, then `train traffic` for each seed
 nab      the configurations that were written down beforehand
 
@@ -26,6 +29,7 @@ import numpy as np
 from benchmarks.los_loop import write_los_loop
 from benchmarks.nab_given import CONFIGURATIONS
 from benchmarks.nab_given import measure as measure_nab
+from benchmarks.through_kafka import asked, through_kafka
 
 FRAUD_FILE = "handbook-fraud/transactions_2018-04-01_2018-08-14.parquet"
 FIELDS = (
@@ -50,13 +54,18 @@ def run(*words: str) -> dict[str, Any]:
     return said
 
 
-def fraud(data: Path, out: Path, seeds: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of the model found best, and of the network that imitates it."""
+def fraud(data: Path, out: Path, seeds: Sequence[str], *, streamed: bool = False) -> dict[str, Any]:
+    """Return the figures of the model found best, and of the network that imitates it.
+
+    streamed  whether a worker scores the file through Kafka with the last seed's network, too
+    """
     runs = []
+    folder = ""
     for seed in seeds:
         said = run(
             *FRAUD, "--data", str(data / FRAUD_FILE), "--seed", seed, "--out", str(out), "--distil"
         )
+        folder = said["folder"]
         names = ("auc", "average_precision", "card_precision_100")
         runs.append(
             {
@@ -75,7 +84,10 @@ def fraud(data: Path, out: Path, seeds: Sequence[str]) -> dict[str, Any]:
         }
         for who in ("teacher", "network", "validation")
     }
-    return {"mean": means, "runs": runs}
+    found: dict[str, Any] = {"mean": means, "runs": runs}
+    if streamed:
+        found["through_kafka"] = through_kafka(Path(folder), *asked(data / FRAUD_FILE, FIELDS))
+    return found
 
 
 def traffic(data: Path, out: Path, seeds: Sequence[str]) -> dict[str, Any]:
@@ -106,7 +118,7 @@ def nab(data: Path, out: Path, seeds: Sequence[str]) -> dict[str, Any]:
     }
 
 
-PARTS: dict[str, Callable[[Path, Path, Sequence[str]], dict[str, Any]]] = {
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "fraud": fraud,
     "traffic": traffic,
     "nab": nab,
@@ -121,12 +133,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("models"))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--only", choices=sorted(PARTS))
+    parser.add_argument("--through-kafka", action="store_true", help="fraud through a worker, too")
     given = parser.parse_args()
     chosen = [given.only] if given.only else list(PARTS)
     seeds = given.seeds.split(",")
-    print(
-        json.dumps({name: PARTS[name](given.data, given.out, seeds) for name in chosen}, indent=1)
-    )
+    found = {}
+    for name in chosen:
+        more = {"streamed": True} if name == "fraud" and given.through_kafka else {}
+        found[name] = PARTS[name](given.data, given.out, seeds, **more)
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -196,6 +196,32 @@ def through_kafka(
     return compare(model, pipeline, source, question, found)
 
 
+def asked(
+    data: Path,
+    fields: str,
+    labels: str = "TX_FRAUD",
+    delay: str = "7d",
+    train: str = "2018-07-25..2018-07-31",
+    test: str = "2018-08-08..2018-08-14",
+) -> tuple[Source, Question]:
+    """Return what is scored and measured; without more, the handbook's protocol."""
+    delay_ms = parse_duration(delay)
+    source = Source(
+        data=data,
+        fields=FieldMapping.parse(fields),
+        labels=labels,
+        label_fields=None,
+        delay_ms=delay_ms,
+    )
+    question = Question(
+        test=parse_days(test, "--test"),
+        train=parse_days(train, "--train"),
+        delay_ms=delay_ms,
+        keep_known=False,
+    )
+    return source, question
+
+
 def main() -> None:
     """Measure, print, and fail where stream and file differ."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -208,19 +234,8 @@ def main() -> None:
     parser.add_argument("--delay", default="7d")
     parser.add_argument("--bootstrap")
     given = parser.parse_args()
-    delay_ms = parse_duration(given.delay)
-    source = Source(
-        data=given.data,
-        fields=FieldMapping.parse(given.fields),
-        labels=given.labels,
-        label_fields=None,
-        delay_ms=delay_ms,
-    )
-    question = Question(
-        test=parse_days(given.test, "--test"),
-        train=parse_days(given.train, "--train"),
-        delay_ms=delay_ms,
-        keep_known=False,
+    source, question = asked(
+        given.data, given.fields, given.labels, given.delay, given.train, given.test
     )
     said = through_kafka(given.model, source, question, given.bootstrap)
     print(json.dumps(said, indent=1))
