@@ -33,7 +33,7 @@ FRAUD = (
     """train fraud --pipeline fraud --data simulated-fraud.jsonl
     --labels simulated-fraud.labels.jsonl --delay 7d
     --train 2026-01-01..2026-03-01 --test 2026-03-09..2026-03-14 --keep-known
-    --kinds trees --precision 0.5 --seed 7
+    --kinds trees --distil --precision 0.5 --seed 7
     --rising TX_AMOUNT,CUSTOMER_ID_AMOUNT_1HOUR_WINDOW""",
 )
 """The test ends when all its labels are known. Without --rising a tiny payment alone means a card

@@ -57,7 +57,8 @@ class Order:
     seed        of every learner
     threads     for learners whose result does not depend on it
     distil      whether a small network that imitates the chosen model is what is written
-    rising      features of which more never lowers the score
+    rising      features of which more never lowers the score; a network that imitates such a model
+                (`distil`) does nearly so, and promises nothing
     keep_known  whether customers of known frauds stay among the rows that are measured on
     source      one sentence: which data
     """
@@ -169,12 +170,11 @@ def _means(order: Order, names: Sequence[str]) -> Means:
             feature=unknown[0],
         )
     kinds = [kind for kind in order.kinds if kind not in RISING_KINDS]
-    if order.rising and (kinds or order.distil):
-        what = f"models of kind {kinds[0]!r}" if kinds else "a network that imitates (--distil)"
+    if order.rising and kinds:
         raise UsageError(
             "kind_not_rising",
-            f"{what[0].upper()}{what[1:]} cannot promise that a score only rises with a feature.",
-            f"Use --kinds {','.join(RISING_KINDS)} with --rising, without --distil.",
+            f"Models of kind {kinds[0]!r} cannot promise that a score only rises with a feature.",
+            f"Use --kinds {','.join(RISING_KINDS)} with --rising.",
         )
     return Means(order.seed, order.threads, [names.index(name) for name in order.rising])
 
