@@ -19,7 +19,8 @@ import msgspec
 import numpy as np
 
 from stream_infer.events.decode import EventDecoder
-from stream_infer.events.internal import InternalDecoder, encode_internal
+from stream_infer.events.internal import InternalDecoder
+from stream_infer.events.internal_encoding import encode_internal
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.scored import ScoredEncoder
 from stream_infer.pipelines.fraud import pipeline

@@ -25,7 +25,8 @@ from stream_infer.dataplane.silent import SILENT, SilenceCandidates
 from stream_infer.dataplane.stage import Emitter, FeatureStage, Stage
 from stream_infer.durations import parse_duration
 from stream_infer.events.decode import EventDecoder, LabelDecoder
-from stream_infer.events.internal import InternalDecoder, encode_tick
+from stream_infer.events.internal import InternalDecoder
+from stream_infer.events.internal_encoding import encode_tick
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.topic_names import SHADOW_SCORES, candidates_topic, lists_topic
 from stream_infer.features.plan import Plan

@@ -18,7 +18,7 @@ from stream_infer.dataplane.outputs import NO_HEADERS, Headers
 from stream_infer.dataplane.silent import Found, SilenceCandidates
 from stream_infer.dataplane.stage import Emitted, Part, Parts, ReadEvents
 from stream_infer.events.columns import EVENT, EventColumns
-from stream_infer.events.internal import encode_internal
+from stream_infer.events.internal_encoding import encode_internal
 from stream_infer.events.topic_names import SHADOW_SCORES
 from stream_infer.features.plan import Plan
 from stream_infer.observability.meter import StageMeter

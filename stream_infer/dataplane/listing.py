@@ -18,7 +18,7 @@ from stream_infer.dataplane.outputs import NO_HEADERS
 from stream_infer.dataplane.stage import Emitted, Part, Parts, ReadBatch, ReadEvents
 from stream_infer.errors import InvalidDataError
 from stream_infer.events.columns import LIST, NO_POSITION, EventColumns
-from stream_infer.events.internal import encode_internal
+from stream_infer.events.internal_encoding import encode_internal
 from stream_infer.observability.meter import StageMeter
 from stream_infer.pipeline import Events
 

@@ -35,8 +35,8 @@ something else, so they are read as missing (NaN), where records of that version
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import chain, repeat
+from collections.abc import Callable, Collection, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
@@ -128,82 +128,6 @@ def read_features_version(value: bytes) -> str:
 
 read_head: Callable[[bytes], InternalHead] = msgspec.json.Decoder(InternalHead).decode
 """Returns the head of a record; raises msgspec.MsgspecError."""
-
-
-def encode_internal(
-    columns: EventColumns,
-    upstream_topic: str,
-    upstream_partitions: NDArray[np.int64],
-    upstream_offsets: NDArray[np.int64],
-    features: NDArray[np.float64],
-    features_version: str,
-    events: Events,
-) -> list[bytes]:
-    """Return one record value per row.
-
-    columns              n rows of one upstream topic
-    upstream_partitions  (n,) int64, in which of its partitions each row stands
-    upstream_offsets     (n,) int64, and where there
-    features             (n, k) float64, those of earlier stages included
-    features_version     fingerprint of the stage that writes
-    Cost                 O(n), under a microsecond a row
-    """
-    # An event's own topic is the upstream one only in the pipeline's first stage.
-    is_source = upstream_topic == columns.source_topic
-    no_position = repeat(-1)
-    return list(
-        map(
-            msgspec.json.Encoder().encode,
-            zip(
-                repeat(SCHEMA_VERSION),
-                columns.kind.tolist(),
-                repeat(upstream_topic),
-                upstream_partitions.tolist(),
-                upstream_offsets.tolist(),
-                repeat(None) if is_source else _source_topics(columns),
-                no_position if is_source else columns.source_partition.tolist(),
-                no_position if is_source else columns.source_offset.tolist(),
-                columns.event_time.tolist(),
-                columns.ids,
-                _rows([columns.entities[name] for name in events.entities]),
-                _rows([columns.values[name].tolist() for name in events.decimals]),
-                _feature_rows(features),
-                columns.late.tolist(),
-                columns.duplicate_of.tolist(),
-                columns.label.tolist(),
-                columns.label_time.tolist(),
-                repeat(features_version),
-                repeat(None) if columns.extra is None else map(_raw, columns.extra),
-                strict=False,  # the constants have no end
-            ),
-        )
-    )
-
-
-def encode_tick(events: Events, features_version: str, event_time: int) -> bytes:
-    """Return the record that moves the clock of its log to a time, ms: one without an origin.
-
-    features_version  of the records among which it stands
-    """
-    return msgspec.json.encode(
-        (
-            SCHEMA_VERSION,
-            TICK,
-            *("", -1, -1),
-            *(None, -1, -1),
-            event_time,
-            "",
-            [""] * len(events.entities),
-            [0] * len(events.decimals),
-            [],
-            False,
-            -1,
-            -1,
-            0,
-            features_version,
-            None,
-        )
-    )
 
 
 class InternalDecoder:
@@ -359,29 +283,6 @@ def _extras(extra: list[dict[str, msgspec.Raw] | None]) -> list[bytes | None] | 
 
 def _cells(records: list[Any], field: str, index: int) -> list[Any]:
     return list(map(attrgetter(f"{field}.f{index}"), records))
-
-
-def _rows(columns: list[list[Any]]) -> Iterable[tuple[Any, ...]]:
-    return zip(*columns, strict=True) if columns else repeat(())
-
-
-def _source_topics(columns: EventColumns) -> list[str | None]:
-    # Only an event has a source: a label's topic is not the pipeline's first one.
-    return [columns.source_topic if kind == EVENT else None for kind in columns.kind.tolist()]
-
-
-def _raw(extra: bytes | None) -> msgspec.Raw | None:
-    return None if extra is None else msgspec.Raw(extra)
-
-
-def _feature_rows(features: NDArray[np.float64]) -> list[list[Any]]:
-    """Return rows that the encoder writes without loss; it writes NaN as null by itself."""
-    rows: list[list[Any]] = features.tolist()
-    if np.isinf(features).any():
-        # The encoder would write infinities as null too.
-        for row, column in zip(*np.nonzero(np.isinf(features)), strict=True):
-            rows[row][column] = "inf" if features[row, column] > 0 else "-inf"
-    return rows
 
 
 def _feature_matrix(rows: list[list[Any]], count: int) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from stream_infer.errors import NotFoundError
 from stream_infer.events.columns import EVENT
 from stream_infer.events.deadletter import dead_letter_headers
 from stream_infer.events.decode import EventDecoder
-from stream_infer.events.internal import encode_internal
+from stream_infer.events.internal_encoding import encode_internal
 from stream_infer.events.topic_names import DEAD_LETTERS, internal_topic
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.topics import create_topics

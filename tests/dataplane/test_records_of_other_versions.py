@@ -23,7 +23,8 @@ from stream_infer.dataplane.task import PartitionTask
 from stream_infer.dataplane.together import StageWork, Together
 from stream_infer.errors import ConflictError
 from stream_infer.events import internal
-from stream_infer.events.internal import InternalDecoder, encode_internal
+from stream_infer.events.internal import InternalDecoder
+from stream_infer.events.internal_encoding import encode_internal
 from stream_infer.features.plan import compile_plan
 from stream_infer.kafka.topics import pipeline_topics
 from stream_infer.observability.facts import PartitionFacts

@@ -17,7 +17,7 @@ from stream_infer.alerts.spec import Alerts
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.build import Parts, build_stages
 from stream_infer.dataplane.stage import FeatureStage
-from stream_infer.events.internal import encode_tick
+from stream_infer.events.internal_encoding import encode_tick
 from stream_infer.features.plan import compile_plan
 from stream_infer.kafka.topics import pipeline_topics
 from stream_infer.observability.meter import StageMeter

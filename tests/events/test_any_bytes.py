@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from stream_infer.events.columns import EVENT, LABEL, TICK, EventColumns
 from stream_infer.events.decode import EventDecoder, LabelDecoder
-from stream_infer.events.internal import InternalDecoder, encode_internal
+from stream_infer.events.internal import InternalDecoder
+from stream_infer.events.internal_encoding import encode_internal
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.pipelines.fraud import pipeline
 from support.events import EVENTS, NOON_MS, assert_same_as_one_by_one, row_of, transaction

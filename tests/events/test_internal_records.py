@@ -10,7 +10,8 @@ import pytest
 
 from stream_infer.events.columns import EVENT, TICK, EventColumns
 from stream_infer.events.decode import EventDecoder, LabelDecoder
-from stream_infer.events.internal import InternalDecoder, encode_internal, encode_tick
+from stream_infer.events.internal import InternalDecoder
+from stream_infer.events.internal_encoding import encode_internal, encode_tick
 from stream_infer.pipelines.fraud import pipeline
 from support.events import EVENTS, NOON_MS, assert_same_as_one_by_one, transaction
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from stream_infer.events.columns import NO_POSITION, EventColumns
 from stream_infer.events.decode import Decoded
-from stream_infer.events.internal import InternalDecoder, encode_internal, encode_tick
+from stream_infer.events.internal import InternalDecoder
+from stream_infer.events.internal_encoding import encode_internal, encode_tick
 from stream_infer.events.numbers import nearest_bits
 from stream_infer.events.times import TIME_MS_MAX, TIME_MS_MIN
 from support.events import EVENTS

@@ -11,7 +11,8 @@ import pytest
 
 from stream_infer.errors import ConfigError
 from stream_infer.events.decode import EventDecoder
-from stream_infer.events.internal import InternalDecoder, encode_internal
+from stream_infer.events.internal import InternalDecoder
+from stream_infer.events.internal_encoding import encode_internal
 from stream_infer.events.measures import NO_VALUE
 from stream_infer.features.plan import compile_plan
 from stream_infer.features.spec import Mean
