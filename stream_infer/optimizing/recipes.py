@@ -64,6 +64,8 @@ RECIPES: tuple[Recipe, ...] = (
            distilled((64, 32))),
     Recipe("distilled-augmented", ORIGINAL, "the same, also on rows put together of others",
            distilled_augmented((64, 32))),
+    Recipe("distilled-pair", ORIGINAL, "the mean of two such networks of 32 and 16 neurons",
+           distilled_mean((32, 16), 2)),
     Recipe("distilled-mean", ORIGINAL, "the mean of three such networks of 48 and 24 neurons",
            distilled_mean((48, 24), 3)),
     Recipe("distilled-log", ORIGINAL, "the same with logarithms of its inputs, as training has it",
