@@ -189,7 +189,8 @@ class _Graph:
             return Softly(zeros, ones, self._numbers_only(shares.input[0]), size)
         sizes, signs = self._node(name, "Mul").input
         source = self._node(signs, "Sign").input[0]
-        plus = self._node(self._node(sizes, "Log").input[0], "Add")
+        wide = self._node(self._node(sizes, "Cast").input[0], "Log").input[0]
+        plus = self._node(self._node(wide, "Cast").input[0], "Add")
         if self._node(plus.input[0], "Abs").input[0] != source:
             raise _UnreadError("its input is squeezed in an unknown way")
         return Scaling(zeros, ones, self._numbers_only(source))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from stream_infer.training.graphs import Part
 
@@ -43,7 +44,11 @@ class Scaling:
         part.last = source
         part.then("Sign", name="signs")
         part.last = source
-        return part.then("Abs").then("Add", 1.0).then("Log").then("Mul", "signs")
+        part.then("Abs").then("Add", 1.0)
+        # ONNX Runtime takes the float32 logarithm of a batch's last values by another code: scores
+        # would differ in their last bits by the batch's size. Rounded from float64 they do not.
+        part.then("Cast", to=TensorProto.DOUBLE).then("Log").then("Cast", to=TensorProto.FLOAT)
+        return part.then("Mul", "signs")
 
     def folded(
         self, weights: NDArray[np.float64], biases: NDArray[np.float64]

@@ -69,6 +69,16 @@ def test_each_kind_answers_the_same_in_its_graph_at_rows_and_at_splits(
     assert (found.splits > 20) == (kind in {"trees", "forest"})
 
 
+@pytest.mark.parametrize("kind", sorted(QUICK))
+def test_scores_are_the_same_bits_in_batches_of_every_size(kind: str) -> None:
+    samples = rows()
+    model = fit_candidate(kind, QUICK[kind], samples, 0, 1)
+    content = exported(model, fit_calibration(model.answer(samples.matrix), samples.truth))
+    whole = run_graph(content, samples.matrix)
+    for size in (1, 3, 7, 64):
+        assert run_graph(content, samples.matrix, size).tobytes() == whole.tobytes()
+
+
 @pytest.mark.parametrize("kind", ["trees", "forest"])
 def test_more_of_a_feature_that_is_declared_rising_never_lowers_an_answer(kind: str) -> None:
     samples = rows()
