@@ -72,8 +72,10 @@ def test_each_kind_answers_the_same_in_its_graph_at_rows_and_at_splits(
 @pytest.mark.parametrize("kind", sorted(QUICK))
 def test_scores_are_the_same_bits_in_batches_of_every_size(kind: str) -> None:
     samples = rows()
+    # Three columns: whole vectors of four would hide what is done with the last values.
+    samples = replace(samples, matrix=np.ascontiguousarray(samples.matrix[:, :3]))
     model = fit_candidate(kind, QUICK[kind], samples, 0, 1)
-    content = exported(model, fit_calibration(model.answer(samples.matrix), samples.truth))
+    content = exported(model, fit_calibration(model.answer(samples.matrix), samples.truth), 3)
     whole = run_graph(content, samples.matrix)
     for size in (1, 3, 7, 64):
         assert run_graph(content, samples.matrix, size).tobytes() == whole.tobytes()
