@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def _checkpoint_often() -> None:
     from stream_infer.dataplane import checkpointing
 
     patched: Any = checkpointing
-    patched.Pace = partial(Pace, resume_s=0.0, interval_s_min=1.0, share_max=1.0)
+    patched.Pace = partial(Pace, resume_s=0.0, interval_s_min=1.0, share_max=inf)
 
 
 def unawaited_send() -> None:
@@ -132,7 +133,8 @@ def checkpoint_ahead() -> None:
     """Publish checkpoints whose states hold more than their offsets say, and than is committed.
 
     Folding a record again changes nothing, so what harms is one that comes out for the first time
-    after a restore from a state that holds it already.
+    after a restore from a state that holds it already: behind the first stage it counts as a
+    repeat, and never comes out. One checkpoint is written at a time, so the other stages take none.
     """
     from stream_infer.dataplane.checkpointing import Checkpointer
 
@@ -142,7 +144,8 @@ def checkpoint_ahead() -> None:
     def ahead(
         self: Any, partition: Any, stage: str, start: Any, position: int, state: Any, _mark: Any
     ) -> None:
-        take(self, partition, stage, start, max(start.declared, position - BEHIND), state, None)
+        if ".by-" in partition.topic:
+            take(self, partition, stage, start, max(start.declared, position - BEHIND), state, None)
 
     patched.take = ahead
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream_infer.cli import main
+from support.logs_put_back import logs_put_back
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Ran:
 def run_command(*args: object) -> Ran:
     """Run ``stream-infer ARGS...`` and return what it did."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with logs_put_back(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main([str(arg) for arg in args])
         except SystemExit as end:

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-import structlog
 
 from stream_infer.audit.reconcile import audit
 from stream_infer.dataplane.alerting import ALERT_STAGE
@@ -146,7 +145,6 @@ async def test_states_are_built_beside_the_workers_that_are_then_replaced(
         feeding = Feeding(kafka, old, now)
         words = ("checkpoint", "build", str(new.file), "--from-log", "--bootstrap", kafka)
         ran = await asyncio.to_thread(run_command, *words, "--json")
-        structlog.reset_defaults()  # the command has set up logs of its own
         assert ran.code == 0, ran
         made = Counter((each["stage"], each["outcome"]) for each in ran.json["checkpoints"])
         assert made["customer", "written"] == made["terminal", "written"] == PARTITIONS

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from stream_infer.audit.recompute.run import Recomputation, recompute
@@ -55,9 +54,7 @@ class World:
     def build(self, kafka: str, file: Path, *options: str) -> Ran:
         words = ("checkpoint", "build", str(file), "--bootstrap", kafka, "--json")
         files = ("--from", str(self.events), "--labels", str(self.labels))
-        ran = run_command(*words, *files, *options)
-        structlog.reset_defaults()  # the command has set up logs of its own
-        return ran
+        return run_command(*words, *files, *options)
 
     async def send_now(self, kafka: str, pipeline: Pipeline) -> None:
         await send_transactions(kafka, pipeline, self.now.transactions)
@@ -116,7 +113,6 @@ def builds_of_newer_declarations(
     again = run_command(*words).json["checkpoints"]
     assert {each["outcome"] for each in again} <= {"exists", "empty"}
     assert [each["checkpoint"] for each in again] == [each["checkpoint"] for each in built]
-    structlog.reset_defaults()
 
 
 async def test_where_the_history_is_gone_nothing_is_published_until_it_is_built_again(
