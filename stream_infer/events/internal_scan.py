@@ -72,6 +72,16 @@ def _closed(data: Any, at: int, end: int) -> int:
 
 
 @part
+def _digits(data: Any, at: int, end: int, most: int) -> Any:
+    """Return the number that digits make and where they end, -1 where there are none or more."""
+    value, first = np.int64(0), at
+    while at < end and _is_digit(data[at]) and at - first <= most:
+        value = value * 10 + (np.int64(data[at]) - _ZERO)
+        at += 1
+    return value, (at if first < at <= first + most else -1)
+
+
+@part
 def _integer(data: Any, at: int, end: int) -> Any:
     """Return a whole number and where it ends, -1 where there is none of at most 18 digits."""
     if at < 0:
@@ -79,12 +89,9 @@ def _integer(data: Any, at: int, end: int) -> Any:
     is_negative = at < end and data[at] == _MINUS
     if is_negative:
         at += 1
-    value, first = np.int64(0), at
-    while at < end and _is_digit(data[at]) and at - first <= _INT_DIGITS_MAX:
-        value = value * 10 + (np.int64(data[at]) - _ZERO)
-        at += 1
-    has_zero = at - first > 1 and data[first] == _ZERO
-    if at == first or at - first > _INT_DIGITS_MAX or has_zero:
+    first = at
+    value, at = _digits(data, at, end, _INT_DIGITS_MAX)
+    if at < 0 or (at - first > 1 and data[first] == _ZERO):
         return np.int64(0), -1
     return (-value if is_negative else value), at
 
@@ -146,12 +153,7 @@ def _exponent(data: Any, at: int, end: int) -> Any:
     is_negative = at < end and data[at] == _MINUS
     if is_negative:
         at += 1
-    value, first = np.int64(0), at
-    while at < end and _is_digit(data[at]) and at - first <= _EXPONENT_DIGITS_MAX:
-        value = value * 10 + (np.int64(data[at]) - _ZERO)
-        at += 1
-    if at == first or at - first > _EXPONENT_DIGITS_MAX:
-        return np.int64(0), -1
+    value, at = _digits(data, at, end, _EXPONENT_DIGITS_MAX)
     return (-value if is_negative else value), at
 
 

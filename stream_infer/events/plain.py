@@ -73,7 +73,7 @@ class PlainReader:
             features,
             self._pairs,
         )
-        if pairs < 0 or not data.isascii():
+        if pairs < 0:
             return None
         upstreams = [
             f"{data[start:end].decode()}-{partition}"

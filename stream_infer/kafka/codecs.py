@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
+import cramjam
 from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
 from aiokafka.record._crc32c import crc as slow_crc32c
 
@@ -23,11 +25,19 @@ _DECODERS: dict[int, Callable[[Any], bytes]] = {
     4: zstd_decode,
 }
 """By the number that a batch's attributes hold (Kafka documentation, "Record Batch")."""
+_REFUSED = (OSError, EOFError, zlib.error, cramjam.DecompressionError)
+"""What the decoders raise: the first three are gzip's."""
 
 
 def decompress(kind: int, data: memoryview) -> bytes:
-    """Return what was compressed; ValueError for a kind that there is not."""
+    """Return what was compressed.
+
+    Raises  ValueError for a kind that there is not, and for what is not compressed so
+    """
     decoder = _DECODERS.get(kind)
     if decoder is None:
         raise ValueError(f"compression {kind} is none of {sorted(_DECODERS)}")
-    return bytes(decoder(bytes(data)))
+    try:
+        return bytes(decoder(bytes(data)))
+    except _REFUSED as error:
+        raise ValueError(f"its records cannot be decompressed ({error})") from error

@@ -7,7 +7,7 @@ are columns, and the object of a record is made when one is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
@@ -180,11 +180,10 @@ class _Joined:
         self._starts = np.cumsum([0, *map(len, runs)])
 
     def __getitem__(self, row: int) -> Any:
-        return self._of(row, lambda run, at: run[at])
+        at = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self._runs[at][row - int(self._starts[at])]
 
     def headers_named(self, name: str, rows: Sequence[int]) -> Iterable[bytes | None]:
-        return (self._of(row, lambda run, at: dict(run[at].headers).get(name)) for row in rows)
-
-    def _of(self, row: int, asked: Callable[[RecordRun, int], Any]) -> Any:
-        at = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return asked(self._runs[at], row - int(self._starts[at]))
+        # Run by run: to make a record of each row would cost as much as all else that is read.
+        found = [value for run in self._runs for value in run.headers_named(name)]
+        return (found[row] for row in rows)

@@ -160,6 +160,26 @@ def test_each_byte_that_was_changed_is_noticed() -> None:
                 read(bytes(wrong))
 
 
+def test_a_length_that_was_changed_ends_the_reading() -> None:
+    """The checksum does not cover it; what it says is refused, or taken for a batch cut off."""
+    data = record_batch([Record(9, NOON_MS, 0, b"k", b"some value", ())]) * 2
+    for length in (-(2**31), -13, -12, -1, 0, 48, 2**31 - 1):
+        wrong = data[:8] + length.to_bytes(4, "big", signed=True) + data[12:]
+        assert is_readable(wrong)
+        if length < len(data):
+            with pytest.raises(CorruptError):
+                read(wrong, 9)
+        else:
+            assert (len(read(wrong, 9).run), read(wrong, 9).next) == (0, 9)
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3, 4, 5, 7])
+def test_what_cannot_be_decompressed_is_named(kind: int) -> None:
+    data = record_batch([Record(9, NOON_MS, 0, b"k", b"no such thing", ())], attributes=kind)
+    with pytest.raises(CorruptError, match="offset 9"):
+        read(data)
+
+
 def test_bytes_that_are_believed_may_be_any_and_are_read_within_their_bounds() -> None:
     """Without the checksum what is wrong is named or read as something else, and nothing else."""
     chance = random.Random(5)
