@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,16 +10,15 @@ from typing import Any
 
 import msgspec
 
-from stream_infer.models.writing import write_model
 from stream_infer.optimizing.measuring import scorer_of
 from stream_infer.optimizing.optimising import Candidate, Measured, Optimised
 from stream_infer.registry.entry import CHALLENGER
 from stream_infer.registry.registry import Registry
 from stream_infer.scoring.manifest import Manifest
 from stream_infer.scoring.reference import Calibration, describe_rows
+from stream_infer.training.writing import report_files, write_version
 
-REPORT_PAGE = "optimize.html"
-REPORT_JSON = "optimize.json"
+REPORT = "optimize"
 MADE_WITH = ("lightgbm", "numpy", "onnx", "onnxruntime", "scikit-learn")
 
 
@@ -72,7 +70,7 @@ def write_chosen(
 
     registry  where it becomes a version and the challenger, or None
     Returns   where it is; nothing where no candidate is recommended
-    Raises    as `write_model`, `Registry.publish_next` and `Registry.assign`
+    Raises    as `write_version` and `Registry.assign`
     """
     candidate = made.chosen
     if candidate is None or candidate.measured is None:
@@ -80,22 +78,11 @@ def write_chosen(
     measured = candidate.measured
     content = measured.draft.content
     manifest = manifest_of(made, candidate, measured, original)
-    folder = out / manifest.name / manifest.version
-    write_model(folder, content, manifest)
-    files = {
-        REPORT_JSON: (json.dumps(report, indent=1) + "\n").encode(),
-        REPORT_PAGE: page.encode(),
-    }
-    for name, file in files.items():
-        (folder / name).write_bytes(file)
-    said: dict[str, Any] = {"folder": str(folder)}
-    if registry is None:
-        return said
-    published = registry.publish_next(content, manifest, files)
-    number = published.manifest.version
-    reasons = "; ".join(candidate.verdict.reasons)
-    why = f"{candidate.recipe.name} of {original.version}: {reasons}"
-    registry.assign(manifest.name, CHALLENGER, number, why=why)
-    return said | {
-        "published": {"registry": registry.place, "version": number, "alias": CHALLENGER}
-    }
+    files = report_files(report, page, REPORT)
+    said = write_version(content, manifest, files, out, registry)
+    if registry is not None:
+        reasons = "; ".join(candidate.verdict.reasons)
+        why = f"{candidate.recipe.name} of {original.version}: {reasons}"
+        registry.assign(manifest.name, CHALLENGER, said["published"]["version"], why=why)
+        said["published"]["alias"] = CHALLENGER
+    return said

@@ -14,7 +14,7 @@ from stream_infer.training.gathering import Source, gather
 from stream_infer.training.making import Order, make_model, run_graph
 from stream_infer.training.report import report_page, training_report
 from stream_infer.training.search import Tell
-from stream_infer.training.writing import write_version
+from stream_infer.training.writing import report_files, write_version
 
 
 def train_fraud(
@@ -47,7 +47,6 @@ def train_fraud(
             lambda rows: run_graph(made.content, rows.astype(np.float32)),
             made.manifest.thresholds.review,
         )
-    written = write_version(
-        made.content, made.manifest, report, report_page(report), out, registry, kept
-    )
+    files = report_files(report, report_page(report)) | kept
+    written = write_version(made.content, made.manifest, files, out, registry)
     return {name: report["test"][name] for name in made.figures} | report | written

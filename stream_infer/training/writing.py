@@ -11,36 +11,37 @@ from stream_infer.models.writing import write_model
 from stream_infer.registry.registry import Registry
 from stream_infer.scoring.manifest import Manifest
 
-REPORT_PAGE = "report.html"
-REPORT_JSON = "report.json"
+
+def report_files(report: Mapping[str, Any], page: str, name: str = "report") -> dict[str, bytes]:
+    """Return the files of a report: ``<name>.json`` and the page ``<name>.html``."""
+    return {
+        f"{name}.json": (json.dumps(report, indent=1) + "\n").encode(),
+        f"{name}.html": page.encode(),
+    }
 
 
 def write_version(
     content: bytes,
     manifest: Manifest,
-    report: Mapping[str, Any],
-    page: str,
+    files: Mapping[str, bytes],
     out: Path,
-    registry: str | None,
-    more: Mapping[str, bytes] | None = None,
+    registry: Registry | str | None,
 ) -> dict[str, Any]:
-    """Write ``<out>/<name>/<version>`` and say where; publish it, too, where a registry is named.
+    """Write ``<out>/<name>/<version>`` and say where; publish it, too, where a registry is given.
 
-    more    further files of the version: name -> content
-    Raises  as `write_model` and `Registry.publish_next`
+    files     what is told of the version: name -> content
+    registry  opened, or where it is: then it is opened once the folder is written, so that a
+              registry that cannot be used takes nobody's model away
+    Raises    as `write_model`, `Registry.open` and `Registry.publish_next`
     """
     folder = out / manifest.name / manifest.version
     write_model(folder, content, manifest)
-    files = {
-        REPORT_JSON: (json.dumps(report, indent=1) + "\n").encode(),
-        REPORT_PAGE: page.encode(),
-        **(more or {}),
-    }
     for name, file in files.items():
         (folder / name).write_bytes(file)
     said: dict[str, Any] = {"folder": str(folder)}
-    if registry is not None:
-        opened = Registry.open(registry, create=True)
-        published = opened.publish_next(content, manifest, files)
-        said["published"] = {"registry": opened.place, "version": published.manifest.version}
+    if registry is None:
+        return said
+    opened = registry if isinstance(registry, Registry) else Registry.open(registry, create=True)
+    published = opened.publish_next(content, manifest, files)
+    said["published"] = {"registry": opened.place, "version": published.manifest.version}
     return said

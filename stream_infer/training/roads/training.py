@@ -13,7 +13,7 @@ from stream_infer.training.roads.making import ANOMALIES_MAX, cut_span, make_for
 from stream_infer.training.roads.readings import conditions_of, read_readings
 from stream_infer.training.roads.report import forecast_page, forecast_report
 from stream_infer.training.search import Tell
-from stream_infer.training.writing import write_version
+from stream_infer.training.writing import report_files, write_version
 
 
 def train_traffic(
@@ -44,7 +44,6 @@ def train_traffic(
     source = f"{data.name}, the first {split:.0%} of its time"
     made = make_forecast(readings, span, kinds, seed=seed, tell=tell, source=source, budget=budget)
     report = forecast_report(made, readings, span, seed)
-    written = write_version(
-        made.content, made.manifest, report, forecast_page(report), out, registry
-    )
+    files = report_files(report, forecast_page(report))
+    written = write_version(made.content, made.manifest, files, out, registry)
     return report | written
