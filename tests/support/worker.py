@@ -34,6 +34,10 @@ TESTED = WorkerSettings(publish_features=True, align_wait_max_ms=None, commit_in
 
 COMMAND = (sys.executable, "-c", "from stream_infer.cli import main; main()")
 
+FETCH_WAIT_MS = 20
+"""How long Kafka keeps a fetch that finds nothing. By default it is half a second, and a test would
+wait for it once or twice at the end of the logs, to learn that they have ended."""
+
 KILLABLE = {"session_timeout": "3s", "transaction_timeout": "3s"}
 """Settings by which Kafka notices within three seconds instead of 15 that a worker was killed."""
 
@@ -76,6 +80,7 @@ class GroupProgress:
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
         )
 
     async def __aenter__(self) -> Self:
