@@ -6,6 +6,10 @@
 Starts a Kafka of its own (or takes --bootstrap), sends the file and its labels, lets one worker do
 all of it, and reads what it wrote. The figures are then computed from those scores and from the
 model run over the file, which must agree bit for bit; exit code 1 where they do not.
+
+Partitions are read in step to an hour only, so a label that is sent when features begin to count
+it may stand in the log behind payments that should see it. Labels are therefore sent two hours
+before that. No feature counts them sooner for it: each declares its own delay.
 """
 
 from __future__ import annotations
@@ -47,6 +51,9 @@ from stream_infer.training.report import measured
 
 COMMAND = (sys.executable, "-c", "from stream_infer.cli import main; main()")
 PARTITIONS = "4"
+LABELS_AHEAD_MS = 7_200_000
+"""How long before features count labels these are sent: twice what a worker lets partitions run
+ahead of each other (`align_skew`)."""
 SILENCE_S_MAX = 180.0
 """A worker that writes nothing for so long will not go on."""
 
@@ -117,7 +124,7 @@ def streamed_scores(
     words = ("--pipeline", reference, "--fields", told, *kafka)
     command("topics", "create", reference, "--partitions", PARTITIONS, *kafka)
     command("replay", source.data, "--topic", pipeline.events.topic, *words)
-    delay = ("--label-delay", f"{source.delay_ms}ms")
+    delay = ("--label-delay", f"{source.delay_ms - LABELS_AHEAD_MS}ms")
     command("replay", source.data, "--topic", pipeline.labels.topic, *delay, *words)
     rows = _ids(pipeline, source)
     log = folder / "worker.log"
