@@ -40,14 +40,15 @@ def show(
 ) -> None:
     """Print PIPELINE's access rules as commands of Apache Kafka. Nothing is reached.
 
-    A role that is given nobody stands as User:<pipeline>-<role>.
+    A role that is given nobody stands as User:<pipeline>-<role>. Where the settings ask for trials
+    by labels ([model] trial), a worker may read what they compare.
     """
     from stream_infer.kafka.acls import ROLES, kafka_acls_command, role_acls
 
     named = _principals(principals)
     rows = [
         (named.get(acl.role, f"User:{pipeline.name}-{acl.role}"), acl)
-        for acl in role_acls(pipeline, roles or ROLES)
+        for acl in role_acls(pipeline, roles or ROLES, trial=settings.model.trial != "off")
     ]
     if as_json:
         print_json({"acls": [_row(principal, acl) for principal, acl in rows]})
@@ -66,13 +67,14 @@ def apply(
 ) -> None:
     """Grant the named users what their role of PIPELINE needs. Safe to repeat; takes nothing away.
 
-    Needs a user who may alter the cluster.
+    Needs a user who may alter the cluster. With [model] trial as `acls show` says.
     """
     from stream_infer.kafka.acls import role_acls
     from stream_infer.kafka.granting import grant
 
     named = _principals(principals)
-    granted = [(named[acl.role], acl) for acl in role_acls(pipeline, list(named))]
+    rights = role_acls(pipeline, list(named), trial=settings.model.trial != "off")
+    granted = [(named[acl.role], acl) for acl in rights]
     count = run_client(grant(settings.connection(), granted))
     if as_json:
         print_json({"rules": count, "acls": [_row(principal, acl) for principal, acl in granted]})

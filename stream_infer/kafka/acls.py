@@ -6,6 +6,9 @@
     console     looks at everything and changes nothing: tail, audit, doctor, dashboards
     operator    creates topics, keeps lists, sends dead letters again
 
+A worker that conducts a trial by labels joins them to what the versions said, so it also reads the
+two topics in which that stands. Only then: else whoever steals its password learns no result.
+
 The topics come from `pipeline_topics`; here stands only what a role does with each. Kafka lets
 those who may read or write a topic describe it, so Describe is named only where it is alone.
 Since Kafka 3.0 an idempotent producer needs no right of its own (KIP-679). A transactional one
@@ -20,9 +23,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stream_infer.events.topic_names import guard_group, skips_topic
+from stream_infer.events.topic_names import guard_group, guard_topic, skips_topic
 from stream_infer.kafka.resend_transactions import progress_topic
-from stream_infer.kafka.topic_specs import DEAD_LETTERS, pipeline_topics
+from stream_infer.kafka.topic_specs import DEAD_LETTERS, Role, pipeline_topics
 from stream_infer.pipeline import Pipeline
 
 AccessRole = Literal["producer", "worker", "subscriber", "console", "operator"]
@@ -58,6 +61,8 @@ _BY_TOPIC_ROLE: Mapping[str, Mapping[str, tuple[Operation, ...]]] = {
     "dead-letters": {"worker": WRITE, "operator": ("Read",)},
     "late-events": {"worker": WRITE},
 }
+_READ_FOR_A_TRIAL = frozenset({"scored", "shadow"})
+"""Roles of the topics in which the scores of the versions on trial stand."""
 _KEPT_BY_WORKERS: Mapping[str, tuple[Operation, ...]] = {"worker": BOTH}
 _OPERATOR: tuple[Operation, ...] = ("Create", "Describe", "DescribeConfigs")
 
@@ -73,12 +78,16 @@ class Acl:
     pattern: Pattern = "literal"
 
 
-def role_acls(pipeline: Pipeline, roles: Iterable[AccessRole] = ROLES) -> list[Acl]:
+def role_acls(
+    pipeline: Pipeline, roles: Iterable[AccessRole] = ROLES, *, trial: bool = False
+) -> list[Acl]:
     """Return what the roles of a pipeline need, role by role.
 
+    trial   whether its workers try challengers on labels, where it has versions to exchange
     Raises  ConfigError when a declaration is wrong
     """
-    topics = {spec.name: _BY_TOPIC_ROLE.get(spec.role) for spec in pipeline_topics(pipeline)}
+    trial = trial and guard_topic(pipeline) is not None
+    topics = {spec.name: _by_role(spec.role, trial=trial) for spec in pipeline_topics(pipeline)}
     for word in KEPT_TOPICS:
         topics.setdefault(f"{pipeline.name}-{word}", _KEPT_BY_WORKERS)
     topics[progress_topic(DEAD_LETTERS)] = {"operator": ("Read", "Write")}
@@ -87,6 +96,13 @@ def role_acls(pipeline: Pipeline, roles: Iterable[AccessRole] = ROLES) -> list[A
         for role in roles
         for acl in (*_of_topics(role, topics), *_beside_topics(role, pipeline))
     ]
+
+
+def _by_role(topic: Role, *, trial: bool) -> Mapping[str, tuple[Operation, ...]] | None:
+    by_role = _BY_TOPIC_ROLE.get(topic)
+    if by_role is None or not trial or topic not in _READ_FOR_A_TRIAL:
+        return by_role
+    return {**by_role, "worker": BOTH}
 
 
 def _of_topics(

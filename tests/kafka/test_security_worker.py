@@ -28,14 +28,7 @@ def variables(kafka: SecureKafka, way: str) -> dict[str, str]:
     """Return the environment of a worker that proves itself by a password or a certificate."""
     if way == "SCRAM":
         return kafka.environment("worker")
-    certificate = kafka.authority.issue("certified-worker", password=KEY_PASSWORD)
-    return {
-        "STREAM_INFER_BOOTSTRAP": kafka.addresses["MTLS"],
-        f"{PREFIX}PROTOCOL": "SSL",
-        f"{PREFIX}CA_FILE": str(kafka.authority.file),
-        f"{PREFIX}CERTIFICATE_FILE": str(certificate),
-        "STREAM_INFER_KEY_PASSWORD": KEY_PASSWORD,
-    }
+    return kafka.certified_environment("certified-worker")
 
 
 def without_secrets(*texts: str) -> None:

@@ -149,6 +149,17 @@ class SecureKafka:
             "STREAM_INFER_SASL_PASSWORD": PASSWORD,
         }
 
+    def certified_environment(self, name: str) -> dict[str, str]:
+        """Return the environment of a command whose user shows a certificate: ``User:CN=name``."""
+        certificate = self.authority.issue(name, password=KEY_PASSWORD)
+        return {
+            "STREAM_INFER_BOOTSTRAP": self.addresses["MTLS"],
+            "STREAM_INFER_SECURITY__PROTOCOL": "SSL",
+            "STREAM_INFER_SECURITY__CA_FILE": str(self.authority.file),
+            "STREAM_INFER_SECURITY__CERTIFICATE_FILE": str(certificate),
+            "STREAM_INFER_KEY_PASSWORD": KEY_PASSWORD,
+        }
+
 
 def changed(connection: Connection, **security: Any) -> Connection:
     """Return the connection with parts of its security replaced."""
