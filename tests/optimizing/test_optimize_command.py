@@ -7,39 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import polars as pl
 import pytest
 
 from stream_infer.registry.registry import Registry
 from stream_infer.scoring.model import load_model
-from stream_infer.simulators.fraud import World, generate
 from stream_infer.training import candidates
 from support.commands import Ran, run_command
 from support.onnx_models import write_model
+from support.payments import DAYS, FIELDS, write_payments
 
-FIELDS = "transaction_id=id,event_time=at:ms,customer_id=who,terminal_id=where,amount=value"
-DAYS = ("--train", "2026-01-22..2026-01-28", "--test", "2026-01-31..2026-02-03", "--delay", "2d")
 LENIENT = ("--drop-max", "0.5", "--flips-max", "1")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    world = World(
-        seed=3, customers=250, terminals=300, days=34, accounts_lost=0.002, cards_tested=0.002
-    )
-    made = generate(world)
-    path = tmp_path_factory.mktemp("payments") / "payments.parquet"
-    pl.DataFrame(
-        {
-            "id": range(len(made)),
-            "at": made.event_time,
-            "who": made.customer,
-            "where": made.terminal,
-            "value": made.amount_cents / 100,
-            "bad": made.fraud > 0,
-        }
-    ).write_parquet(path)
-    return path
+    return write_payments(tmp_path_factory.mktemp("payments"))
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,12 @@ from typing import Any
 
 import lightgbm
 import numpy as np
-import polars as pl
 import pytest
 from numpy.typing import NDArray
 
 from stream_infer.alerts.spec import Alerts, Reason, UsualConstant
 from stream_infer.errors import GateFailedError, InvalidDataError
-from stream_infer.simulators.fraud import World, generate
+from stream_infer.simulators.fraud import World
 from stream_infer.training import candidates, contributions
 from stream_infer.training.contributions import (
     TreeContributions,
@@ -22,6 +21,7 @@ from stream_infer.training.contributions import (
     tree_contributions,
 )
 from support.commands import run_command
+from support.payments import DAYS, FIELDS, write_payments
 
 NAMES = ("amount", "count", "risk", "noise")
 
@@ -111,20 +111,9 @@ def test_training_keeps_the_trees_and_evaluating_says_the_same_of_them(
 ) -> None:
     few = {"trees": 10, "leaves": 7, "rate": 0.2, "inputs": 0.5, "weight": 1}
     monkeypatch.setitem(candidates.DECLARED, "trees", (few,))
-    made = generate(World(seed=3, customers=200, terminals=200, days=34, accounts_lost=0.003))
-    data = tmp_path / "payments.parquet"
-    pl.DataFrame(
-        {
-            "transaction_id": range(len(made)),
-            "event_time": made.event_time,
-            "customer_id": made.customer,
-            "terminal_id": made.terminal,
-            "amount": made.amount_cents / 100,
-            "bad": made.fraud > 0,
-        }
-    ).write_parquet(data)
-    days = ("--train", "2026-01-22..2026-01-28", "--test", "2026-01-31..2026-02-03")
-    given = ("--data", data, "--labels", "bad", *days, "--delay", "2d", "--json")
+    world = World(seed=3, customers=200, terminals=200, days=34, accounts_lost=0.003)
+    data = write_payments(tmp_path, world)
+    given = ("--data", data, "--fields", FIELDS, "--labels", "bad", *DAYS, "--json")
     registry = tmp_path / "registry"
     out = ("--out", tmp_path / "models", "--registry", registry)
     ran = run_command("train", "fraud", *given, "--kinds", "trees", "--budget", "0.2", *out)
