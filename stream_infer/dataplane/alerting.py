@@ -23,7 +23,7 @@ from stream_infer.dataplane.side import SideOutputs
 from stream_infer.dataplane.stage import Emitted, ReadBatch, StepResult
 from stream_infer.dataplane.standstill import StandstillError
 from stream_infer.observability.meter import EMIT, FOLD, StageMeter
-from stream_infer.records import KeyPartitioner
+from stream_infer.records.placing import partitions_of
 
 ALERT_STAGE = "alerts"
 
@@ -43,19 +43,19 @@ ReadCandidates = ReadBatch[Candidates]
 class AlertStage:
     """The stage that folds candidates into alerts.
 
-    topic        the candidates' log
-    plan         what is declared
-    reader       record values to candidates
-    emitter      changes to records
-    partitioner  with the number of partitions of the alerts' topics
-    earlier      kinds that were written before this process began; None: any kind may have been
+    topic       the candidates' log
+    plan        what is declared
+    reader      record values to candidates
+    emitter     changes to records
+    partitions  of each of the alerts' topics
+    earlier     kinds that were written before this process began; None: any kind may have been
     """
 
     topic: str
     plan: AlertPlan
     reader: AlertReader
     emitter: AlertEmitter
-    partitioner: KeyPartitioner
+    partitions: int
     side: SideOutputs
     name: str = ALERT_STAGE
     feeds: str | None = None
@@ -135,8 +135,9 @@ class AlertStage:
             self.side.dead_letter(outputs, read.batch, bad, self.name)
         changes = state.fold(read.columns)
         began = meter.lap(FOLD, began)
-        for record in self.emitter.records(changes):
-            [(_, partition)] = self.partitioner.place([record.key.decode()])
+        records = self.emitter.records(changes)
+        places = partitions_of([record.key.decode() for record in records], self.partitions)
+        for record, partition in zip(records, places.tolist(), strict=True):
             outputs.add(
                 Partition(record.topic, partition),
                 record.key,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from stream_infer.alerts.declared import compile_alerts
 from stream_infer.alerts.maker import CandidateMaker
@@ -32,7 +32,6 @@ from stream_infer.events.topic_names import SHADOW_SCORES, candidates_topic, lis
 from stream_infer.features.plan import Plan
 from stream_infer.kafka.topic_specs import DEAD_LETTERS, LATE_EVENTS, internal_topic
 from stream_infer.pipeline import Pipeline
-from stream_infer.records import KeyPartitioner
 from stream_infer.scoring.conditions import ConditionScorer
 from stream_infer.scoring.session import Scorer
 from stream_infer.serving.forecaster import Forecaster
@@ -68,18 +67,11 @@ class Parts:
     mapping: FieldMapping | None = None
     labels: FieldMapping | None = None
     earlier: EarlierVersions | None = None
-    _partitioners: dict[int, KeyPartitioner] = field(default_factory=dict)
 
     @property
     def pipeline(self) -> Pipeline:
         """The declaration."""
         return self.plan.pipeline
-
-    def partitioner(self, topic: str) -> KeyPartitioner:
-        """Return a partitioner with the topic's number of partitions."""
-        # Topics with as many partitions share one: it remembers every key that it has placed.
-        count = self.partitions[topic]
-        return self._partitioners.setdefault(count, KeyPartitioner(count))
 
 
 def build_stages(parts: Parts) -> list[Stage]:
@@ -122,9 +114,9 @@ def _fold_stage(parts: Parts, side: SideOutputs, index: int) -> FeatureStage:
         emitter = ScoreEmitter(
             plan,
             answering,
-            parts.partitioner(plan.pipeline.scored),
+            parts.partitions[plan.pipeline.scored],
             _candidate_writer(parts, answering),
-            parts.partitioner(SHADOW_SCORES) if SHADOW_SCORES in parts.partitions else None,
+            parts.partitions.get(SHADOW_SCORES),
         )
     else:
         emitter = _forward(parts, topics[index + 1], plan.stages[index + 1].entity, index)
@@ -170,7 +162,7 @@ def _candidate_writer(parts: Parts, answering: Answering) -> CandidateWriter | N
     levels = (*answering.levels, SILENT) if watches else answering.levels
     maker = CandidateMaker(plan, events, parts.plan.feature_names, levels=levels)
     silent = SilenceCandidates(plan, events) if watches else None
-    return CandidateWriter(topic, maker, silent, parts.partitioner(topic))
+    return CandidateWriter(topic, maker, silent, parts.partitions[topic])
 
 
 def _alert_stage(parts: Parts, alerts: Alerts, side: SideOutputs) -> AlertStage:
@@ -183,7 +175,7 @@ def _alert_stage(parts: Parts, alerts: Alerts, side: SideOutputs) -> AlertStage:
         plan=plan,
         reader=AlertReader(plan),
         emitter=AlertEmitter(plan, parts.pipeline.events.sensitive),
-        partitioner=parts.partitioner(alerts.topic),
+        partitions=parts.partitions[alerts.topic],
         side=side,
         earlier=parts.earlier,
     )
@@ -195,7 +187,7 @@ def _event_reader(parts: Parts) -> InputReader:
     return InputReader(
         EventDecoder(events, parts.mapping, parts.settings.unknown_fields),
         future_max_ms=parse_duration(parts.pipeline.future_max),
-        check=PartitionCheck(events.topic, events.key, parts.partitioner(events.topic))
+        check=PartitionCheck(events.topic, events.key, parts.partitions[events.topic])
         if checked
         else None,
     )
@@ -271,7 +263,7 @@ def _forward(parts: Parts, topic: str, entity: str, index: int) -> ForwardEmitte
     return ForwardEmitter(
         events=parts.pipeline.events,
         topic=topic,
-        place=placed_by(parts.partitioner(topic), parts.pipeline.events, entity),
+        place=placed_by(parts.partitions[topic], parts.pipeline.events, entity),
         features_version=_version_before(parts.plan, index + 1),
     )
 

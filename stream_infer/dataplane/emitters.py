@@ -23,25 +23,22 @@ from stream_infer.events.topic_names import SHADOW_SCORES
 from stream_infer.features.plan import Plan
 from stream_infer.observability.meter import StageMeter
 from stream_infer.pipeline import Events
-from stream_infer.records import KeyPartitioner
 from stream_infer.records.placing import Places, place_all
 
 Placing = Callable[[EventColumns], Places]
 """From rows to the key and the partition of each."""
 
 
-def placed_by(partitioner: KeyPartitioner, events: Events, entity: str) -> Placing:
-    """Return how rows are placed by an entity.
+def placed_by(partitions: int, events: Events, entity: str) -> Placing:
+    """Return how rows are placed by an entity in a topic with so many partitions.
 
     A pipeline whose keys stand in a table has its log placed by what the table says, so that
     keys of one place share a log.
     """
     known = events.known
     if known is not None and entity == events.key:
-        return lambda columns: place_all(
-            known.places_of(columns.entities[entity]), partitioner.partitions
-        )
-    return lambda columns: place_all(columns.entities[entity], partitioner.partitions)
+        return lambda columns: place_all(known.places_of(columns.entities[entity]), partitions)
+    return lambda columns: place_all(columns.entities[entity], partitions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +76,16 @@ class ForwardEmitter:
 class CandidateWriter:
     """Writes what may be an alert to the log that the alert stage folds.
 
-    topic        that log
-    maker        chooses and explains
-    silent       makes those of keys that say nothing; None where nobody watches
-    partitioner  with its number of partitions
+    topic       that log
+    maker       chooses and explains
+    silent      makes those of keys that say nothing; None where nobody watches
+    partitions  of that log
     """
 
     topic: str
     maker: CandidateMaker
     silent: SilenceCandidates | None
-    partitioner: KeyPartitioner
+    partitions: int
 
     def write(
         self, parts: Sequence[Part], rows: AcceptedRows, matrix: NDArray[np.float64], said: Answer
@@ -141,8 +138,10 @@ class CandidateWriter:
         }
 
     def _add(self, part: Part, found: Sequence[Found]) -> None:
-        places = self.partitioner.place([each.key for each in found])
-        for (key, partition), each in zip(places, found, strict=True):
+        places = place_all([each.key for each in found], self.partitions)
+        for key, partition, each in zip(
+            places.keys, places.partitions.tolist(), found, strict=True
+        ):
             destination = Partition(self.topic, partition)
             part.outputs.add(destination, key, each.value, NO_HEADERS, each.row)
 
@@ -151,18 +150,18 @@ class CandidateWriter:
 class ScoreEmitter:
     """Scores events and writes them to the pipeline's output topic.
 
-    plan         the pipeline's plan
-    answering    says what there is to say about a row
-    partitioner  with the output topic's number of partitions
-    candidates   where what may be an alert goes, None for a pipeline without alerts
-    shadow       with the number of partitions of the topic of shadows' scores; None without it
+    plan               the pipeline's plan
+    answering          says what there is to say about a row
+    partitions         of the output topic
+    candidates         where what may be an alert goes, None for a pipeline without alerts
+    shadow_partitions  of the topic of shadows' scores; None without it
     """
 
     plan: Plan
     answering: Answering
-    partitioner: KeyPartitioner
+    partitions: int
     candidates: CandidateWriter | None = None
-    shadow: KeyPartitioner | None = None
+    shadow_partitions: int | None = None
 
     def emit(self, parts: Parts, meter: StageMeter) -> list[Emitted]:
         """Add one scored event for each event that was accepted, and candidates for alerts."""
@@ -172,10 +171,10 @@ class ScoreEmitter:
             matrix = self.plan.matrix(rows.columns, rows.features)
             said = self.answering.answer(rows.columns, matrix, rows.listed, meter)
             keys = rows.columns.entities[events.key]
-            places = place_all(keys, self.partitioner.partitions)
+            places = place_all(keys, self.partitions)
             rows.add_to(parts, self.plan.pipeline.scored, places, said.values)
-            if said.shadow is not None and self.shadow is not None:
-                places = place_all(keys, self.shadow.partitions)
+            if said.shadow is not None and self.shadow_partitions is not None:
+                places = place_all(keys, self.shadow_partitions)
                 rows.add_to(parts, SHADOW_SCORES, places, said.shadow)
             if self.candidates is not None:
                 self.candidates.write(parts, rows, matrix, said)

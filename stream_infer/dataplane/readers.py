@@ -26,7 +26,6 @@ from stream_infer.events.columns import LIST, EventColumns
 from stream_infer.events.decode import Decoded
 from stream_infer.events.internal import LATER, OTHER_FEATURES, InternalDecoder
 from stream_infer.events.screen import screen_future
-from stream_infer.records import KeyPartitioner
 from stream_infer.records.placing import partitions_of
 
 REPLAY_CLOCK_HEADER = "si-replay-clock"
@@ -46,15 +45,15 @@ class Decoder(Protocol):
 class PartitionCheck:
     """Finds records that lie in another partition than their entity's.
 
-    topic        the input topic, for messages
-    entity       the field that the topic is partitioned by
-    partitioner  with the topic's number of partitions
+    topic       the input topic, for messages
+    entity      the field that the topic is partitioned by
+    partitions  of the topic
     """
 
-    def __init__(self, topic: str, entity: str, partitioner: KeyPartitioner) -> None:
+    def __init__(self, topic: str, entity: str, partitions: int) -> None:
         self.topic = topic
         self.entity = entity
-        self._partitioner = partitioner
+        self._partitions = partitions
         self._seen: dict[int, int] = defaultdict(int)
         self._wrong: dict[int, int] = defaultdict(int)
         self._trusted: set[int] = set()
@@ -66,9 +65,9 @@ class PartitionCheck:
         Raises      ConflictError when most of a partition's first records are misplaced: then
                     the producer partitions in another way, and windows would be split over logs
         """
-        places = partitions_of(columns.entities[self.entity], self._partitioner.partitions)
+        places = partitions_of(columns.entities[self.entity], self._partitions)
         wrong: NDArray[np.bool_] = places != partitions
-        if len(self._trusted) < self._partitioner.partitions:
+        if len(self._trusted) < self._partitions:
             for partition in set(partitions.tolist()) - self._trusted:
                 self._judge(partition, wrong[partitions == partition])
         return wrong

@@ -33,7 +33,6 @@ from stream_infer.features.table import ROWS_PER_BATCH, merge_labels
 from stream_infer.files.contract import Records
 from stream_infer.files.features import decode_records
 from stream_infer.pipeline import Pipeline
-from stream_infer.records import KeyPartitioner
 from stream_infer.records.placing import partitions_of
 
 DIGITS = 32
@@ -186,4 +185,4 @@ def _places(plan: Plan, index: int, log: EventColumns, partitions: int) -> NDArr
     events, entity = plan.pipeline.events, plan.stages[index].entity
     if index == 0 and not plan.pipeline.rekeys:
         return partitions_of(log.entities[entity], partitions)
-    return placed_by(KeyPartitioner(partitions), events, entity)(log).partitions
+    return placed_by(partitions, events, entity)(log).partitions

@@ -25,7 +25,8 @@ from stream_infer.records import KeyPartitioner
 HOUR = 3_600_000
 NOW = 1_700_000_000_000
 SOURCE = Partition("transactions", 0)
-PARTITIONER = KeyPartitioner(2)
+PARTITIONS = 2
+PARTITIONER = KeyPartitioner(PARTITIONS)
 HERE = next(f"c{i}" for i in range(99) if PARTITIONER.place([f"c{i}"])[0][1] == 0)
 ELSEWHERE = next(f"c{i}" for i in range(99) if PARTITIONER.place([f"c{i}"])[0][1] == 1)
 
@@ -57,7 +58,7 @@ def reader(*, check: bool = True) -> InputReader:
     return InputReader(
         EventDecoder(pipeline.events),
         future_max_ms=HOUR,
-        check=PartitionCheck("transactions", "customer_id", PARTITIONER) if check else None,
+        check=PartitionCheck("transactions", "customer_id", PARTITIONS) if check else None,
     )
 
 
