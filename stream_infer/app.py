@@ -10,32 +10,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import faust
-import structlog
 
 from stream_infer.checkpoints.marks import read_mark
 from stream_infer.checkpoints.opening import open_store
-from stream_infer.dataplane.build import Parts, build_stages, stage_topics
+from stream_infer.dataplane.build import Parts, read_topics
 from stream_infer.dataplane.checkpointing import Checkpointer
-from stream_infer.dataplane.credentials import faust_options
 from stream_infer.dataplane.dead_workers import DeadWorkers
 from stream_infer.dataplane.earlier_versions import EarlierVersions
-from stream_infer.dataplane.made_anew import refuse_inputs_made_anew
-from stream_infer.dataplane.partitions_added import refuse_added_partitions
+from stream_infer.dataplane.facts import lag_of
+from stream_infer.dataplane.faust_settings import faust_settings
+from stream_infer.dataplane.opening import check_kafka
 from stream_infer.dataplane.patience import Patience
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.progress_reading import read_progress
 from stream_infer.dataplane.progress_sharing import ProgressSharing
-from stream_infer.dataplane.prompt_tables import PromptTables
 from stream_infer.dataplane.replaying import LogReplayer
 from stream_infer.dataplane.sender_making import SenderMaker
 from stream_infer.dataplane.senders import Assigned, Senders
-from stream_infer.dataplane.stage import Stage
 from stream_infer.dataplane.topic_watch import watch_topics
 from stream_infer.dataplane.transport import (
     SETTLE_SECONDS,
@@ -47,13 +43,7 @@ from stream_infer.dataplane.watch import watch_broker
 from stream_infer.errors import ConfigError
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.sensitive import check_sensitive
-from stream_infer.events.topic_names import (
-    candidates_topic,
-    internal_entities,
-    internal_topic,
-    lists_topic,
-    progress_topic,
-)
+from stream_infer.events.topic_names import progress_topic
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.guarding.facts import model_facts
 from stream_infer.guarding.running import LiveWork
@@ -61,8 +51,7 @@ from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.dead_transactions import group_transactions
 from stream_infer.kafka.skips import Skipped, read_skips, skipped_offsets
 from stream_infer.kafka.topic_changes import state_partitions
-from stream_infer.kafka.topic_findings import judge_topics, usable
-from stream_infer.kafka.topics import count_partitions, pipeline_topics, read_pipeline_topics
+from stream_infer.kafka.topics import count_partitions, pipeline_topics
 from stream_infer.kafka.transactions import GroupMember
 from stream_infer.observability.facts import ModelFacts
 from stream_infer.pipeline import Pipeline
@@ -71,34 +60,9 @@ from stream_infer.scoring.execution import ON_CPU, Execution
 from stream_infer.scoring.model import Model
 from stream_infer.serving.forecaster import Forecaster
 from stream_infer.serving.live import LiveModel
-from stream_infer.serving.overload import Lag
 from stream_infer.serving.router import Router
 from stream_infer.settings.model import ModelSettings
 from stream_infer.settings.worker import WorkerSettings
-
-log = structlog.get_logger("stream_infer.app")
-
-FAUST_DEFAULTS: dict[str, Any] = {
-    # No reset: a partition without an offset gets a declared start, committed before use.
-    "consumer_auto_offset_reset": "none",
-    "store": "memory://",
-    "TableManager": PromptTables,
-    "topic_disable_leader": True,
-    "table_standby_replicas": 0,
-    "web_enabled": False,
-    "web_host": "127.0.0.1",
-    # Serves the contents of tables to anybody who asks.
-    "web_tables_enabled": False,
-    # Counted in record batches here; the bytes behind them are bounded by the data plane.
-    "stream_buffer_maxsize": 64,
-    "broker_session_timeout": 15.0,
-    "broker_heartbeat_interval": 3.0,
-    "broker_rebalance_timeout": 30.0,
-    "broker_request_timeout": 40.0,
-    # Faust's 1,000 s would let a hung worker keep its partitions for a quarter of an hour.
-    "broker_max_poll_interval": 300.0,
-    "producer_request_timeout": 40.0,
-}
 
 
 class StreamApp(faust.App):
@@ -122,10 +86,7 @@ class StreamApp(faust.App):
     ) -> None:
         self.connection = connection or Connection()
         self.patience = patience or Patience()
-        hosts = [f"{host}:{port}" for host, port in self.connection.addresses()]
-        options.setdefault("broker", ";".join(f"kafka://{host}" for host in hosts))
-        security = faust_options(self.connection)
-        super().__init__(name, **{**FAUST_DEFAULTS, **security, **options})
+        super().__init__(name, **faust_settings(self.connection, options))
         self._make_parts: Callable[[Mapping[str, int]], Parts] | None = None
         self._pipeline: Pipeline | None = None
         self._partitions: dict[str, int] = {}
@@ -147,18 +108,6 @@ class StreamApp(faust.App):
         if self._live is None:
             return None
         return model_facts(self._live, None if self._live_work is None else self._live_work.guard)
-
-    def _lag(self) -> Lag:
-        """Return the ages of what was scored so far, and whether there is more."""
-        plane = self.plane
-        ages = [meter.facts().event_age for meter in plane.totals.meters().values()]
-        ends = [(plane.ledger.log_end(at, task.position), task.position)
-                for at, task in plane.tasks.items()]  # fmt: skip
-        return Lag(
-            sum(sum(each.counts) for each in ages),
-            sum(each.total for each in ages),
-            any(end is not None and end > at for end, at in ends),
-        )
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
@@ -224,14 +173,7 @@ class StreamApp(faust.App):
         self._make_parts = lambda partitions: Parts(
             plan, scorer, partitions, settings, fields, label_fields, self._earlier
         )
-        topics = stage_topics(plan)
-        topics += [pipeline.events.topic] if pipeline.rekeys else []
-        topics += [pipeline.labels.topic] if pipeline.labels is not None else []
-        candidates = candidates_topic(pipeline)
-        topics += [candidates] if candidates is not None else []
-        lists = lists_topic(pipeline)
-        topics += [lists] if lists is not None else []
-        for topic in topics:
+        for topic in read_topics(plan):
             self._add_stage_agent(topic)
         return plan
 
@@ -251,23 +193,19 @@ class StreamApp(faust.App):
             await self._open_plane(self._pipeline)
         await super().on_first_start()
 
-    async def _check_kafka(self, pipeline: Pipeline) -> list[Stage]:
-        """Compare what is in Kafka with the pipeline and return its stages. Safe to repeat."""
-        facts = await read_pipeline_topics(self.connection, pipeline)
-        for finding in usable(judge_topics(pipeline, facts)):
-            log.warning(finding.code, topic=finding.topic, cause=finding.message, fix=finding.fix)
+    async def _open_plane(self, pipeline: Pipeline) -> None:
         if self._make_parts is None:
             raise ConfigError("no_pipeline", "The app serves no pipeline.", "Call `serve` first.")
-        self._partitions = partitions = {name: fact.partitions for name, fact in facts.items()}
-        stages = build_stages(self._make_parts(partitions))
-        await refuse_added_partitions(self.connection, pipeline, partitions)
-        await refuse_inputs_made_anew(self.connection, self.conf.id, stages, partitions)
-        internal = [internal_topic(pipeline, entity) for entity in internal_entities(pipeline)]
-        await self._earlier.look(self.connection, internal, candidates_topic(pipeline))
-        return stages
-
-    async def _open_plane(self, pipeline: Pipeline) -> None:
-        stages = await self.patience.through(partial(self._check_kafka, pipeline))
+        stages, self._partitions = await self.patience.through(
+            partial(
+                check_kafka,
+                self.connection,
+                pipeline,
+                self.conf.id,
+                self._make_parts,
+                self._earlier,
+            )
+        )
         partitions = self._partitions
         self.plane.open_stages(stages, state_partitions(pipeline, partitions))
         self.plane.checkpoints = self._open_checkpoints(pipeline)
@@ -288,7 +226,7 @@ class StreamApp(faust.App):
                 worker=self.plane.instance,
                 settings=self._versions,
                 label_mapping=self._label_fields,
-                lag=self._lag,
+                lag=lambda: lag_of(self.plane),
             )
             for work in self._live_work.coroutines():
                 self.add_future(work)
@@ -381,28 +319,3 @@ class StreamApp(faust.App):
     def consumer_loop(self) -> asyncio.AbstractEventLoop | None:
         """Return the event loop of the consumer's thread, None before it has started."""
         return cast("BatchConsumer", self.consumer).thread_loop()
-
-
-async def run_until(app: faust.App, stop: asyncio.Event) -> None:
-    """Run an app inside the current event loop until `stop` is set or it crashes.
-
-    Raises what crashed it, so that a command can say it in its own words.
-    """
-    try:
-        await app.start()
-    except BaseException:
-        # What had started is not to be left open; the error that stopped it is the one to tell.
-        with suppress(Exception):
-            await app.stop()
-        raise
-    stopping = asyncio.create_task(stop.wait())
-    crashed = asyncio.create_task(app._crashed.wait())  # noqa: SLF001 - no public way
-    try:
-        await asyncio.wait([stopping, crashed], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopping.cancel()
-        crashed.cancel()
-        await app.stop()
-    reason = app.crash_reason
-    if reason is not None:
-        raise reason

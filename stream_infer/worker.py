@@ -14,10 +14,11 @@ from typing import Any
 import structlog
 
 import stream_infer
-from stream_infer.app import StreamApp, run_until
+from stream_infer.app import StreamApp
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.facts import PlaneObserver
 from stream_infer.dataplane.patience import Patience
+from stream_infer.dataplane.running import run_until
 from stream_infer.errors import BrokerError, ConfigError, NotFoundError
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.topic_names import models_topic

@@ -103,6 +103,16 @@ def stage_topics(plan: Plan) -> list[str]:
     return [first, *internal[1:]]
 
 
+def read_topics(plan: Plan) -> list[str]:
+    """Return the topic that each stage reads, those that fold first."""
+    pipeline = plan.pipeline
+    topics = stage_topics(plan)
+    topics += [pipeline.events.topic] if pipeline.rekeys else []
+    topics += [pipeline.labels.topic] if pipeline.labels is not None else []
+    others = (candidates_topic(pipeline), lists_topic(pipeline))
+    return [*topics, *(topic for topic in others if topic is not None)]
+
+
 def _fold_stage(parts: Parts, side: SideOutputs, index: int) -> FeatureStage:
     plan, topics = parts.plan, stage_topics(parts.plan)
     stage_plan = plan.stages[index]

@@ -17,6 +17,21 @@ from stream_infer.observability.facts import (
     PlaneFacts,
 )
 from stream_infer.observability.progress import ProgressWatch
+from stream_infer.serving.overload import Lag
+
+
+def lag_of(plane: DataPlane) -> Lag:
+    """Return the ages of what a plane has scored so far, and whether there is more."""
+    ages = [meter.facts().event_age for meter in plane.totals.meters().values()]
+    behind = False
+    for source, task in plane.tasks.items():
+        end = plane.ledger.log_end(source, task.position)
+        behind = behind or (end is not None and end > task.position)
+    return Lag(
+        events=sum(sum(each.counts) for each in ages),
+        age_s=sum(each.total for each in ages),
+        behind=behind,
+    )
 
 
 class PlaneObserver:

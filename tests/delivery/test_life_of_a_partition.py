@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from stream_infer.app import FAUST_DEFAULTS
 from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.faust_settings import FAUST_DEFAULTS
 from stream_infer.dataplane.lifecycle import (
     REBALANCE_SECONDS,
     TRANSITIONS,

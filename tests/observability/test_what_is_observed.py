@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
 
 from stream_infer.checkpoints.chunks import Chunk
 from stream_infer.checkpoints.folder import FolderStore
 from stream_infer.checkpoints.manifest import ChunkPlace, Draft
 from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.checkpointing import Checkpointer
-from stream_infer.dataplane.facts import PlaneObserver
+from stream_infer.dataplane.facts import PlaneObserver, lag_of
 from stream_infer.dataplane.offsets import StartPoint
 from stream_infer.dataplane.plane import DataPlane
 from stream_infer.dataplane.senders import Assigned, Senders
+from stream_infer.dataplane.task import PartitionTask
 from stream_infer.errors import StreamInferError
 from stream_infer.observability.facts import CheckpointFacts, PlaneFacts
+from stream_infer.serving.overload import Lag
 from stream_infer.settings.worker import WorkerSettings
 from support.checkpoints import state_of
 
@@ -40,8 +46,12 @@ async def _fail(error: BaseException) -> None:
     raise error
 
 
+def opened() -> DataPlane:
+    return DataPlane(WorkerSettings(), replay=_replay, make_senders=_no_senders, on_failure=_fail)
+
+
 def observed(checkpoints: Checkpointer | None) -> PlaneFacts:
-    plane = DataPlane(WorkerSettings(), replay=_replay, make_senders=_no_senders, on_failure=_fail)
+    plane = opened()
     plane.checkpoints = checkpoints
     return PlaneObserver(plane, model=lambda: None, is_stopping=lambda: False)()
 
@@ -70,3 +80,17 @@ async def test_a_checkpoint_that_could_not_be_written_is_counted(tmp_path: Path)
 
 def test_where_no_checkpoints_are_taken_none_are_counted() -> None:
     assert observed(None).checkpoints is None
+
+
+def test_the_lag_is_told_over_all_stages_and_partitions() -> None:
+    plane = opened()
+    assert lag_of(plane) == Lag(events=0, age_s=0.0, behind=False)
+    plane.totals.meter("customer").ages(np.full(3, 5_000_000_000_000), 5_000_000_002_000)
+    plane.totals.meter("terminal").ages(np.array([5_000_000_000_000]), 5_000_000_000_500)
+    other = Partition(P0.topic, 1)
+    ends: dict[Partition, int | None] = {P0: None, other: 7}
+    plane.ledger.log_end = lambda source, position: ends[source]  # type: ignore[method-assign]
+    plane.tasks = {at: cast("PartitionTask", SimpleNamespace(position=7)) for at in ends}
+    assert lag_of(plane) == Lag(events=4, age_s=6.5, behind=False)
+    ends[other] = 8
+    assert lag_of(plane).behind

@@ -205,7 +205,7 @@ OWNERS: dict[str, set[str]] = {
     "rich": {"demo"},
     "scipy": {"optimizing", "training"},
     "sklearn": {"models.bench_models", "training"},
-    "structlog": {"app", "cli", "dataplane", "guarding", "logs", "observability", "serving"}
+    "structlog": {"cli", "dataplane", "guarding", "logs", "observability", "serving"}
     | {"worker"}
     | {"supervisor", "supervisor.probe", "supervisor.verdict"},
     "threadpoolctl": {"training"},
