@@ -18,6 +18,8 @@ FAUST_DEFAULTS: dict[str, Any] = {
     "table_standby_replicas": 0,
     "web_enabled": False,
     "web_host": "127.0.0.1",
+    # ``faust worker`` turns the web server on, and Faust's own default is every address.
+    "web_bind": "127.0.0.1",
     # Serves the contents of tables to anybody who asks.
     "web_tables_enabled": False,
     # Counted in record batches here; the bytes behind them are bounded by the data plane.

@@ -172,7 +172,8 @@ def _start(folder: Path, bootstrap: str, log: Path) -> subprocess.Popen[bytes]:
     path = os.pathsep.join([str(ROOT), str(folder)])
     with log.open("wb") as output:
         return subprocess.Popen(
-            [*command, "worker"],
+            # Faust's own port may be somebody else's on this machine.
+            [*command, "worker", "--without-web"],
             cwd=folder,
             stdout=output,
             stderr=output,
