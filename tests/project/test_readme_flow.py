@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import stat
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from stream_infer.broker.ports import free_port
 from support.documents import FENCE, ROOT
 from support.processes import wait_until
 
@@ -44,9 +44,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     program = tmp_path / "bin" / "stream-infer"
     program.parent.mkdir()
     # The only difference from the README: the broker's port, so that tests never collide.
