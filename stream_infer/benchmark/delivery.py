@@ -6,30 +6,29 @@ else the machine does meets them alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 from stream_infer.benchmark.cores import Cores
 from stream_infer.benchmark.ground import WORKER, Ground
 from stream_infer.benchmark.latency import PacedPayments
-from stream_infer.benchmark.load import Load, single_load
+from stream_infer.benchmark.load import Load, Show, single_load
 from stream_infer.benchmark.markers import MarkerFigures, marker_figures
 from stream_infer.benchmark.paced import PacedRun, batches_of, pace_subject, run_paced
 from stream_infer.benchmark.scenarios import Scenario
 from stream_infer.benchmark.spread import Figure, collect
-from stream_infer.benchmark.throughput import Throughput, throughput, watch_outputs
+from stream_infer.benchmark.throughput import Throughput
+from stream_infer.benchmark.turns import catch_up, in_turns
 from stream_infer.kafka.connection import Connection
 from stream_infer.settings.worker import Delivery
 
 RATE = 2_000
-SECONDS_MAX = 120.0
 BESIDE: Delivery = "at_least_once"
+DELIVERIES: tuple[Delivery, ...] = get_args(Delivery)
 MARKER_PARTITIONS = (4, 12, 48)
 OFFSETS_TOPIC = "__consumer_offsets"
-
-Show = Callable[[str, int, int | None], None]
 
 
 class DeliverySession:
@@ -54,16 +53,15 @@ class DeliverySession:
 
     async def throughput(self, scenario: Scenario, load: Load) -> list[Figure]:
         """Measure events a second and an event's processor time over a whole catch-up."""
-        runs: dict[Delivery, list[Throughput]] = {each: [] for each in get_args(Delivery)}
         async with self._ground.source(scenario) as source:
-            await load.send(
-                self._connection,
-                source,
-                lambda done: self._show("events written", done, load.rows),
+            await load.send(self._connection, source, self._show)
+            runs = await in_turns(
+                {
+                    each: partial(self._catch_up, scenario, each, source, load)
+                    for each in DELIVERIES
+                },
+                self._repeat,
             )
-            for _ in range(self._repeat):
-                for delivery, done in runs.items():
-                    done.append(await self._catch_up(scenario, delivery, source, load))
         return [
             collect(
                 f"{scenario.name}, exactly once{label}",
@@ -81,29 +79,27 @@ class DeliverySession:
         self, scenario: Scenario, delivery: Delivery, source: str, load: Load
     ) -> Throughput:
         ran = replace(scenario, delivery=delivery)
-        async with self._ground.subject(WORKER, ran, source) as (subject, pipeline):
-            samples = await watch_outputs(
-                self._connection,
-                pipeline.scored,
-                load.expected,
-                subject,
-                seconds_max=SECONDS_MAX,
-                show=lambda done: self._show(f"{scenario.name}: {delivery}", done, load.expected),
-            )
-        return throughput(samples, scenario.measured(load))
+        return await catch_up(
+            self._connection,
+            self._ground.subject(WORKER, ran, source),
+            ran,
+            load,
+            lambda done: self._show(f"{scenario.name}: {delivery}", done, load.expected),
+        )
 
     async def latency(self, scenario: Scenario, seconds: float) -> list[Figure]:
         """Measure at `RATE` until a reader of committed records has each output."""
         rows = payments(scenario, seconds)
-        runs: dict[Delivery, list[PacedRun]] = {each: [] for each in get_args(Delivery)}
-        for _ in range(self._repeat):
-            for delivery, done in runs.items():
-                self._show(f"{scenario.name}, {RATE:,}/s: {delivery}", 0, None)
-                ran = replace(scenario, delivery=delivery)
-                done.append(await run_paced(self._ground, WORKER, ran, rows, RATE, has_reader=True))
+        ways = {each: partial(self._paced, scenario, each, rows) for each in DELIVERIES}
+        runs = await in_turns(ways, self._repeat)
         return latency_figures(
             f"{scenario.name}, exactly once, {RATE:,}/s", runs["exactly_once"], runs[BESIDE]
         )
+
+    async def _paced(self, scenario: Scenario, delivery: Delivery, rows: PacedPayments) -> PacedRun:
+        self._show(f"{scenario.name}, {RATE:,}/s: {delivery}", 0, None)
+        ran = replace(scenario, delivery=delivery)
+        return await run_paced(self._ground, WORKER, ran, rows, RATE, has_reader=True)
 
     async def markers(self, scenario: Scenario, seconds: float) -> list[Figure]:
         """Measure markers a second and how long they hold readers, by the number of partitions."""

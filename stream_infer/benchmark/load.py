@@ -35,6 +35,10 @@ SEED = 11
 PRESSED_MS = 4 * 3_600_000
 LABEL_DELAY_MS = 7 * DAY_MS
 PIECE_ROWS = 20_000
+WRITTEN = "events written"
+
+Show = Callable[[str, int, int | None], None]
+"""Called with what is done, how many, of how many."""
 
 
 class Load(Protocol):
@@ -52,8 +56,8 @@ class Load(Protocol):
     def measured(self) -> float:
         """Share of the outputs after which measuring may begin."""
 
-    async def send(self, connection: Connection, topic: str, show: Callable[[int], None]) -> None:
-        """Write it to the input topic and those beside it; call `show` with the count."""
+    async def send(self, connection: Connection, topic: str, show: Show) -> None:
+        """Write it to the input topic and those beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +83,15 @@ class PaymentLoad:
         """Records that come out: labels do not."""
         return len(self.transactions)
 
-    async def send(self, connection: Connection, topic: str, show: Callable[[int], None]) -> None:
-        """Write transactions, and labels to their topic; call `show` with the count."""
+    async def send(self, connection: Connection, topic: str, show: Show) -> None:
+        """Write transactions, and labels to their topic."""
         done = 0
         async with topic_sender(connection, topic) as sender:
             for start in range(0, len(self.transactions), PIECE_ROWS):
                 piece = self.transactions.take(slice(start, start + PIECE_ROWS))
                 await sender.send(piece.customer_ids, transaction_records(piece).values)
                 done += len(piece)
-                show(done)
+                show(WRITTEN, done, self.rows)
         if len(self.labels) == 0:
             return
         async with topic_sender(connection, labels_topic(topic)) as sender:
@@ -95,7 +99,7 @@ class PaymentLoad:
                 piece = self.labels.take(slice(start, start + PIECE_ROWS))
                 await sender.send(piece.ids, label_records(piece).values)
                 done += len(piece)
-                show(done)
+                show(WRITTEN, done, self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +124,14 @@ class ReadingLoad:
         """Records that come out."""
         return len(self.readings)
 
-    async def send(self, connection: Connection, topic: str, show: Callable[[int], None]) -> None:
-        """Write the readings; call `show` with the count."""
+    async def send(self, connection: Connection, topic: str, show: Show) -> None:
+        """Write the readings."""
         async with topic_sender(connection, topic) as sender:
             for start in range(0, len(self.readings), PIECE_ROWS):
                 piece = self.readings.take(slice(start, start + PIECE_ROWS))
                 keys = [self.sensor_ids[at] for at in piece.sensor.tolist()]
                 await sender.send(keys, reading_records(piece, self.sensor_ids).values)
-                show(start + len(piece))
+                show(WRITTEN, start + len(piece), self.rows)
 
 
 def reading_load(readings: int, sensors: int) -> ReadingLoad:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from stream_infer.benchmark.cores import Cores
 from stream_infer.benchmark.ground import WORKER, Ground
 from stream_infer.benchmark.latency import count_records, wait_for_outputs
-from stream_infer.benchmark.load import PaymentLoad, single_load, two_stage_load
+from stream_infer.benchmark.load import PaymentLoad, Show, single_load, two_stage_load
 from stream_infer.benchmark.models import bench_model
 from stream_infer.benchmark.models_ground import (
     VERSIONS,
@@ -41,7 +41,8 @@ from stream_infer.benchmark.scenarios import Scenario, two_stage_scenario
 from stream_infer.benchmark.session import throughput_figures
 from stream_infer.benchmark.spread import Figure, collect
 from stream_infer.benchmark.subject import Subject
-from stream_infer.benchmark.throughput import Throughput, throughput, watch_outputs
+from stream_infer.benchmark.throughput import Throughput
+from stream_infer.benchmark.turns import SECONDS_MAX, catch_up, in_turns
 from stream_infer.errors import GateFailedError
 from stream_infer.kafka.connection import Connection
 from stream_infer.pipeline import Pipeline
@@ -58,9 +59,7 @@ HORIZON_S = 12.0
 LOOK_S = 0.02
 SERVED_S_MAX = 30.0
 STARTS_S_MAX = 90.0
-SECONDS_MAX = 120.0
 
-Show = Callable[[str, int, int | None], None]
 Way = tuple[Beside, bool]
 """What scores beside, and whether the worker is on the registry."""
 
@@ -235,28 +234,22 @@ class ModelsSession:
         load: PaymentLoad,
         ways: dict[str, Way],
     ) -> list[Figure]:
-        runs: dict[str, list[Throughput]] = {name: [] for name in ways}
         async with self._ground.source(scenario) as source:
-            await load.send(
-                self._connection,
-                source,
-                lambda done: self._show("events written", done, load.rows),
-            )
-            for _ in range(self._repeat):
-                for name, (beside, registry) in ways.items():
-                    await asyncio.to_thread(models.put_beside, beside)
-                    self._show(f"{title}: {name}", 0, None)
-                    run = models.worker(scenario, source, self._one, registry=registry)
-                    async with run as (subject, pipeline):
-                        samples = await watch_outputs(
-                            self._connection,
-                            pipeline.scored,
-                            load.expected,
-                            subject,
-                            seconds_max=SECONDS_MAX,
-                            show=lambda done: self._show("caught up", done, load.expected),
-                        )
-                    runs[name].append(throughput(samples, scenario.measured(load)))
+
+            async def run(name: str) -> Throughput:
+                beside, registry = ways[name]
+                await asyncio.to_thread(models.put_beside, beside)
+                self._show(f"{title}: {name}", 0, None)
+                return await catch_up(
+                    self._connection,
+                    models.worker(scenario, source, self._one, registry=registry),
+                    scenario,
+                    load,
+                    lambda done: self._show("caught up", done, load.expected),
+                )
+
+            await load.send(self._connection, source, self._show)
+            runs = await in_turns({name: partial(run, name) for name in ways}, self._repeat)
         return throughput_figures(title, runs, load.expected)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from stream_infer.benchmark.flow import Flow, Mask, first_output_s, longest_pause_s, passing
 from stream_infer.benchmark.ground import PARTITIONS, Ground
 from stream_infer.benchmark.latency import PacedPayments
-from stream_infer.benchmark.load import PaymentLoad, single_load
+from stream_infer.benchmark.load import PaymentLoad, Show, single_load
 from stream_infer.benchmark.scenarios import Scenario
 from stream_infer.benchmark.spread import Figure, collect
 from stream_infer.benchmark.subject import Subject
@@ -55,8 +55,6 @@ REPLAY_MOST = 100_000
 """Records behind its newest checkpoint that a partition has in steady operation."""
 _ASSIGNED = re.compile(r"\] assigned +partitions=(\[.*\])")
 _PUBLISHED = re.compile(r"checkpoint_published .*offset=(\d+) source=(\S+)")
-
-Show = Callable[[str, int, int | None], None]
 
 
 def assignments(log: str) -> list[list[str]]:
@@ -243,11 +241,7 @@ class OutageSession:
         flow = Flow(PacedPayments(rows.take(slice(past, len(rows)))), RATE)
         async with AsyncExitStack() as stack:
             source = await stack.enter_async_context(self._ground.source(scenario))
-            await before.send(
-                self._connection,
-                source,
-                lambda done: self._show("events written", done, before.rows),
-            )
+            await before.send(self._connection, source, self._show)
             run, pipeline = await stack.enter_async_context(self._ground.run(scenario, source))
 
             def start(name: str) -> Subject:

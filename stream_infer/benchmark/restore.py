@@ -14,14 +14,13 @@ the other cores and the log in memory.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 
 from stream_infer.benchmark.cores import Cores, pinned
 from stream_infer.benchmark.ground import WORKER, Ground
-from stream_infer.benchmark.load import Load
+from stream_infer.benchmark.load import Load, Show
 from stream_infer.benchmark.scenarios import Scenario
 from stream_infer.benchmark.spread import Figure, collect
 from stream_infer.benchmark.throughput import watch_outputs
@@ -41,8 +40,6 @@ from stream_infer.settings.worker import WorkerSettings
 GOAL_PER_S = 500_000
 STEPS = ("read", "decode", "fold")
 SECONDS_MAX = 120.0
-
-Show = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +78,7 @@ class RestoreSession:
     async def measure(self, scenario: Scenario, load: Load) -> list[Figure]:
         """Return events a second of the replay of a pipeline's last log, and where they go."""
         async with self._ground.source(scenario) as source:
-            await load.send(
-                self._connection,
-                source,
-                lambda done: self._show("events written", done, load.rows),
-            )
+            await load.send(self._connection, source, self._show)
             async with self._ground.subject(WORKER, scenario, source) as (subject, pipeline):
                 # It writes the internal log, and then has nothing more to do.
                 await watch_outputs(

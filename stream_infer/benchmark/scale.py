@@ -8,25 +8,24 @@ beside each figure: two processes are no faster than a Kafka that has no core le
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from stream_infer.benchmark.cores import Cores
 from stream_infer.benchmark.ground import WORKER, Ground
-from stream_infer.benchmark.load import Load
+from stream_infer.benchmark.load import Load, Show
 from stream_infer.benchmark.scenarios import Scenario
 from stream_infer.benchmark.spread import Figure, collect
 from stream_infer.benchmark.subject import processor_seconds
 from stream_infer.benchmark.throughput import Throughput, throughput, watch_outputs
+from stream_infer.benchmark.turns import in_turns
 from stream_infer.errors import GateFailedError
 from stream_infer.kafka.connection import Connection
 
 SECONDS_MAX = 120.0
 ONE = "one"
 """Name of the run that two processes are compared with."""
-
-Show = Callable[[str, int, int | None], None]
 
 
 class ScaleSession:
@@ -68,16 +67,10 @@ class ScaleSession:
 
     async def measure(self, scenario: Scenario, load: Load) -> list[Figure]:
         """Return events a second, their processor time, and what Kafka used, of two and of one."""
-        runs: dict[int, list[tuple[Throughput, float | None]]] = {1: [], 2: []}
         async with self._ground.source(scenario) as source:
-            await load.send(
-                self._connection,
-                source,
-                lambda done: self._show("events written", done, load.rows),
-            )
-            for _ in range(self._repeat):
-                for processes, done in runs.items():
-                    done.append(await self._run(processes, scenario, source, load))
+            await load.send(self._connection, source, self._show)
+            ways = {number: partial(self._run, number, scenario, source, load) for number in (1, 2)}
+            runs = await in_turns(ways, self._repeat)
         return scale_figures(scenario.name, runs[1], runs[2])
 
     async def _run(

@@ -10,8 +10,9 @@ import asyncio
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from stream_infer.benchmark import pipelines
@@ -19,7 +20,7 @@ from stream_infer.benchmark.alerting import alerting_model, alerting_percent
 from stream_infer.benchmark.cores import Cores, pinned
 from stream_infer.benchmark.ground import WORKER, Ground
 from stream_infer.benchmark.latency import Latency, Paced, PacedPayments, PacedReadings
-from stream_infer.benchmark.load import Load, reading_load, single_load, two_stage_load
+from stream_infer.benchmark.load import Load, Show, reading_load, single_load, two_stage_load
 from stream_infer.benchmark.models import ModelKind
 from stream_infer.benchmark.paced import run_paced
 from stream_infer.benchmark.scenarios import (
@@ -32,6 +33,7 @@ from stream_infer.benchmark.scenarios import (
 from stream_infer.benchmark.spread import Figure, collect
 from stream_infer.benchmark.subject import BASELINES, Subject, help_command
 from stream_infer.benchmark.throughput import Throughput, throughput, watch_outputs
+from stream_infer.benchmark.turns import in_turns
 from stream_infer.kafka.connection import Connection
 from stream_infer.pipeline import Pipeline
 
@@ -43,8 +45,6 @@ MEMORY_EVENTS_MIN = 1_000_000
 LOOP = "aiokafka_loop"
 BASELINE_SECONDS_MAX = {LOOP: 60.0, "plain_faust": 12.0}
 """A baseline's measured time: the slow ones are stopped before they have read everything."""
-
-Show = Callable[[str, int, int | None], None]
 
 
 class Session:
@@ -104,7 +104,7 @@ class Session:
         runs: dict[str, list[Throughput]] = {name: [] for name in scenarios}
         shares: list[float | None] = []
         async with self._ground.source(ready) as source:
-            await load.send(self._connection, source, self._written(load))
+            await load.send(self._connection, source, self._show)
             for _ in range(self._repeat):
                 for name, done in runs.items():
                     scenario = scenarios[name]
@@ -117,19 +117,16 @@ class Session:
             collect(f"{ready.name}, events that alert", "%", shares),
         ]
 
-    def _written(self, load: Load) -> Callable[[int], None]:
-        return lambda done: self._show("events written", done, load.rows)
-
     async def _throughput(
         self, scenario: Scenario, load: Load, *, baselines: bool = True
     ) -> list[Figure]:
         beside = self._baselines if baselines else []
-        runs: dict[str, list[Throughput]] = {name: [] for name in (WORKER, *beside)}
         async with self._ground.source(scenario) as source:
-            await load.send(self._connection, source, self._written(load))
-            for _ in range(self._repeat):
-                for name, done in runs.items():
-                    done.append(await self._run(name, scenario, source, load))
+            await load.send(self._connection, source, self._show)
+            ways = {
+                name: partial(self._run, name, scenario, source, load) for name in (WORKER, *beside)
+            }
+            runs = await in_turns(ways, self._repeat)
         return throughput_figures(scenario.name, runs, load.expected)
 
     async def _run(self, name: str, scenario: Scenario, source: str, load: Load) -> Throughput:
@@ -176,10 +173,8 @@ class Session:
     async def _paced_figures(
         self, scenario: Scenario, rows: Paced, rate: int, names: Sequence[str]
     ) -> list[Figure]:
-        runs: dict[str, list[tuple[Latency, float | None]]] = {name: [] for name in names}
-        for _ in range(self._repeat):
-            for name, done in runs.items():
-                done.append(await self._paced(name, scenario, rows, rate))
+        ways = {name: partial(self._paced, name, scenario, rows, rate) for name in names}
+        runs = await in_turns(ways, self._repeat)
         title = f"{scenario.name}, {rate:,}/s"
         figures = [
             collect(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.benchmark.ground import WORKER, Ground
-from stream_infer.benchmark.load import PaymentLoad, single_load
+from stream_infer.benchmark.load import PaymentLoad, Show, single_load
 from stream_infer.benchmark.scenarios import Scenario
 from stream_infer.benchmark.spread import Figure, collect
 from stream_infer.benchmark.subject import Subject
@@ -52,7 +52,6 @@ FLAT_SHARE = 0.02
 TEN_MINUTES_S = 600.0
 
 Verdict = Literal["flat", "growing", "not told"]
-Show = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +148,7 @@ class SoakSession:
         async with self._ground.source(scenario) as source:
             [caught_up] = payments.take(PAST_EVENTS, HORIZON_MS // 2)
             load = PaymentLoad(caught_up, past.take(slice(0, 0)), 0.2)
-            await load.send(
-                self._connection,
-                source,
-                lambda done: self._show("events written", done, load.rows),
-            )
+            await load.send(self._connection, source, self._show)
             async with self._ground.subject(WORKER, scenario, source) as (subject, pipeline):
                 rate = self._rate or await self._half(scenario, subject, pipeline, load)
                 samples = await self._soak(
