@@ -16,5 +16,7 @@ paced       one run at a steady pace
 markers     commit markers a second, and what they hold up
 delivery    exactly once beside at least once
 spread      repeated figures and their ratio to the baseline's
+turns       ways of doing the same, in turns
 session     joins these: prepared loads, runs, figures
+measuring   which session measures what was asked for
 """

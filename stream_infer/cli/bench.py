@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shlex
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from stream_infer.cli.options import json_option
-from stream_infer.cli.output import print_json, print_table, remark
+from stream_infer.cli.output import Line, print_json, print_table, remark, run_client
 
 if TYPE_CHECKING:
-    from stream_infer.benchmark.cores import Cores
-    from stream_infer.benchmark.delivery import DeliverySession
-    from stream_infer.benchmark.models_session import ModelsSession
-    from stream_infer.benchmark.scale import ScaleSession
-    from stream_infer.benchmark.session import Session
     from stream_infer.benchmark.spread import Figure
     from stream_infer.broker import EmbeddedBroker
-    from stream_infer.kafka.connection import Connection
 
 WHAT = (
     "single",
@@ -47,7 +38,6 @@ WHAT = (
     "soak",
     "all",
 )
-OUTAGES = ("failover", "restart", "restore", "soak")
 EVENTS_DEFAULT = 1_200_000
 
 
@@ -151,183 +141,35 @@ def command(
     memory stays flat at half load.
     """
     from stream_infer.benchmark.cores import choose_cores, describe_machine, pinned
-    from stream_infer.benchmark.delivery import DeliverySession
-    from stream_infer.benchmark.models_session import RATE as MODELS_RATE
-    from stream_infer.benchmark.models_session import ModelsSession
-    from stream_infer.benchmark.scale import ScaleSession
-    from stream_infer.benchmark.session import Session
-    from stream_infer.cli.output import run_client
+    from stream_infer.benchmark.measuring import Asked, Site, measure
     from stream_infer.kafka.connection import Connection
 
-    cores = choose_cores(2 if what in ("scale", "models") else 1)
+    asked = Asked(
+        what=what,
+        kinds=kinds or ("trees", "mlp"),
+        events=events,
+        repeat=repeat,
+        seconds=seconds,
+        keys=keys,
+        minutes=minutes,
+        rate=rate,
+        reloads=reloads,
+        baselines=[name for name in baselines if name != "none"],
+    )
+    cores = choose_cores(asked.subjects)
     machine = describe_machine(cores)
-    line = _Line()
+    line = Line()
     with contextlib.ExitStack() as stack:
         stack.enter_context(pinned(cores.others))
         broker = None if bootstrap else stack.enter_context(_embedded())
-        address = bootstrap if broker is None else broker.bootstrap
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        connection = Connection(bootstrap=address or "")
-        chosen = kinds or ("trees", "mlp")
-        if what == "scale":
-            scale = ScaleSession(
-                connection,
-                cores,
-                folder,
-                repeat=repeat,
-                broker_pid=None if broker is None else broker.pid,
-                show=line.show,
-            )
-            figures = run_client(_measure_scale(scale, chosen, events))
-        elif what == "models":
-            models = ModelsSession(
-                connection,
-                cores,
-                folder,
-                repeat=repeat,
-                reloads=reloads,
-                rate=rate or MODELS_RATE,
-                show=line.show,
-            )
-            figures = run_client(_measure_models(models, events))
-        elif what in OUTAGES:
-            asked = _Asked(what, chosen, events, repeat, keys, minutes, rate)
-            figures = run_client(_measure_outages(connection, cores, folder, line.show, asked))
-        elif what in ("delivery", "markers"):
-            delivery = DeliverySession(connection, cores, folder, repeat=repeat, show=line.show)
-            figures = run_client(_measure_delivery(delivery, what, chosen, events, seconds))
-        else:
-            session = Session(
-                connection,
-                cores,
-                folder,
-                repeat=repeat,
-                baselines=[name for name in baselines if name != "none"],
-                show=line.show,
-            )
-            figures = run_client(_measure(session, what, chosen, events, seconds))
+        address = bootstrap if broker is None else broker.bootstrap
+        pid = None if broker is None else broker.pid
+        site = Site(Connection(bootstrap=address or ""), cores, folder, pid, line.show)
+        figures = run_client(measure(asked, site))
         line.finish()
     _report(machine, figures, as_json=as_json)
-
-
-async def _measure(
-    session: Session, what: str, kinds: tuple[str, ...], events: int, seconds: float
-) -> list[Figure]:
-    from stream_infer.benchmark.models import MODEL_KINDS
-    from stream_infer.benchmark.scenarios import single_scenario, two_stage_scenario
-    from stream_infer.benchmark.session import MEMORY_EVENTS_MIN
-
-    models = [kind for kind in MODEL_KINDS if kind in kinds]
-    figures: list[Figure] = []
-    if what in ("single", "memory", "all"):
-        rows = max(events, MEMORY_EVENTS_MIN) if what == "memory" else events
-        for kind in models:
-            figures += await session.single(kind, rows)
-    if what in ("two-stage", "all"):
-        figures += await session.two_stage(events)
-    if what in ("alerts", "all"):
-        figures += await session.alerts(events)
-    if what in ("traffic", "all"):
-        figures += await session.traffic(events)
-    if what in ("city", "all"):
-        figures += await session.city(seconds)
-    if what in ("latency", "all"):
-        figures += await session.latency(single_scenario(models[0]), seconds)
-        figures += await session.latency(two_stage_scenario(), seconds)
-    if what in ("help", "all"):
-        figures += await asyncio.to_thread(session.help_time)
-    if what == "memory":
-        figures = [figure for figure in figures if figure.unit == "MiB"]
-    return figures
-
-
-async def _measure_scale(
-    session: ScaleSession, kinds: tuple[str, ...], events: int
-) -> list[Figure]:
-    from stream_infer.benchmark.load import single_load, two_stage_load
-    from stream_infer.benchmark.models import MODEL_KINDS
-    from stream_infer.benchmark.scenarios import single_scenario, two_stage_scenario
-
-    kind = next(kind for kind in MODEL_KINDS if kind in kinds)
-    figures = await session.measure(single_scenario(kind), single_load(events))
-    return figures + await session.measure(two_stage_scenario(), two_stage_load(events))
-
-
-async def _measure_models(session: ModelsSession, events: int) -> list[Figure]:
-    figures = await session.reloads()
-    figures += await session.promotions()
-    figures += await session.shadow(events)
-    return figures + await session.guard(events)
-
-
-async def _measure_delivery(
-    session: DeliverySession, what: str, kinds: tuple[str, ...], events: int, seconds: float
-) -> list[Figure]:
-    from stream_infer.benchmark.load import single_load, two_stage_load
-    from stream_infer.benchmark.models import MODEL_KINDS
-    from stream_infer.benchmark.scenarios import single_scenario, two_stage_scenario
-
-    single = single_scenario(next(kind for kind in MODEL_KINDS if kind in kinds))
-    two = two_stage_scenario()
-    if what == "markers":
-        return await session.markers(two, seconds)
-    figures = await session.throughput(single, single_load(events))
-    figures += await session.throughput(two, two_stage_load(events))
-    figures += await session.latency(single, seconds)
-    return figures + await session.latency(two, seconds)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What `failover`, `restart`, `restore` and `soak` are asked for."""
-
-    what: str
-    kinds: tuple[str, ...]
-    events: int
-    repeat: int
-    keys: int
-    minutes: float
-    rate: int | None
-
-
-async def _measure_outages(
-    connection: Connection,
-    cores: Cores,
-    folder: Path,
-    show: Callable[[str, int, int | None], None],
-    asked: _Asked,
-) -> list[Figure]:
-    from stream_infer.benchmark.ground import Ground
-    from stream_infer.benchmark.load import single_load, two_stage_load
-    from stream_infer.benchmark.models import MODEL_KINDS
-    from stream_infer.benchmark.outages import OutageSession
-    from stream_infer.benchmark.restore import RestoreSession
-    from stream_infer.benchmark.scenarios import single_scenario, two_stage_scenario
-    from stream_infer.benchmark.soak import SHORT_LOGS, SoakSession
-
-    kind = next(kind for kind in MODEL_KINDS if kind in asked.kinds)
-    single, two = (
-        replace(each, delivery="exactly_once")
-        for each in (single_scenario(kind), two_stage_scenario())
-    )
-    if asked.what == "soak":
-        short = Ground(connection, cores, folder, topics=SHORT_LOGS)
-        soak = SoakSession(connection, short, rate=asked.rate, show=show)
-        return await soak.measure(single, asked.minutes)
-    ground = Ground(connection, cores, folder)
-    if asked.what == "restore":
-        restore = RestoreSession(connection, cores, ground, repeat=asked.repeat, show=show)
-        figures = await restore.measure(single, single_load(asked.events))
-        return figures + await restore.measure(two, two_stage_load(asked.events))
-    outages = OutageSession(connection, ground, repeat=asked.repeat, show=show)
-    if asked.what == "restart":
-        return await outages.restart(single, asked.keys)
-    figures = []
-    for scenario in (single, two):
-        for static in (False, True):
-            figures += await outages.failover(scenario, asked.keys, static=static)
-    return figures
 
 
 @contextlib.contextmanager
@@ -366,28 +208,3 @@ def _report(machine: dict[str, Any], figures: list[Figure], *, as_json: bool) ->
         rows.append(row)
     columns = [cell for name in names for cell in (name, "ratio")]
     print_table(["figure", "unit", "worker", *columns], rows)
-
-
-class _Line:
-    """One line on stderr, rewritten in place; silent unless stderr is a terminal."""
-
-    interval_s = 0.2
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-        self._next = 0.0
-        self._what = ""
-
-    def show(self, what: str, done: int, total: int | None) -> None:
-        """Show what is under way, at most a few times a second."""
-        now = time.monotonic()
-        if not self._shown or (what == self._what and now < self._next):
-            return
-        self._what, self._next = what, now + self.interval_s
-        share = f": {done:,} of {total:,}" if total is not None else ""
-        click.echo(f"\r{what}{share}\x1b[K", err=True, nl=False)
-
-    def finish(self) -> None:
-        """Remove the line."""
-        if self._shown:
-            click.echo("\r\x1b[K", err=True, nl=False)

@@ -77,32 +77,55 @@ def run_client(work: Coroutine[Any, Any, Result]) -> Result:
     return asyncio.run(work)
 
 
-class Progress:
-    """One line on stderr that is rewritten in place; silent unless stderr is a terminal.
+class Line:
+    """One line on stderr that is rewritten in place; silent unless stderr is a terminal."""
+
+    interval_s = 0.2
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._next = 0.0
+        self._what = ""
+
+    def show(self, what: str, done: int, total: int | None) -> None:
+        """Show what is under way, at most a few times a second."""
+        if self._is_due(what):
+            share = f": {done:,} of {total:,}" if total is not None else ""
+            self._write(f"{what}{share}")
+
+    def finish(self) -> None:
+        """Remove the line."""
+        if self._shown:
+            self._write("")
+
+    def _is_due(self, what: str) -> bool:
+        """Say whether to write; what is another thing than before is due at once."""
+        now = time.monotonic()
+        if not self._shown or (what == self._what and now < self._next):
+            return False
+        self._what, self._next = what, now + self.interval_s
+        return True
+
+    def _write(self, text: str) -> None:
+        click.echo(f"\r{text}\x1b[K", err=True, nl=False)
+
+
+class Progress(Line):
+    """The line of one count, with its pace.
 
     what   what is counted, such as ``rows``
     total  how many there will be, or None
     """
 
-    interval_s = 0.2
-
     def __init__(self, what: str, total: int | None = None) -> None:
-        self._what = what
+        super().__init__()
+        self._counted = what
         self._total = total
-        self._shown = sys.stderr.isatty()
         self._started = time.monotonic()
-        self._next = self._started
 
     def update(self, done: int) -> None:
         """Show that `done` are done, at most a few times a second."""
-        now = time.monotonic()
-        if self._shown and now >= self._next:
-            self._next = now + self.interval_s
+        if self._is_due(self._counted):
             share = f" of {self._total:,}" if self._total is not None else ""
-            rate = done / max(now - self._started, 1e-9)
-            click.echo(f"\r{done:,}{share} {self._what}, {rate:,.0f}/s \x1b[K", err=True, nl=False)
-
-    def finish(self) -> None:
-        """Remove the line."""
-        if self._shown:
-            click.echo("\r\x1b[K", err=True, nl=False)
+            rate = done / max(time.monotonic() - self._started, 1e-9)
+            self._write(f"{done:,}{share} {self._counted}, {rate:,.0f}/s ")
