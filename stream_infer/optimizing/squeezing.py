@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.training.graphs import Part
-from stream_infer.training.scaling import SCALE_MIN, Scaling
+from stream_infer.training.scaling import SCALE_MIN, Scaling, add_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,11 @@ class Softly(Scaling):
 
     def add_to(self, part: Part) -> Part:
         """Add the squeezing; centring and scaling belong into the first layer (`folded`)."""
-        source = part.last
-        if self.has_nan:
-            part.then("IsNaN", name="is_nan")
-            part.last = "is_nan"
-            part.then("Where", 0.0, source, name="numbers")
-        return part.then("Mul", (1.0 / self.size)[None, :]).then("Softsign")
+        return (
+            add_numbers(part, has_nan=self.has_nan)
+            .then("Mul", (1.0 / self.size)[None, :])
+            .then("Softsign")
+        )
 
 
 def fit_softly(matrix: NDArray[np.float32]) -> Softly:

@@ -35,13 +35,7 @@ class Scaling:
 
     def add_to(self, part: Part) -> Part:
         """Add the squeezing; centring and scaling belong into the first layer (`folded`)."""
-        source = part.last
-        if self.has_nan:
-            part.then("IsNaN", name="is_nan")
-            part.last = "is_nan"
-            part.then("Where", 0.0, source, name="numbers")
-            source = "numbers"
-        part.last = source
+        source = add_numbers(part, has_nan=self.has_nan).last
         part.then("Sign", name="signs")
         part.last = source
         part.then("Abs").then("Add", 1.0)
@@ -55,6 +49,14 @@ class Scaling:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return a first layer that takes squeezed columns, not yet centred and scaled."""
         return weights / self.scale[:, None], biases - (self.centre / self.scale) @ weights
+
+
+def add_numbers(part: Part, *, has_nan: bool) -> Part:
+    """Add what puts 0 in the place of what is no number, where rows may hold that."""
+    if not has_nan:
+        return part
+    source = part.last
+    return part.then("IsNaN", name="is_nan").then("Where", 0.0, source, name="numbers")
 
 
 def fit_scaling(matrix: NDArray[np.float32]) -> Scaling:

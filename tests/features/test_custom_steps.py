@@ -20,6 +20,7 @@ from stream_infer.features.spec import Count, Custom
 from stream_infer.pipelines.loading import load_pipeline
 from stream_infer.windows.twins import TwinFold
 from support.columns import Row, columns_of
+from support.folds import assert_pieces_fold_alike
 from support.logs import ENTITIES, VALUES, cuts, logs, pipeline
 
 RECORD = np.dtype([("mean", np.float64), ("seen", np.int64), ("outliers", np.int32, (3,))])
@@ -141,18 +142,10 @@ def twin_of_count(rows: list[Row], kept: list[bool]) -> list[float]:
 def test_steps_do_not_depend_on_batches_snapshots_or_sweeps(data: st.DataObject) -> None:
     plan = stage()
     rows = data.draw(logs())
-    whole = StageFold(plan)
-    expected = whole.fold(columns_of(rows, ENTITIES, VALUES)).features
-    fold, found = StageFold(plan), [np.empty((0, len(plan.names)))]
-    for a, b in pairwise(data.draw(cuts(len(rows)))):
-        found.append(fold.fold(columns_of(rows[a:b], ENTITIES, VALUES, a)).features)
-        fold.sweep()
-        fresh = StageFold(plan)
-        fresh.restore(fold.snapshot())
-        fold = fresh
-    np.testing.assert_array_equal(np.concatenate(found), expected)
-    assert fold.snapshot() == whole.snapshot()
-    twin = TwinFold(plan.layout, plan.entity).fold(columns_of(rows, ENTITIES, VALUES))
+    pieces = pairwise(data.draw(cuts(len(rows))))
+    columns = columns_of(rows, ENTITIES, VALUES)
+    expected = assert_pieces_fold_alike(plan, columns, pieces)
+    twin = TwinFold(plan.layout, plan.entity).fold(columns)
     said = twin_of_count(rows, [row.kept for row in twin])
     np.testing.assert_array_equal(expected[:, 3], said)
 

@@ -19,6 +19,7 @@ from stream_infer.features.spec import Count, Custom
 from stream_infer.features.table import compute_features
 from stream_infer.pipeline import Pipeline
 from support.columns import Row, columns_of, label_row
+from support.folds import assert_pieces_fold_alike
 from support.logs import ENTITIES, VALUES, cuts, logs, pipeline
 
 HELD = 4
@@ -93,17 +94,9 @@ def test_what_is_learnt_does_not_depend_on_batches_snapshots_or_sweeps(
 ) -> None:
     plan = compile_plan(both_stages(learning(of=("amount",)))).stages[1]
     rows = data.draw(logs())
-    whole = StageFold(plan)
-    expected = whole.fold(columns_of(rows, ENTITIES, VALUES)).features
-    fold, found = StageFold(plan), [np.empty((0, len(plan.names)))]
-    for a, b in pairwise(data.draw(cuts(len(rows)))):
-        found.append(fold.fold(columns_of(rows[a:b], ENTITIES, VALUES, a)).features)
-        fold.sweep()
-        fresh = StageFold(plan)
-        fresh.restore(fold.snapshot())
-        fold = fresh
-    np.testing.assert_array_equal(np.concatenate(found), expected)
-    assert fold.snapshot() == whole.snapshot()
+    pieces = pairwise(data.draw(cuts(len(rows))))
+    columns = columns_of(rows, ENTITIES, VALUES)
+    assert_pieces_fold_alike(plan, columns, pieces)
 
 
 def test_a_stage_is_another_when_the_feature_that_its_step_reads_is() -> None:

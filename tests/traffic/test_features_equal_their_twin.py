@@ -17,6 +17,7 @@ from stream_infer.features.fold import StageFold
 from stream_infer.features.plan import Plan, compile_plan
 from stream_infer.pipelines.traffic import traffic_pipeline
 from stream_infer.traffic.sensors import SensorTable, sensor_table
+from support.folds import assert_pieces_fold_alike
 from support.traffic_twin import TrafficTwin
 
 START_MS = 1_767_225_600_000
@@ -92,17 +93,8 @@ def test_every_feature_is_what_the_twin_says(n: int, step_ms: int) -> None:
 def test_features_depend_on_no_batch_snapshot_or_sweep(seed: int, cuts: list[int]) -> None:
     plan = plan_of()
     columns = columns_of(plan, random_readings(400, seed, 30_000))
-    whole = StageFold(plan.stages[0])
-    expected = whole.fold(columns).features
-    fold, found = StageFold(plan.stages[0]), []
-    for start, end in pairwise([0, *sorted(set(cuts)), len(columns)]):
-        found.append(fold.fold(columns.slice(start, end)).features)
-        fold.sweep()
-        fresh = StageFold(plan.stages[0])
-        fresh.restore(fold.snapshot())
-        fold = fresh
-    np.testing.assert_array_equal(np.concatenate(found), expected)
-    assert fold.snapshot() == whole.snapshot()
+    pieces = pairwise([0, *sorted(set(cuts)), len(columns)])
+    assert_pieces_fold_alike(plan.stages[0], columns, pieces)
 
 
 def test_a_sensor_that_was_forgotten_is_seen_by_no_neighbour() -> None:
