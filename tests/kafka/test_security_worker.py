@@ -47,7 +47,7 @@ async def test_a_worker_with_its_role_s_rights_does_all_its_work(
     way: str,
     principal: str,
 ) -> None:
-    pipeline, load = own_pipeline(), make_load(customers=20)
+    pipeline, load = own_pipeline(), make_load(days=5, customers=80)
     file = written(pipeline, tmp_path)
     await make_topics(secured.open_bootstrap, pipeline, partitions=2)
     rights = [(principal, acl) for acl in role_acls(pipeline, ["worker"])]
