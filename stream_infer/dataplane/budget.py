@@ -17,27 +17,26 @@ class InFlightBudget:
 
     bytes_max   bound for the whole worker; exceeded by at most one batch a partition
     partitions  how many share it
+    held        bytes in flight over all partitions
     """
 
     def __init__(self, bytes_max: int, partitions: int = 1) -> None:
         self.bytes_max = bytes_max
+        self.held = 0
         self._held: dict[Partition, int] = defaultdict(int)
         self._partitions = max(1, partitions)
 
     def take(self, partition: Partition, size: int) -> None:
         """Count a batch that was handed out."""
         self._held[partition] += size
+        self.held += size
 
     def release(self, partition: Partition, size: int) -> None:
         """Count a batch whose outputs are acknowledged, or that was dropped."""
         self._held[partition] -= size
+        self.held -= size
 
     def has_room(self, partition: Partition) -> bool:
         """Say whether more may be fetched for this partition."""
         held = self._held.get(partition, 0)
         return held == 0 or held < self.bytes_max // self._partitions
-
-    @property
-    def held(self) -> int:
-        """Bytes in flight over all partitions."""
-        return sum(self._held.values())

@@ -81,8 +81,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         plane = self._plane()
         fetcher = self._ensure_consumer()._fetcher
         gathering = Gathering(plane.settings.gather_ms, time.monotonic, time.process_time)
-        beat = Beat(lambda: gathering.wait_ms() / 1000, plane.fed)
-        pace_fetches(fetcher, lambda topic: topic in plane.topics, beat)
+        beat = Beat(gathering, plane.fed)
+        pace_fetches(fetcher, lambda topic: topic in plane.topics, beat, plane.fed)
 
         def wake() -> None:
             self.thread_loop.call_soon_threadsafe(

@@ -19,7 +19,7 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
-from stream_infer.dataplane.beat import LONGEST_SECONDS, Beat
+from stream_infer.dataplane.beat import LONGEST_SECONDS, Beat, Fed
 from stream_infer.kafka.codecs import crc32c, decompress
 from stream_infer.records.fetched import CorruptError, is_readable, read_fetched
 from stream_infer.records.run import RecordRun
@@ -40,15 +40,16 @@ TAKE_SECONDS = 0.002
 """How long records may lie untaken before the other partitions are asked for without them."""
 
 
-def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], beat: Beat) -> None:
+def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], beat: Beat, fed: Fed) -> None:
     """Change a started fetcher.
 
     is_ours  whether a topic's records go to a stage
     beat     says what may be asked for
+    fed      is told that something is coming
     """
     # Not 100 ms of patience with a partition whose records nobody has taken.
     fetcher._prefetch_backoff = 0.0
-    fetches = _in_runs(fetcher, is_ours)
+    fetches = _in_runs(fetcher, is_ours, fed)
     decide = fetcher._get_actions_per_node
 
     def decide_on_beat(assignment: Any) -> Any:
@@ -79,12 +80,12 @@ def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], beat: Beat) -> No
 
 def fetch_in_runs(consumer: Any) -> None:
     """Have a started consumer that reads for stages alone hand out each fetch as a `RecordRun`."""
-    _in_runs(consumer._fetcher, lambda _topic: True)
+    _in_runs(consumer._fetcher, lambda _topic: True, Fed())
 
 
-def _in_runs(fetcher: Any, is_ours: Callable[[str], bool]) -> Fetches:
+def _in_runs(fetcher: Any, is_ours: Callable[[str], bool], fed: Fed) -> Fetches:
     client = fetcher._client = ClientWithBytes(fetcher._client)
-    fetches = fetcher._records = Fetches(is_ours, client)
+    fetches = fetcher._records = Fetches(is_ours, client, fed)
     return fetches
 
 
@@ -137,16 +138,18 @@ class Fetches(OrderedDict[TopicPartition, Any]):
     last_data_s  when something was fetched last, by the clock that never goes back
     """
 
-    def __init__(self, is_ours: Callable[[str], bool], client: ClientWithBytes) -> None:
+    def __init__(self, is_ours: Callable[[str], bool], client: ClientWithBytes, fed: Fed) -> None:
         super().__init__()
         self.last_data_s = float("-inf")
         self._is_ours = is_ours
         self._client = client
+        self._fed = fed
 
     def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
         self.last_data_s = time.monotonic()
         records = getattr(fetched, "_partition_records", None)
         if records is not None and self._is_ours(tp.topic):
+            self._fed.is_coming = True
             records._records_iterator = _one_run(records, self._client.take(tp))
         super().__setitem__(tp, fetched)
 

@@ -33,9 +33,10 @@ CommitPositions = Callable[[Mapping[Partition, tuple[int, str]]], Awaitable[None
 class Ledger:
     """The offsets of one worker.
 
-    bytes_max  of input in flight
-    tell       called with each offset that is committed now
-    tell_done  called when outputs are safe
+    bytes_max      of input in flight
+    tell           called with each offset that is committed now
+    tell_done      called when outputs are safe
+    tell_answered  called when nothing is in work any more
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Ledger:
         bytes_max: int,
         tell: Callable[[Partition, int], None],
         tell_done: Callable[[], None] = lambda: None,
+        tell_answered: Callable[[], None] = lambda: None,
     ) -> None:
         self.budget = InFlightBudget(bytes_max)
         self.read_to: Callable[[Partition], ReadTo] = lambda _partition: NOTHING_READ
@@ -50,6 +52,7 @@ class Ledger:
         self._bytes_max = bytes_max
         self._tell = tell
         self._tell_done = tell_done
+        self._tell_answered = tell_answered
         self._ranges: dict[Partition, PartitionRanges] = {}
         self._starts: Mapping[Partition, StartPoint] = {}
         self._is_over = True
@@ -137,12 +140,17 @@ class Ledger:
         """
         return self.read_to(source).end if self.has_unread(source, position) else position
 
+    def is_in_work(self) -> bool:
+        """Say whether anything that was handed out is not answered yet."""
+        return self.budget.held > 0
+
     # -- what is safe, and what is committed -----------------------------------------------------
 
     def done(self, partition: Partition, offset: int) -> None:
         """Note up to where a partition's outputs are safe, and make room for more input."""
-        self._free(partition, self._ranges[partition].complete_to(offset))
+        freed = self._ranges[partition].complete_to(offset)
         self._tell_done()
+        self._free(partition, freed)
 
     def acknowledged(self, partition: Partition, offset: int) -> None:
         """Make room for more input: what is kept for an abort, the sender bounds."""
@@ -152,6 +160,8 @@ class Ledger:
         if freed:
             self.budget.release(partition, freed)
             self._room.set()
+            if not self.is_in_work():
+                self._tell_answered()
 
     def committed(self, offsets: Mapping[Partition, int]) -> None:
         """Note what the senders have committed."""

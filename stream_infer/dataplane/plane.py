@@ -105,8 +105,12 @@ class DataPlane:
         """When Kafka last answered about the partition that waits longest, epoch ms."""
         self._lived = LivedTime()
         self.ledger = Ledger(
-            settings.in_flight_bytes_max, self._tell_committed, self.fed.tell_readable
+            settings.in_flight_bytes_max,
+            self._tell_committed,
+            self.fed.tell_readable,
+            self.fed.tell_answered,
         )
+        self.fed.is_in_work = self.ledger.is_in_work
         self.totals = StageTotals(since_ms=int(time.time() * 1000))
         self.skipped: Skipped = {}
         self.checkpoints: Checkpointer | None = None

@@ -128,6 +128,8 @@ class BatchConsumer(driver.Consumer):
                 # One run a fetch, see `dataplane/fetching`.
                 for run in records:
                     opened += self.plane.open(partition, run)
+        if fetched.records:
+            self.plane.fed.is_coming = False
         if back:
             log.info("fetch_again", partitions=[f"{p} from {back[p]}" for p in sorted(back)])
             with suppress(IllegalStateError):  # Revoked meanwhile: whoever gets it next seeks.

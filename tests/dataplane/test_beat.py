@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from aiokafka.structs import TopicPartition
 
-from stream_infer.dataplane.beat import LONGEST_SECONDS, SHORTEST_SECONDS, Beat, Fed
+from stream_infer.dataplane.beat import LONGEST_SECONDS, SHORTEST_SECONDS, Beat, Fed, Gathering
 
 BEAT_S = 0.010
+STRETCHED_S = 0.015
+"""What a beat of a busy process comes to at once."""
 INPUT, OTHER, INTERNAL = (
     TopicPartition("transactions", 0),
     TopicPartition("transactions", 1),
@@ -24,10 +26,28 @@ class Asking:
         self.fed = Fed()
         self.fed.topics = frozenset({"fraud-terminal"})
         self.fed.wake = self._note
-        self.beat = Beat(lambda: BEAT_S, self.fed)
+        self.fed.is_in_work = lambda: self.is_in_work
+        self.is_in_work = True
+        self._now_s = self._worked_s = 0.0
+        gathering = Gathering(BEAT_S * 1000, lambda: self._now_s, lambda: self._worked_s)
+        self.beat = Beat(gathering, self.fed)
 
     def _note(self) -> None:
         self.wakes += 1
+
+    def stretch(self) -> None:
+        """Have the process work so much that the next beat is a longer one."""
+        self._now_s += 0.1
+        self._worked_s += 0.09
+
+    def wait(self, at_s: float) -> float:
+        """Wait for what is due; return how long."""
+        return self.beat.wait_s(ALL, (), at_s)
+
+    def finish(self) -> None:
+        """Answer for everything that was handed out."""
+        self.is_in_work = False
+        self.fed.tell_answered()
 
     def ask(self, at_s: float) -> frozenset[TopicPartition]:
         """Ask for what may be asked for; return it."""
@@ -60,12 +80,13 @@ def test_what_a_stage_wrote_for_another_does_not_wait_for_the_beat() -> None:
     assert asking.ask(1.003) == set(), "it was asked for; nothing more is known to be there"
 
 
-def test_asking_out_of_turn_moves_no_beat() -> None:
+def test_what_was_asked_for_out_of_turn_has_its_turn_a_beat_later() -> None:
     asking = Asking()
     asking.ask(1.0)
     asking.write("fraud-terminal")
     asking.ask(1.008)
-    assert asking.ask(1.0 + BEAT_S) == set(ALL)
+    assert asking.ask(1.0 + BEAT_S) == {INPUT, OTHER}
+    assert asking.ask(1.008 + BEAT_S) == {INTERNAL}
 
 
 def test_the_fetcher_is_woken_once_until_it_has_asked() -> None:
@@ -106,3 +127,46 @@ def test_a_fetch_may_wait_until_the_next_partition_is_due() -> None:
 def test_a_fetch_of_everything_waits_for_data_however_long() -> None:
     asking = Asking()
     assert asking.beat.wait_s(ALL, set(ALL), 5.0) == LONGEST_SECONDS
+
+
+def test_a_long_beat_of_a_busy_process_ends_when_nothing_is_left_to_do() -> None:
+    asking = Asking()
+    asking.stretch()
+    asking.ask(1.0)
+    assert asking.ask(1.0 + BEAT_S) == set()
+    assert asking.wait(1.0 + BEAT_S) == pytest.approx(STRETCHED_S - BEAT_S)
+    asking.finish()
+    assert asking.wakes == 1
+    assert asking.ask(1.0 + BEAT_S) == set(ALL)
+
+
+def test_and_not_before_a_short_one_is_over() -> None:
+    asking = Asking()
+    asking.stretch()
+    asking.ask(1.0)
+    asking.finish()
+    assert asking.ask(1.002) == set()
+    assert asking.wait(1.002) == pytest.approx(BEAT_S - 0.002)
+
+
+def test_it_ends_with_nothing_that_is_still_to_be_handed_out_or_asked_for() -> None:
+    asking = Asking()
+    asking.stretch()
+    asking.ask(1.0)
+    asking.wait(1.0)
+    asking.fed.is_coming = True
+    asking.finish()
+    assert (asking.wakes, asking.ask(1.0 + BEAT_S)) == (0, set())
+    asking.fed.is_coming = False
+    asking.write("fraud-terminal")
+    wakes = asking.wakes
+    asking.finish()
+    assert (asking.wakes, asking.ask(1.0 + BEAT_S)) == (wakes, {INTERNAL})
+
+
+def test_a_fetcher_that_waits_for_no_long_beat_is_not_woken_by_the_end_of_the_work() -> None:
+    asking = Asking()
+    asking.ask(1.0)
+    asking.wait(1.0)
+    asking.finish()
+    assert asking.wakes == 0
