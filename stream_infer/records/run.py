@@ -153,7 +153,7 @@ class RecordRun(Sequence[Any]):
         return self._source.headers_named(name, self._rows)
 
     def _row_of(self, offset: int) -> int:
-        return int(np.searchsorted(self.offsets, offset))
+        return int(self.offsets.searchsorted(offset))
 
     def _cut(self, rows: slice) -> RecordRun:
         return self if rows == slice(0, len(self)) else self[rows]
