@@ -136,6 +136,8 @@ class Beat:
         self._asked_s: dict[TopicPartition, float] = {}
         self._beat_s: dict[TopicPartition, float] = {}
         """How long a beat was when it was asked for."""
+        self._brought: set[TopicPartition] = set()
+        """What brought something since it was asked for last."""
 
     def askable(self, tps: Iterable[TopicPartition], now_s: float) -> frozenset[TopicPartition]:
         """Return those partitions that may be asked for now."""
@@ -163,8 +165,26 @@ class Beat:
             for partition, *_ in partitions:
                 tp = TopicPartition(topic, partition)
                 self._asked_s[tp], self._beat_s[tp] = now_s, beat_s
+                self._brought.discard(tp)
             if topic in self._fed.topics:
                 self._fed.is_readable = False
+
+    def brings(self, tp: TopicPartition) -> None:
+        """Note that something was fetched of a partition."""
+        self._brought.add(tp)
+        self._fed.is_coming = True
+
+    def is_idle(self, topics: Iterable[tuple[str, Iterable[Any]]]) -> bool:
+        """Say whether nothing is known to be there of what a fetch request would ask for.
+
+        It brought nothing when it was asked for last, and no stage here has written to it since.
+        """
+        fed = self._fed.topics if self._fed.is_readable else ()
+        return not any(
+            topic in fed or tp in self._brought or tp not in self._asked_s
+            for topic, partitions in topics
+            for tp in (TopicPartition(topic, partition) for partition, *_ in partitions)
+        )
 
     def _most_s(self) -> float:
         """Return how long a beat may be now: one that is long spares a busy process fetches."""

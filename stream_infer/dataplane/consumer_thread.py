@@ -82,7 +82,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         fetcher = self._ensure_consumer()._fetcher
         gathering = Gathering(plane.settings.gather_ms, time.monotonic, time.process_time)
         beat = Beat(gathering, plane.fed)
-        pace_fetches(fetcher, lambda topic: topic in plane.topics, beat, plane.fed)
+        pace_fetches(fetcher, lambda topic: topic in plane.topics, beat)
 
         def wake() -> None:
             self.thread_loop.call_soon_threadsafe(

@@ -19,7 +19,7 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
-from stream_infer.dataplane.beat import LONGEST_SECONDS, Beat, Fed
+from stream_infer.dataplane.beat import LONGEST_SECONDS, Beat
 from stream_infer.kafka.codecs import crc32c, decompress
 from stream_infer.records.fetched import CorruptError, is_readable, read_fetched
 from stream_infer.records.run import RecordRun
@@ -39,17 +39,23 @@ LOOK_AGAIN_SECONDS = 0.002
 TAKE_SECONDS = 0.002
 """How long records may lie untaken before the other partitions are asked for without them."""
 
+TAKE_IDLE_SECONDS = 0.1
+"""The same where those others brought nothing the last time. A topic of lists, say, would else be
+asked for hundreds of times a second, alone, while a busy worker comes to what it has fetched."""
 
-def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], beat: Beat, fed: Fed) -> None:
+Brings = Callable[[TopicPartition], None]
+"""Told of each partition of which something was fetched."""
+
+
+def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], beat: Beat) -> None:
     """Change a started fetcher.
 
     is_ours  whether a topic's records go to a stage
     beat     says what may be asked for
-    fed      is told that something is coming
     """
     # Not 100 ms of patience with a partition whose records nobody has taken.
     fetcher._prefetch_backoff = 0.0
-    fetches = _in_runs(fetcher, is_ours, fed)
+    fetches = _in_runs(fetcher, is_ours, beat.brings)
     decide = fetcher._get_actions_per_node
 
     def decide_on_beat(assignment: Any) -> Any:
@@ -62,10 +68,13 @@ def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], beat: Beat, fed: 
         requests, resets, timeout, *others = decide(part)
         timeout = min(timeout, wait_s)
         age_s = now_s - fetches.last_data_s
-        if requests and is_partial and age_s < TAKE_SECONDS:
+        if requests and is_partial:
             # What has just come is about to be taken, which ends this wait. Asked for without
             # those partitions now, the broker would keep them waiting twice as long.
-            requests, timeout = [], min(timeout, TAKE_SECONDS - age_s)
+            is_idle = all(beat.is_idle(request.topics) for _, request in requests)
+            take_s = TAKE_IDLE_SECONDS if is_idle else TAKE_SECONDS
+            if age_s < take_s:
+                requests, timeout = [], min(timeout, take_s - age_s)
         for _, request in requests:
             beat.asks(request.topics, now_s)
         ended = all(task.done() for task in fetcher._pending_tasks)
@@ -80,12 +89,12 @@ def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], beat: Beat, fed: 
 
 def fetch_in_runs(consumer: Any) -> None:
     """Have a started consumer that reads for stages alone hand out each fetch as a `RecordRun`."""
-    _in_runs(consumer._fetcher, lambda _topic: True, Fed())
+    _in_runs(consumer._fetcher, lambda _topic: True, lambda _tp: None)
 
 
-def _in_runs(fetcher: Any, is_ours: Callable[[str], bool], fed: Fed) -> Fetches:
+def _in_runs(fetcher: Any, is_ours: Callable[[str], bool], brings: Brings) -> Fetches:
     client = fetcher._client = ClientWithBytes(fetcher._client)
-    fetches = fetcher._records = Fetches(is_ours, client, fed)
+    fetches = fetcher._records = Fetches(is_ours, client, brings)
     return fetches
 
 
@@ -138,18 +147,21 @@ class Fetches(OrderedDict[TopicPartition, Any]):
     last_data_s  when something was fetched last, by the clock that never goes back
     """
 
-    def __init__(self, is_ours: Callable[[str], bool], client: ClientWithBytes, fed: Fed) -> None:
+    def __init__(
+        self, is_ours: Callable[[str], bool], client: ClientWithBytes, brings: Brings
+    ) -> None:
         super().__init__()
         self.last_data_s = float("-inf")
         self._is_ours = is_ours
         self._client = client
-        self._fed = fed
+        self._brings = brings
 
     def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
         self.last_data_s = time.monotonic()
         records = getattr(fetched, "_partition_records", None)
+        if records is not None:
+            self._brings(tp)
         if records is not None and self._is_ours(tp.topic):
-            self._fed.is_coming = True
             records._records_iterator = _one_run(records, self._client.take(tp))
         super().__setitem__(tp, fetched)
 

@@ -179,3 +179,26 @@ def test_a_fetcher_that_waits_for_no_long_beat_is_not_woken_by_the_end_of_the_wo
     asking.wait(1.0)
     asking.finish()
     assert asking.wakes == 0
+
+
+def test_a_partition_is_idle_until_it_brings_something_again() -> None:
+    asking = Asking()
+    request = [(OTHER.topic, [(OTHER.partition, 0, 0)])]
+    assert not asking.beat.is_idle(request), "nobody has asked for it yet"
+    asking.ask(1.0)
+    assert asking.beat.is_idle(request)
+    asking.beat.brings(INPUT)
+    assert asking.beat.is_idle(request)
+    asking.beat.brings(OTHER)
+    assert not asking.beat.is_idle(request)
+    asking.ask(2.0)
+    assert asking.beat.is_idle(request)
+
+
+def test_what_a_stage_wrote_to_is_not_idle() -> None:
+    asking = Asking()
+    asking.ask(1.0)
+    request = [(INTERNAL.topic, [(INTERNAL.partition, 0, 0)])]
+    assert asking.beat.is_idle(request)
+    asking.write("fraud-terminal")
+    assert not asking.beat.is_idle(request)
