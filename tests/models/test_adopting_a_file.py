@@ -74,8 +74,8 @@ def test_thresholds_in_the_wrong_order_are_a_wrong_setting(tmp_path: Path) -> No
 
 
 def test_a_folder_with_a_manifest_serves_as_its_manifest_says(tmp_path: Path) -> None:
-    config = tmp_path / "stream-infer.toml"
-    config.write_text(f'[model]\npath = "{ready_model_dir("fraud")}"\nreview = 0.9\n')
+    config, shipped = tmp_path / "stream-infer.toml", ready_model_dir("fraud")
+    config.write_text(f'[model]\npath = "{shipped}"\nreview = 0.9\n')
     options = ("--config", config, "--bootstrap", "127.0.0.1:1", "--json")
     checks = {c["name"]: c for c in run_command("check", "fraud", *options).json["checks"]}
-    assert checks["model"]["detail"] == "fraud version 1 fits and scored one event."
+    assert checks["model"]["detail"] == f"fraud version {shipped.name} fits and scored one event."
