@@ -11,6 +11,7 @@ import errno
 import json
 import mmap
 import os
+import signal
 import struct
 import sys
 import time
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from stream_infer.checkpoints.chunks import Chunk
     from stream_infer.checkpoints.manifest import Manifest
 
-BEHIND = 400
-"""By how many offsets a planted checkpoint says less than its state holds."""
+BEHIND_THE_FIRST = ".by-"
+"""Stands in the names of topics of ours that a stage of features reads."""
+FOLDED: dict[Any, int] = {}
+"""Partition -> up to where the state of its newest planted checkpoint is folded."""
 
 
 def main() -> None:
@@ -39,6 +42,7 @@ def main() -> None:
     shim_disk(Path(options["full_disk"]))
 
     _checkpoint_often()
+    die_at_checkpoint(Path(options["crash"]))
     for name in options["plants"]:
         PLANTS[name]()
     cli.main()
@@ -89,6 +93,36 @@ def _checkpoint_often() -> None:
 
     patched: Any = checkpointing
     patched.Pace = partial(Pace, resume_s=0.0, interval_s_min=1.0, share_max=inf)
+
+
+def die_at_checkpoint(token: Path) -> None:
+    """Have whoever takes a token that lies there be killed as soon as readers see its checkpoint.
+
+    Where a planted one is not ahead of what is committed (any more), the next one is waited for:
+    that moment would show nothing.
+    """
+    from stream_infer.dataplane.checkpointing import Checkpointer
+
+    patched: Any = Checkpointer
+    publish = patched._publish
+
+    async def published(self: Any, partition: Any, manifest: Any) -> None:
+        await publish(self, partition, manifest)
+        held = self._held.get(partition)
+        if held is None or FOLDED.get(partition, inf) <= held.committed:
+            return
+        if _taken(token):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    patched._publish = published
+
+
+def _taken(token: Path) -> bool:
+    try:
+        token.unlink()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def unawaited_send() -> None:
@@ -144,8 +178,11 @@ def checkpoint_ahead() -> None:
     def ahead(
         self: Any, partition: Any, stage: str, start: Any, position: int, state: Any, _mark: Any
     ) -> None:
-        if ".by-" in partition.topic:
-            take(self, partition, stage, start, max(start.declared, position - BEHIND), state, None)
+        if BEHIND_THE_FIRST in partition.topic:
+            FOLDED[partition] = position
+            # What is committed covers it at once, however much is folded in a transaction.
+            committed = max(start.position, self._held[partition].committed)
+            take(self, partition, stage, start, committed, state, None)
 
     patched.take = ahead
 

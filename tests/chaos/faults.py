@@ -23,7 +23,8 @@ FORWARD = 0.5
 """Draws below this set a clock ahead, others back."""
 FULL_DISK = "checkpoint_disk_full"
 MEET_S_MAX = 30.0
-"""For a worker to meet a full disk: in these runs it writes a checkpoint every second or so."""
+"""For a worker to meet a full disk, or to publish one more checkpoint: in these runs it writes one
+every second or so."""
 LONG_ZOMBIES = 0.6
 """Draws from here on are of zombies that sleep until Kafka has aborted what they had open."""
 
@@ -55,6 +56,7 @@ class Faults:
         self.idle: list[str] = []
         self._ways: dict[str, Callable[[float], Awaitable[None]]] = {
             "kill_worker": self._kill_worker,
+            "kill_at_checkpoint": self._kill_at_checkpoint,
             "zombie": self._zombie,
             "stall": self._stall,
             "terminate_worker": self._terminate_worker,
@@ -84,6 +86,14 @@ class Faults:
         self._crew.kill(self._crew.pick(draw))
         await asyncio.sleep(draw)
         self._crew.add()
+
+    async def _kill_at_checkpoint(self, _draw: float) -> None:
+        try:
+            async with asyncio.timeout(MEET_S_MAX):
+                await self._crew.fall_at_checkpoint()
+            self._crew.add()
+        except TimeoutError:
+            self.idle.append("kill_at_checkpoint")
 
     async def _zombie(self, draw: float) -> None:
         worker = self._crew.pick(draw)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaTimeoutError
 
 from stream_infer.pipeline import Pipeline
 from stream_infer.simulators.records import label_records, transaction_records
@@ -99,7 +101,7 @@ class Feeder:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=bootstrap,
             enable_idempotence=True,
-            request_timeout_ms=20_000,
+            request_timeout_ms=60_000,  # a broker on a busy machine may need half of it to be back
             retry_backoff_ms=100,
             max_request_size=1 << 20,
         )
@@ -129,6 +131,13 @@ class Feeder:
             for more in self._extra:
                 records += more
             self._extra.clear()
-            for topic, key, value in records:
-                self._futures.append(await self._producer.send(topic, value, key=key))
+            for record in records:
+                self._futures.append(await self._put(*record))
             await asyncio.sleep(CHUNK_S)
+
+    async def _put(self, topic: str, key: bytes | None, value: bytes | None) -> asyncio.Future[Any]:
+        """Hand a record to the client, which gives up when it has had no room for it for long."""
+        while True:
+            with contextlib.suppress(KafkaTimeoutError):  # Kafka is away: this one was not taken
+                future: asyncio.Future[Any] = await self._producer.send(topic, value, key=key)
+                return future

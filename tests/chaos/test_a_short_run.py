@@ -94,7 +94,10 @@ async def test_a_checkpoint_harms_nothing_unless_it_is_ahead_of_what_is_committe
     tmp_path: Path, plant: str | None
 ) -> None:
     """Transactions are long here, so that a killed worker leaves much that is not committed."""
-    made = plan(Step(5.0, "kill_worker", 0.2), Step(3.0, "kill_worker", 0.7), plant=plant)
+    steps = (Step(5.0, "kill_at_checkpoint", 0.0), Step(2.0, "kill_at_checkpoint", 0.0))
+    made = plan(*steps, plant=plant)
     made = replace(made, session_s=8.0, settings={"commit_interval_ms": "4000"})
     outcome = await run_seed(made, tmp_path)
+    assert outcome.without_effect == []
     assert recomputed(outcome).verdict == ("failed" if plant else "proven"), outcome.line()
+    assert (recomputed(outcome).total("lost") > 0) is (plant is not None), outcome.line()

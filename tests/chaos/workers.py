@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import count, pairwise
 from pathlib import Path
 
-from support.worker import WorkerProcess
+from support.worker import WorkerProcess, until
 
 TESTS = Path(__file__).parent.parent
 ENTRY = f"import sys; sys.path.insert(0, {str(TESTS)!r}); from chaos.child import main; main()"
@@ -71,6 +71,7 @@ class Crew:
         self._started = 0
         self._plants = list(plants)
         self._full_disk = file.with_name("full-disk")
+        self._crash = file.with_name("crash")
 
     def add(self) -> Worker:
         """Start one more."""
@@ -79,7 +80,12 @@ class Crew:
         own = {} if instance is None else {"instance_id": instance}
         clock = self._file.with_name(f"clock-{self._started}")
         clock.write_bytes(NO_SHIFT)
-        options = {"plants": self._plants, "clock": str(clock), "full_disk": str(self._full_disk)}
+        options = {
+            "plants": self._plants,
+            "clock": str(clock),
+            "full_disk": str(self._full_disk),
+            "crash": str(self._crash),
+        }
         worker = Worker(
             self._file,
             self._bootstrap,
@@ -147,6 +153,19 @@ class Crew:
     def empty_disk(self) -> None:
         """Let them write again."""
         self._full_disk.unlink(missing_ok=True)
+
+    async def fall_at_checkpoint(self) -> None:
+        """Have one be killed as soon as readers see a checkpoint of it; return when it is dead.
+
+        Cancelled, it lets them live.
+        """
+        self._crash.touch()
+        try:
+            await until(lambda: not self._crash.exists())
+        finally:
+            self._crash.unlink(missing_ok=True)
+        await until(lambda: any(each.code is not None for each in self.running))
+        self.kill(next(each for each in self.running if each.code is not None))
 
     def said(self, word: str) -> int:
         """Return how often a word stands in the logs of all that have ever run."""
