@@ -259,11 +259,16 @@ def picture(run: Run, scored: dict[str, dict[int, int]]) -> str:
     top = line_chart("payments scored", lines, "seconds", "a second", x_range=(0.0, last))
     since = [(at, of) for at, of in run.seen if of and 0 <= at <= last]
     both = [
-        Line("needed for a promotion", [(at, min(of["promote"], TOP)) for at, of in since]),
-        Line("needed for a rejection", [(at, min(of["reject"], TOP)) for at, of in since]),
+        Line("for a promotion", [(at, min(of["promote"], TOP)) for at, of in since]),
+        Line("for a rejection", [(at, min(of["reject"], TOP)) for at, of in since]),
     ]
     trial = line_chart(
-        "what the trial has", both, "seconds", "share", x_range=(0.0, last), y_range=(0.0, TOP)
+        "what the trial has of what is needed",
+        both,
+        "seconds",
+        "share",
+        x_range=(0.0, last),
+        y_range=(0.0, TOP),
     )
     height = 260
     inner = [
