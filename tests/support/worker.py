@@ -74,6 +74,8 @@ class GroupProgress:
         specs = pipeline_topics(pipeline)
         self._topics = [spec.name for spec in specs if spec.role in roles]
         self._wanted: list[TopicPartition] = []
+        self.newest: dict[TopicPartition, int] = {}
+        """What was last found to be committed."""
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         self._reader = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
@@ -102,7 +104,7 @@ class GroupProgress:
 
     async def caught_up(self) -> bool:
         """Say whether everything that is in the logs has been done and committed."""
-        committed = await self.committed()
+        committed = self.newest = await self.committed()
         try:
             wanted = await self._partitions()
             ends = await self._reader.end_offsets(wanted)
@@ -148,9 +150,25 @@ async def settle(
     alive: Callable[[], None],
     patience_s: float = PATIENCE_S,
 ) -> None:
-    """Wait until everything that is in the logs has been done and committed."""
-    async with GroupProgress(bootstrap, pipeline) as progress:
-        await until(progress.caught_up, alive=alive, patience_s=patience_s)
+    """Wait until everything that is in the logs has been done and committed.
+
+    A busy machine may need long for it, so the patience begins anew whenever something was
+    committed, ten times in all: a worker that makes its own work ends a test too.
+    """
+    now = asyncio.get_running_loop().time
+    last = now() + 10 * patience_s
+    done = 0
+    async with (
+        GroupProgress(bootstrap, pipeline) as progress,
+        asyncio.timeout(patience_s) as patience,
+    ):
+        while not await progress.caught_up():
+            alive()
+            committed = sum(progress.newest.values())
+            if committed > done:
+                done = committed
+                patience.reschedule(min(now() + patience_s, last))
+            await asyncio.sleep(0.05)
 
 
 class Serving:
