@@ -11,6 +11,9 @@ SECONDS ?= 30
 # How many runs with faults `make chaos` does, and the first one's seed.
 SEEDS ?= 20
 FIRST_SEED ?= 1
+# How many processes share all tests, each with a Kafka: make tests JOBS=3. One runs what ARGS chooses.
+JOBS = 1
+SHARED = -n auto --maxprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 # More arguments for the command that the target runs, e.g. make tests ARGS="-k window".
 ARGS ?=
 
@@ -58,7 +61,7 @@ types: $(PACKAGE_STAMP) ## Strict types
 	$(PY) -m mypy stream_infer tests $(wildcard benchmarks/*.py benchmarks/*/*.py docs/*.py examples/*.py)
 
 tests: install ## All tests, without lint and types
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(or $(ARGS),$(if $(filter-out 1,$(JOBS)),$(SHARED)))
 
 chaos: install ## Kills, zombies and broken lines on a real Kafka, judged: make chaos SEEDS=20 FIRST_SEED=1
 	@PYTHONPATH=tests:. $(PY) -m chaos.run --seeds $(SEEDS) --first-seed $(FIRST_SEED) $(ARGS)

@@ -94,6 +94,19 @@ def test_make_test_runs_lint_types_and_tests(tmp_path: Path) -> None:
         assert step in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "shared"),
+    [((), False), (("JOBS=3",), True), (("JOBS=3", "ARGS=-k late"), False)],
+)
+def test_processes_share_the_tests_where_jobs_says_so_and_nothing_is_chosen(
+    tmp_path: Path, words: tuple[str, ...], *, shared: bool
+) -> None:
+    path = path_with(tmp_path / "bin", *TOOLS)
+    done = run("make", "-n", "tests", f"VENV={tmp_path / 'venv'}", *words, path=path)
+    [line] = [line for line in done.stdout.splitlines() if "-m pytest" in line]
+    assert ("--maxprocesses 3" in line) is shared
+
+
 @pytest.mark.parametrize("status", [0, 2])
 def test_continuous_integration_runs_make_test_and_nothing_else(
     tmp_path: Path, status: int
