@@ -11,8 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -28,6 +28,9 @@ from stream_infer.worker import Worker
 
 PATIENCE_S = 120.0
 """Longer than anything here takes on a busy machine; only a test that fails waits so long."""
+
+READABLE_S = 10.0
+"""How long Kafka may take for the last markers of a transaction whose offsets are committed."""
 
 TESTED = WorkerSettings(publish_features=True, align_wait_max_ms=None, commit_interval_ms=100)
 """Features are published to be compared; a slow machine must not breach the alignment."""
@@ -66,6 +69,9 @@ class GroupProgress:
     The committed offsets are read before the ends: when nothing stands between them, everything
     that was made of the input was already in the internal logs whose ends come after. Markers of
     transactions may stand there: nobody commits an offset for them.
+
+    A transaction ends in each of its logs by a marker of its own, one after the other: its offsets
+    may be committed while nobody can read its outputs yet. See `are_outputs_readable`.
     """
 
     def __init__(self, bootstrap: str, pipeline: Pipeline) -> None:
@@ -73,6 +79,7 @@ class GroupProgress:
         roles = ("input", "labels", "internal")
         specs = pipeline_topics(pipeline)
         self._topics = [spec.name for spec in specs if spec.role in roles]
+        self._outputs = [spec.name for spec in specs if spec.role in ("scored", "alerts")]
         self._wanted: list[TopicPartition] = []
         self.newest: dict[TopicPartition, int] = {}
         """What was last found to be committed."""
@@ -84,13 +91,16 @@ class GroupProgress:
             isolation_level="read_committed",
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
+        self._sees_all = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
 
     async def __aenter__(self) -> Self:
         await self._admin.start()
         await self._reader.start()
+        await self._sees_all.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._sees_all.stop()
         await self._reader.stop()
         await self._admin.close()
 
@@ -115,15 +125,27 @@ class GroupProgress:
         except KafkaError:
             return False
 
+    async def are_outputs_readable(self) -> bool:
+        """Say whether every transaction that wrote scored events or alerts has ended there."""
+        try:
+            partitions = await self._known(self._outputs)
+            written = await self._sees_all.end_offsets(partitions)
+            return bool(written == await self._reader.end_offsets(partitions))
+        except KafkaError:
+            return False
+
     async def _partitions(self) -> list[TopicPartition]:
         """Return the partitions; asked for once, since the answer tells of every test's topics."""
         if not self._wanted:
-            metadata = await self._reader._client.fetch_all_metadata()
-            known = {topic: metadata.partitions_for_topic(topic) for topic in self._topics}
-            if not all(known.values()):
-                return []
-            self._wanted = [TopicPartition(t, p) for t in known for p in known[t]]
+            found = await self._known(self._topics)
+            if {tp.topic for tp in found} == set(self._topics):
+                self._wanted = found
         return self._wanted
+
+    async def _known(self, topics: Iterable[str]) -> list[TopicPartition]:
+        metadata = await self._reader._client.fetch_all_metadata()
+        known = {topic: metadata.partitions_for_topic(topic) or () for topic in topics}
+        return [TopicPartition(topic, p) for topic in known for p in known[topic]]
 
     async def _are_markers(self, stretches: dict[TopicPartition, tuple[int, int]]) -> bool:
         """Say whether these stretches of logs hold no records."""
@@ -169,6 +191,9 @@ async def settle(
                 done = committed
                 patience.reschedule(min(now() + patience_s, last))
             await asyncio.sleep(0.05)
+        # Not for ever: a test may leave a transaction open, and then read what it can.
+        with suppress(TimeoutError):
+            await until(progress.are_outputs_readable, alive=alive, patience_s=READABLE_S)
 
 
 class Serving:
