@@ -13,7 +13,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 
 from stream_infer.guarding.guard import Guard
 from stream_infer.guarding.publishing import Send
-from stream_infer.kafka.coming_up import COME_UP_S_MAX, come_up
+from stream_infer.kafka.coming_up import COME_UP_S_MAX, come_up, end_consumer
 from stream_infer.kafka.connection import Connection, translated
 from stream_infer.kafka.reading import TopicPartition
 
@@ -113,7 +113,7 @@ async def guard_forever(
             # One that is closed while it joins its group leaves the connection that it opens.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ownership.joined.wait(), COME_UP_S_MAX)
-            await consumer.stop()
+            await end_consumer(consumer)
 
 
 class _Beside:

@@ -7,8 +7,12 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
+from aiokafka import AIOKafkaConsumer
+
 COME_UP_S_MAX = 4.0
 """For a client that nobody wants any more to come up, so that it can be closed."""
+
+CANCEL_AGAIN_S = 0.2
 
 Client = TypeVar("Client")
 
@@ -45,6 +49,25 @@ async def go_down(stopping: Coroutine[Any, Any, None]) -> None:
     Cut short, a client leaves open what it would have closed last: its connections.
     """
     await come_up(stopping)
+
+
+async def end_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer; cancelled meanwhile, let it end all the same, and raise.
+
+    When its partitions have just changed, aiokafka's fetcher waits for the fetches that it has
+    cancelled, and takes the cancellation of its own task for theirs: it goes on, and `stop` would
+    wait for it for ever.
+    """
+    await go_down(_end_consumer(consumer))
+
+
+async def _end_consumer(consumer: AIOKafkaConsumer) -> None:
+    stopping = asyncio.create_task(consumer.stop())
+    while not (await asyncio.wait([stopping], timeout=CANCEL_AGAIN_S))[0]:
+        fetcher = consumer._fetcher  # noqa: SLF001 - see `end_consumer`
+        if fetcher is not None:
+            fetcher._fetch_task.cancel()  # noqa: SLF001
+    await stopping
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
-from stream_infer.kafka.coming_up import come_up, go_down
+from stream_infer.kafka.coming_up import come_up, end_consumer
 from stream_infer.kafka.connection import Connection, translated
 
 
@@ -39,4 +39,4 @@ async def ungrouped_consumer(
                 await asyncio.sleep(0)
             yield consumer
         finally:
-            await go_down(consumer.stop())
+            await end_consumer(consumer)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import psutil
 import pytest
+from aiokafka import TopicPartition
 
 from stream_infer.kafka import coming_up
 from stream_infer.kafka.coming_up import come_up, go_down, opened
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.reading import log_reader
 from stream_infer.kafka.topics import administration
+from stream_infer.kafka.ungrouped import ungrouped_consumer
+from support.kafka import acreate_topics
 
 
 class Client:
@@ -117,3 +121,21 @@ async def test_one_that_is_cancelled_again_and_again_leaves_no_connection(
         async with asyncio.timeout(10):  # a transport closes in one of the next turns
             while connections() > before or asyncio.all_tasks() - tasks:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
+
+
+@pytest.mark.kafka
+async def test_a_consumer_whose_partitions_have_just_changed_ends(kafka: str) -> None:
+    """How far its fetcher has come with the change decides what a cancellation of it ends."""
+    connection = Connection(bootstrap=kafka)
+    topic = f"just-changed-{uuid.uuid4().hex[:8]}"
+    await acreate_topics(kafka, {topic: 1})
+    partition = TopicPartition(topic, 0)
+    async with asyncio.timeout(60):
+        for turns in range(5):
+            async with ungrouped_consumer(connection) as consumer:
+                consumer.assign([partition])
+                consumer.seek(partition, 0)
+                await consumer.getmany(partition, timeout_ms=50)
+                consumer.assign([])
+                for _ in range(turns):
+                    await asyncio.sleep(0)
