@@ -80,7 +80,8 @@ class Fed:
 
     Told on the app's event loop and taken in the fetcher's thread, but for `is_coming` and
     `is_waited_for`, which are set there; `wake` crosses over. Each is one word that says what to
-    do sooner: what is told while it is taken costs a fetch or a beat, and nothing else.
+    do sooner, and no lock is around it: what is told at the very moment at which it is taken costs
+    an empty fetch, or the rest of a beat, and nothing else.
 
     topics         those that stages of this worker write and read
     is_readable    whether something was written to them that was not asked for yet
@@ -154,7 +155,6 @@ class Beat:
         most_s, least_s = self._most_s(), self._gathering.least_ms / 1000
         others = [tp for tp in tps if tp not in asked]
         first = min((self._due_s(tp, most_s) for tp in others), default=now_s + LONGEST_SECONDS)
-        # Before it waits, and so before whoever tells of the end of the work looks whether it does.
         self._fed.is_waited_for = any(self._due_s(tp, least_s) < first for tp in others)
         return min(max(first - now_s, SHORTEST_SECONDS), LONGEST_SECONDS)
 

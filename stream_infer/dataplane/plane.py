@@ -29,14 +29,13 @@ from stream_infer.dataplane.batch import Partition, RecordBatch
 from stream_infer.dataplane.beat import Fed
 from stream_infer.dataplane.checkpointing import Checkpointer
 from stream_infer.dataplane.dead_workers import DeadWorkers
+from stream_infer.dataplane.draining import drain, end_runners
 from stream_infer.dataplane.ledger import Ledger, moment
 from stream_infer.dataplane.lifecycle import (
     UNDECIDED,
     Cause,
     Deadline,
-    Ending,
     Phase,
-    ending,
     revoke_seconds,
 )
 from stream_infer.dataplane.lived_time import LivedTime
@@ -273,8 +272,8 @@ class DataPlane:
         self.draining = tasks
         if self.sharing is not None:
             await self.sharing.revoked()
-        await _end(runners.values())
-        given_up = await self._drain(tasks, deadline)
+        await end_runners(runners.values())
+        given_up = await drain(tasks, deadline, self._seconds)
         senders, self._senders = self._senders, None
         if senders is not None:
             await senders.end(given_up, deadline.left_s(self._seconds()))
@@ -289,24 +288,6 @@ class DataPlane:
             await asyncio.gather(*map(self.checkpoints.revoked, tasks))
         self.draining = {}
         self.ledger.revoked()
-
-    async def _drain(
-        self, tasks: Mapping[Partition, PartitionTask], deadline: Deadline
-    ) -> set[Partition]:
-        """Close every task; return the partitions whose writes are not to be committed."""
-        closing = {asyncio.create_task(task.close()): task for task in tasks.values()}
-        done, late = await asyncio.wait(closing, timeout=deadline.drain_s(self._seconds()))
-        for unfinished in late:
-            unfinished.cancel()
-            log.warning("drain_timed_out", source=str(closing[unfinished].source))
-            await closing[unfinished].abandon()
-        for finished in done:
-            finished.result()
-        return {
-            task.source
-            for each, task in closing.items()
-            if ending(was_fenced=task.life.was_fenced, is_answered=each in done) is Ending.GIVE_UP
-        }
 
     async def close(self) -> None:
         """Let go of what outlives an assignment, at the worker's end."""
@@ -385,12 +366,3 @@ class DataPlane:
         if self.sharing is not None and self.sharing.is_restoring():
             return True
         return any(task.phase in UNDECIDED for task in self.tasks.values())
-
-
-async def _end(runners: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended: inside a Kafka client a cancellation may get lost."""
-    pending = set(runners)
-    while pending:
-        for runner in pending:
-            runner.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.5)

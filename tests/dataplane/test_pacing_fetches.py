@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.structs import TopicPartition
 
+from stream_infer.dataplane import fetching
 from stream_infer.dataplane.beat import Beat, Fed, Gathering
 from stream_infer.dataplane.fetching import TAKE_IDLE_SECONDS, TAKE_SECONDS, pace_fetches
 
@@ -19,6 +19,7 @@ class Fetcher:
     """What aiokafka's fetcher has for who changes it; it asks for what is not untaken."""
 
     def __init__(self) -> None:
+        self.now_s = 1.0
         self._client = SimpleNamespace()
         self._prefetch_backoff = 0.1
         self._fetch_max_wait_ms = 0
@@ -37,37 +38,38 @@ class Fetcher:
         requests, _, timeout, *_ = self._get_actions_per_node(assignment)
         return sorted(topic for _, each in requests for topic, _ in each.topics), timeout
 
+    def brings(self, tp: TopicPartition, *, then_s: float = 0.0) -> None:
+        """Have something fetched of a partition, that nobody takes; then so much time passes."""
+        self._records[tp] = SimpleNamespace(_partition_records=SimpleNamespace())
+        self.now_s += then_s
+
 
 @pytest.fixture
-def fetcher() -> Fetcher:
+def fetcher(monkeypatch: pytest.MonkeyPatch) -> Fetcher:
     """Return one that has asked for both, a beat ago; nothing is due later."""
     made = Fetcher()
-    pace_fetches(made, lambda _topic: False, Beat(Gathering(1, time.monotonic, lambda: 0.0), Fed()))
+    monkeypatch.setattr(fetching, "time", SimpleNamespace(monotonic=lambda: made.now_s))
+    gathering = Gathering(1, lambda: made.now_s, lambda: 0.0)
+    pace_fetches(made, lambda _topic: False, Beat(gathering, Fed()))
     assert made.decide()[0] == ["lists", "transactions"]
-    time.sleep(0.003)
+    made.now_s += 0.003
     return made
 
 
-def arrive(fetcher: Fetcher, tp: TopicPartition, *, seconds_ago: float = 0.0) -> None:
-    """Have something fetched of a partition, that nobody takes."""
-    fetcher._records[tp] = SimpleNamespace(_partition_records=SimpleNamespace())
-    fetcher._records.last_data_s -= seconds_ago  # type: ignore[attr-defined] # it is a `Fetches`
-
-
 def test_a_topic_that_brought_nothing_is_not_asked_for_alone(fetcher: Fetcher) -> None:
-    arrive(fetcher, BUSY, seconds_ago=2 * TAKE_SECONDS)
+    fetcher.brings(BUSY, then_s=2 * TAKE_SECONDS)
     topics, timeout = fetcher.decide()
     assert topics == []
     assert 0 < timeout <= TAKE_IDLE_SECONDS
 
 
 def test_but_after_a_while_it_is(fetcher: Fetcher) -> None:
-    arrive(fetcher, BUSY, seconds_ago=2 * TAKE_IDLE_SECONDS)
+    fetcher.brings(BUSY, then_s=2 * TAKE_IDLE_SECONDS)
     assert fetcher.decide()[0] == ["lists"]
 
 
 def test_and_together_with_what_was_taken(fetcher: Fetcher) -> None:
-    arrive(fetcher, BUSY, seconds_ago=2 * TAKE_SECONDS)
+    fetcher.brings(BUSY, then_s=2 * TAKE_SECONDS)
     del fetcher._records[BUSY]
     assert fetcher.decide()[0] == ["lists", "transactions"]
 
@@ -75,9 +77,9 @@ def test_and_together_with_what_was_taken(fetcher: Fetcher) -> None:
 def test_one_that_brought_something_waits_only_for_who_is_about_to_take_it(
     fetcher: Fetcher,
 ) -> None:
-    arrive(fetcher, LISTS)
+    fetcher.brings(LISTS)
     del fetcher._records[LISTS]
-    arrive(fetcher, BUSY)
+    fetcher.brings(BUSY)
     assert fetcher.decide()[0] == []
-    fetcher._records.last_data_s -= 2 * TAKE_SECONDS  # type: ignore[attr-defined]
+    fetcher.now_s += 2 * TAKE_SECONDS
     assert fetcher.decide()[0] == ["lists"]
