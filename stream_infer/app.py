@@ -7,7 +7,6 @@ stages run on the data plane instead of on Faust's per-message path.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -315,7 +314,3 @@ class StreamApp(faust.App):
 
     def _note_broker(self, away_since_s: float | None) -> None:
         self.plane.broker_away_since_s = away_since_s
-
-    def consumer_loop(self) -> asyncio.AbstractEventLoop | None:
-        """Return the event loop of the consumer's thread, None before it has started."""
-        return cast("BatchConsumer", self.consumer).thread_loop()

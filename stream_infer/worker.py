@@ -165,7 +165,6 @@ class Worker:
                 find_holder=self._holder_of,
                 models=self.app.model_facts,
             )
-            pulse.watch("consumer's thread", self.app.consumer_loop)
             async with translated(self.connection):
                 await run_until(self.app, stop)
 
@@ -247,10 +246,10 @@ def _membership(settings: WorkerSettings) -> dict[str, Any]:
 
 
 def _tune_interpreter() -> None:
-    """Set the interpreter up for two busy threads and many short-lived records.
+    """Set the interpreter up for one busy loop and many short-lived records.
 
-    The consumer's thread and the stages share the interpreter's lock. With the default of
-    5 ms, each return from a system call may wait that long for the other thread.
+    What packs checkpoints and loads models beside the loop shares the interpreter's lock with it.
+    With the default of 5 ms, each return from a system call may wait that long for them.
     Records hold no cycles, so collecting after every 700 of them finds nothing.
     """
     _keep_large_blocks_apart()

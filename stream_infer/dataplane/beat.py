@@ -78,10 +78,8 @@ def no_work() -> bool:
 class Fed:
     """Word between the stages and the fetcher: what can be read now, and whether there is work.
 
-    Told on the app's event loop and taken in the fetcher's thread, but for `is_coming` and
-    `is_waited_for`, which are set there; `wake` crosses over. Each is one word that says what to
-    do sooner, and no lock is around it: what is told at the very moment at which it is taken costs
-    an empty fetch, or the rest of a beat, and nothing else.
+    Each word says what to do sooner: one that is missed costs the rest of a beat, and one that is
+    said too often an empty fetch.
 
     topics         those that stages of this worker write and read
     is_readable    whether something was written to them that was not asked for yet

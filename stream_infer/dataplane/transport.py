@@ -31,7 +31,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from stream_infer.dataplane.batch import BATCH_ROWS_MAX, Partition, RecordBatch
-from stream_infer.dataplane.consumer_thread import BatchConsumerThread, Fetched
+from stream_infer.dataplane.client import BatchClient, Fetched
 from stream_infer.dataplane.continuity import Continuity
 from stream_infer.dataplane.ledger import GROUP_MOVED_ON
 from stream_infer.dataplane.offsets import NOTHING_READ, Committed, ReadTo
@@ -76,7 +76,7 @@ class RecordBatchSchema(faust.Schema[Any, Any]):
 class BatchConsumer(driver.Consumer):
     """Faust's consumer, delivering record batches to the data plane."""
 
-    _thread: BatchConsumerThread
+    _thread: BatchClient
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._opening = asyncio.Lock()
@@ -90,8 +90,8 @@ class BatchConsumer(driver.Consumer):
         """The data plane of the app."""
         return cast("HasPlane", self.app).plane
 
-    def _new_consumer_thread(self) -> BatchConsumerThread:
-        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> BatchClient:
+        return BatchClient(self, loop=self.loop, beacon=self.beacon)
 
     # -- delivery ----------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class BatchConsumer(driver.Consumer):
             await self.plane.ledger.wait_for_room()
             return
         generation = self.app.consumer_generation_id
-        fetched = cast("Fetched", await self._getmany(fetchable, min(timeout, MARKERS_SECONDS)))
+        fetched = await self._thread.getmany(fetchable, min(timeout, MARKERS_SECONDS))
         if self.should_stop or not self._is_current(generation):
             return  # What was taken is missed by the next fetch, and sought back then.
         for batches in _messages(await self._open(fetched)):
@@ -208,11 +208,6 @@ class BatchConsumer(driver.Consumer):
     async def commit_positions(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
         """Commit offsets of stage partitions, as the member that the current assignment was for."""
         await self._thread.call_thread(self._thread.commit_as, self.member, offsets)
-
-    def thread_loop(self) -> asyncio.AbstractEventLoop | None:
-        """Return the event loop of the thread that owns the client, None before it has started."""
-        thread = self._thread
-        return thread.thread_loop if thread._consumer is not None else None
 
     def read_to(self, partition: Partition) -> ReadTo:
         """Return how far the records that were handed out go, and where the log ends."""

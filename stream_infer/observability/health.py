@@ -1,6 +1,6 @@
 """Whether a worker is alive, and whether it is ready: decided from facts, with reasons in words.
 
-*Live* means that a restart would not help: the event loop turns, the consumer's thread turns,
+*Live* means that a restart would not help: the event loop turns,
 and the consumer asks for records. Kafka being away, a long restore or a
 stuck batch are not cured by a restart, which would only begin the restore anew; they make a
 worker not *ready*.
@@ -10,7 +10,7 @@ A reason names topics, offsets and times, never what an event holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,13 +59,11 @@ class Verdict:
         return not self.reasons
 
 
-def liveness(
-    facts: PlaneFacts, turned_s: Mapping[str, float], now_s: float, limits: HealthLimits
-) -> Verdict:
+def liveness(facts: PlaneFacts, turned_s: float, now_s: float, limits: HealthLimits) -> Verdict:
     """Say whether the worker does anything at all.
 
-    turned_s  name of an event loop -> when it last turned, monotonic clock
-    now_s     the same clock, read by somebody else than these loops
+    turned_s  when the event loop last turned, monotonic clock
+    now_s     the same clock, read by somebody else than that loop
     """
     return Verdict(tuple(_stalls(facts, turned_s, now_s, limits)))
 
@@ -107,11 +105,11 @@ def details(facts: PlaneFacts) -> tuple[Reason, ...]:
 
 
 def _stalls(
-    facts: PlaneFacts, turned_s: Mapping[str, float], now_s: float, limits: HealthLimits
+    facts: PlaneFacts, turned_s: float, now_s: float, limits: HealthLimits
 ) -> Iterator[Reason]:
-    for name, turned in turned_s.items():
-        if now_s - turned > limits.stalled_after_s:
-            yield Reason("loop_stalled", f"The {name} has not turned for {now_s - turned:.0f} s.")
+    still_s = now_s - turned_s
+    if still_s > limits.stalled_after_s:
+        yield Reason("loop_stalled", f"The event loop has not turned for {still_s:.0f} s.")
     polled = facts.polled_s
     # In a rebalance nothing is asked for, and the group bounds how long that may take.
     if facts.joined and polled is not None and now_s - polled > limits.poll_after_s:

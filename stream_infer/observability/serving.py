@@ -58,7 +58,7 @@ class Observatory:
     def verdicts(self) -> tuple[Verdict, Verdict]:
         """Return whether the worker is alive, and whether it is ready."""
         pulse, now_s = self._pulse, self._pulse.seconds()
-        live = liveness(pulse.facts, pulse.turned_s(), now_s, self._limits)
+        live = liveness(pulse.facts, pulse.turned_s, now_s, self._limits)
         return live, readiness(pulse.facts, pulse.taken_s, live, now_s, self._limits)
 
     def observe(self) -> Observed:

@@ -157,8 +157,7 @@ async def test_a_rebalance_while_an_assignment_is_opened_is_waited_for(
         """Let the group move on just before the first commit, as another member would."""
         if not refused:
             refused.append(offsets)
-            client = self._thread._ensure_consumer()
-            self._thread.thread_loop.call_soon_threadsafe(client._coordinator.request_rejoin)
+            self._thread._ensure_consumer()._coordinator.request_rejoin()
             raise CommitFailedError("the group has rebalanced")
         await commit(self, offsets)
 

@@ -16,8 +16,8 @@ RUNNING = PartitionFacts(
 WELL = PlaneFacts(opened=True, joined=True, partitions=(RUNNING,))
 
 
-def live_codes(facts: PlaneFacts, **turned_s: float) -> list[str]:
-    verdict = liveness(facts, {"event loop": NOW, **turned_s}, NOW, LIMITS)
+def live_codes(facts: PlaneFacts, turned_s: float = NOW) -> list[str]:
+    verdict = liveness(facts, turned_s, NOW, LIMITS)
     assert verdict.ok == (not verdict.reasons)
     return [reason.code for reason in verdict.reasons]
 
@@ -25,13 +25,13 @@ def live_codes(facts: PlaneFacts, **turned_s: float) -> list[str]:
 def ready_codes(
     facts: PlaneFacts, limits: HealthLimits = LIMITS, taken_s: float = NOW
 ) -> list[str]:
-    live = liveness(facts, {"event loop": NOW}, NOW, limits)
+    live = liveness(facts, NOW, NOW, limits)
     return [reason.code for reason in readiness(facts, taken_s, live, NOW, limits).reasons]
 
 
 def ready_message(*partitions: PartitionFacts, limits: HealthLimits = LIMITS) -> str:
     facts = replace(WELL, partitions=partitions)
-    live = liveness(facts, {}, NOW, limits)
+    live = liveness(facts, NOW, NOW, limits)
     [reason] = readiness(facts, NOW, live, NOW, limits).reasons
     return reason.message
 
@@ -42,8 +42,7 @@ def test_a_worker_at_work_is_alive_and_ready() -> None:
 
 
 def test_an_event_loop_that_does_not_turn_is_not_alive_and_not_ready() -> None:
-    turned_s = {"event loop": NOW - 31}
-    live = liveness(WELL, turned_s, NOW, LIMITS)
+    live = liveness(WELL, NOW - 31, NOW, LIMITS)
     assert [tuple(reason) for reason in live.reasons] == [
         ("loop_stalled", "The event loop has not turned for 31 s.")
     ]
@@ -61,9 +60,9 @@ def test_input_that_waits_for_an_open_transaction_is_not_ready_and_its_id_is_tol
     assert ready_codes(replace(WELL, partitions=(replace(stalled, stalled_s=4.9),))) == []
 
 
-def test_a_consumer_thread_that_does_not_turn_is_not_alive() -> None:
-    assert live_codes(WELL, consumer=NOW - 31) == ["loop_stalled"]
-    assert live_codes(WELL, consumer=NOW - 29) == []
+def test_a_loop_that_has_not_turned_for_long_is_not_alive() -> None:
+    assert live_codes(WELL, NOW - 31) == ["loop_stalled"]
+    assert live_codes(WELL, NOW - 29) == []
 
 
 def test_a_consumer_that_does_not_ask_for_records_is_not_alive_unless_it_rebalances() -> None:

@@ -90,6 +90,8 @@ class GroupProgress:
             auto_offset_reset="none",
             isolation_level="read_committed",
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            # Whether there is a record is all that is asked: Kafka sends one batch at least.
+            max_partition_fetch_bytes=1,
         )
         self._sees_all = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
 
@@ -154,7 +156,7 @@ class GroupProgress:
             self._reader.seek(tp, start)
         left = dict(stretches)
         while left:
-            if await self._reader.getmany(*left, timeout_ms=100):
+            if await self._reader.getmany(*left, timeout_ms=100, max_records=1):
                 return False
             for tp in list(left):
                 if await self._reader.position(tp) >= left[tp][1]:

@@ -1,16 +1,20 @@
-"""The thread that owns the aiokafka client: what the event loop's side asks of it.
+"""The aiokafka client of a worker, on the event loop of its stages.
 
-Everything here runs in the thread's own event loop, by `call_thread`.
+Faust gives the client a thread with an event loop of its own, and hands every call over by a
+queue. Both threads then share the interpreter's lock: while a stage works, each system call of
+the fetcher waits for it again (decision 31 has the figures). Here Faust's thread is a task.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from inspect import isawaitable
 from typing import Any, NamedTuple, Protocol, cast
 
-from aiokafka.errors import CommitFailedError
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -55,12 +59,58 @@ class Fetched(NamedTuple):
     spans: Mapping[Partition, Span]
 
 
-class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """The thread that owns the aiokafka consumer, with fetch settings of our own."""
+class BatchClient(driver.AIOKafkaConsumerThread):
+    """What owns the aiokafka consumer, with fetch settings of our own: no thread, but a task.
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    loop  the app's, and the client's
+    """
+
+    def __init__(self, *args: Any, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         self._position: dict[Partition, int] = {}
-        super().__init__(*args, **options)
+        self._serving: asyncio.Task[None] | None = None
+        super().__init__(*args, loop=loop, thread_loop=loop, **options)
+
+    async def start(self) -> None:
+        """Start the client. Raises what its start raises."""
+        self._thread_started.set()
+        self._thread_running = self.parent_loop.create_future()
+        self._serving = self.parent_loop.create_task(self._serve(), name="kafka-client")
+        # What ends it `_serve` has told the app, which raises it.
+        self._serving.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        try:
+            if not self.should_stop:
+                await self._thread_running
+        finally:
+            self._thread_running = None
+
+    async def stop(self) -> None:
+        """Stop the client, and wait for that."""
+        await super().stop()
+        if self._serving is not None:
+            await asyncio.wait([self._serving])
+
+    async def _gather_remaining_tasks(self) -> None:
+        """Leave the loop's other tasks alone: they are the app's."""
+
+    async def on_thread_started(self) -> None:
+        """Start no queue: nothing crosses over."""
+
+    async def call_thread(self, fun: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Return what a call of the client answers. It goes on where the caller is cancelled."""
+        answer = fun(*args, **options)
+        return await asyncio.shield(answer) if isawaitable(answer) else answer
+
+    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Fetched:  # type: ignore[override]  # noqa: ASYNC109 - Faust's signature, read by our consumer only
+        """Return what was fetched, at once or as soon as there is any."""
+        consumer = self._ensure_consumer()
+        partitions = active_partitions or ()
+        if not self.consumer.flow_active:
+            return Fetched({}, self._spans(consumer, partitions))
+        if consumer._closed or consumer._fetcher._closed:
+            raise ConsumerStoppedError
+        with _polling(consumer._fetcher._subscriptions):
+            records = await consumer._fetcher.fetched_records(partitions, timeout=timeout)
+        return Fetched(records, self._spans(consumer, partitions))
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -83,13 +133,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         gathering = Gathering(plane.settings.gather_ms, time.monotonic, time.process_time)
         beat = Beat(gathering, plane.fed)
         pace_fetches(fetcher, lambda topic: topic in plane.topics, beat)
-
-        def wake() -> None:
-            self.thread_loop.call_soon_threadsafe(
-                lambda: fetcher._notify(fetcher._wait_consume_future)
-            )
-
-        plane.fed.wake = wake
+        plane.fed.wake = lambda: fetcher._notify(fetcher._wait_consume_future)
 
     async def _start_client(self) -> None:
         connection = cast("HasPatience", self.app).connection
@@ -187,13 +231,6 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             consumer.seek(TopicPartition(*partition), offset)
             self._position[partition] = offset
 
-    async def _fetch_records(  # type: ignore[override] # read by our consumer only
-        self, consumer: Any, active_partitions: Any, *args: Any, **options: Any
-    ) -> Fetched:
-        # Called with each wait of the loop's side; one of an older call may still be under way.
-        records = await super()._fetch_records(consumer, active_partitions, *args, **options)
-        return Fetched(records, self._spans(consumer, active_partitions))
-
     def _spans(self, consumer: Any, partitions: Iterable[TP]) -> dict[Partition, Span]:
         subscription = consumer._subscription.subscription
         if subscription is None or subscription.assignment is None:
@@ -209,3 +246,18 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                     spans[partition] = Span(before, after)
                     self._position[partition] = after
         return spans
+
+
+@contextmanager
+def _polling(subscriptions: Any) -> Iterator[None]:
+    """Let aiokafka know that records are asked for: who does not for long leaves the group.
+
+    Its own way never forgets one that was cancelled, and from then on finds nobody too slow.
+    """
+    subscriptions._fetch_count += 1
+    try:
+        yield
+    finally:
+        subscriptions._fetch_count -= 1
+        if not subscriptions._fetch_count:
+            subscriptions._last_fetch_ended = time.monotonic()

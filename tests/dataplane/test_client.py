@@ -1,0 +1,43 @@
+"""The client on the loop of the stages: what is called, and what is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from stream_infer.dataplane.client import BatchClient, _polling
+
+
+async def test_a_call_goes_on_when_its_caller_is_cancelled() -> None:
+    begun, go_on, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def commit() -> None:
+        begun.set()
+        await go_on.wait()
+        done.set()
+
+    calling = asyncio.create_task(BatchClient.call_thread(cast("Any", None), commit))
+    await begun.wait()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    go_on.set()
+    async with asyncio.timeout(10):
+        await done.wait()
+
+
+async def test_what_answers_at_once_needs_no_task() -> None:
+    assert await BatchClient.call_thread(cast("Any", None), max, 1, 2) == 2
+
+
+def test_one_who_asks_no_more_is_slow_from_then_on() -> None:
+    """By aiokafka's own way one that was cancelled would pass for asking for ever."""
+    subscriptions = SimpleNamespace(_fetch_count=0, _last_fetch_ended=0.0)
+    with pytest.raises(asyncio.CancelledError), _polling(subscriptions):
+        assert subscriptions._fetch_count == 1
+        raise asyncio.CancelledError
+    assert subscriptions._fetch_count == 0
+    assert subscriptions._last_fetch_ended > 0
