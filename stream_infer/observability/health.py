@@ -1,9 +1,8 @@
 """Whether a worker is alive, and whether it is ready: decided from facts, with reasons in words.
 
-*Live* means that a restart would not help: the event loop turns,
-and the consumer asks for records. Kafka being away, a long restore or a
-stuck batch are not cured by a restart, which would only begin the restore anew; they make a
-worker not *ready*.
+*Live* means that a restart would not help: the event loop turns, and the consumer asks for
+records. Kafka being away, a long restore or a stuck batch are not cured by a restart, which would
+only begin the restore anew; they make a worker not *ready*.
 
 A reason names topics, offsets and times, never what an event holds.
 """

@@ -36,8 +36,13 @@ async def test_what_answers_at_once_needs_no_task() -> None:
 def test_one_who_asks_no_more_is_slow_from_then_on() -> None:
     """By aiokafka's own way one that was cancelled would pass for asking for ever."""
     subscriptions = SimpleNamespace(_fetch_count=0, _last_fetch_ended=0.0)
-    with pytest.raises(asyncio.CancelledError), _polling(subscriptions):
-        assert subscriptions._fetch_count == 1
-        raise asyncio.CancelledError
+
+    def be_cancelled() -> None:
+        with _polling(subscriptions):
+            assert subscriptions._fetch_count == 1
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        be_cancelled()
     assert subscriptions._fetch_count == 0
     assert subscriptions._last_fetch_ended > 0
