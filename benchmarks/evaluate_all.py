@@ -42,6 +42,7 @@ FRAUD = (
     "--fields",
     FIELDS,
 )
+NETWORKS = ("--distil", "--networks", "3")
 
 
 def run(*words: str) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def fraud(data: Path, out: Path, seeds: Sequence[str], *, streamed: bool = False
     folder = ""
     for seed in seeds:
         said = run(
-            *FRAUD, "--data", str(data / FRAUD_FILE), "--seed", seed, "--out", str(out), "--distil"
+            *FRAUD, *NETWORKS, "--data", str(data / FRAUD_FILE), "--seed", seed, "--out", str(out)
         )
         folder = said["folder"]
         names = ("auc", "average_precision", "card_precision_100")

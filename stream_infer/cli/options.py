@@ -48,6 +48,26 @@ class Mapping(click.ParamType):
         return value if isinstance(value, FieldMapping) else FieldMapping.parse(value)
 
 
+class Kinds(click.ParamType):
+    """Kinds of model, separated by commas."""
+
+    name = "kind,…"
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self._known = known
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        kinds = tuple(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
+        unknown = [kind for kind in kinds if kind not in self._known]
+        if unknown or not kinds:
+            self.fail(f"{unknown or 'nothing'}: choose among {', '.join(self._known)}.", param, ctx)
+        return kinds
+
+
 pipeline_argument = click.argument("pipeline", type=PipelineReference())
 
 

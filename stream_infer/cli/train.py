@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from stream_infer.cli.options import Duration, Mapping, PipelineReference, json_option
+from stream_infer.cli.options import Duration, Kinds, Mapping, PipelineReference, json_option
 from stream_infer.cli.output import print_json, remark
 from stream_infer.errors import ConfigError, UsageError
 
@@ -26,26 +26,6 @@ DAY_MS = 86_400_000
 @click.group(name="train")
 def command() -> None:
     """Make a model from your own history, by the features that the stream computes."""
-
-
-class Kinds(click.ParamType):
-    """Kinds of model, separated by commas."""
-
-    name = "kind,…"
-
-    def __init__(self, known: tuple[str, ...]) -> None:
-        self._known = known
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        kinds = tuple(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
-        unknown = [kind for kind in kinds if kind not in self._known]
-        if unknown or not kinds:
-            self.fail(f"{unknown or 'nothing'}: choose among {', '.join(self._known)}.", param, ctx)
-        return kinds
 
 
 @command.command("fraud")
@@ -68,6 +48,11 @@ class Kinds(click.ParamType):
 )
 @click.option(
     "--distil", is_flag=True, help="Write a small network that imitates the model found best."
+)
+@click.option(
+    "--networks",
+    type=click.IntRange(1, 5),
+    help="With --distil: write the mean of so many networks. [default: 1, a larger one]",
 )
 @click.option("--budget", type=float, help="Share of the events that may be stopped, 0 to 1.")
 @click.option("--precision", type=float, help="How often a stop must be right, 0 to 1.")
@@ -107,6 +92,7 @@ def fraud_command(
     kinds: tuple[str, ...] | None,
     rising: str,
     distil: bool,
+    networks: int | None,
     budget: float | None,
     precision: float | None,
     keep_known: bool,
@@ -139,6 +125,7 @@ def fraud_command(
         seed=seed,
         threads=threads or os.cpu_count() or 1,
         distil=distil,
+        networks=_networks(networks, distil=distil),
         keep_known=keep_known,
         source=f"{data.name}, {protocol.train}",
     )
@@ -248,6 +235,17 @@ def traffic_command(
     remark(f"{told['kind']} of {told['training']['rows']:,} rows in {told['folder']}")
     for name in told["rmse"]:
         click.echo(f"{name:6} RMSE {told['rmse'][name]:g}  MAE {told['mae'][name]:g}")
+
+
+def _networks(given: int | None, *, distil: bool) -> int:
+    """Return of how many networks a mean is wanted."""
+    if given is not None and not distil:
+        raise UsageError(
+            "networks_without_distil",
+            "--networks says how many networks imitate the model, and none is asked for.",
+            "Give --distil, too, or leave --networks out.",
+        )
+    return given or 1
 
 
 def _aim(budget: float | None, precision: float | None) -> Aim:

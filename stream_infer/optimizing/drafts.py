@@ -7,44 +7,36 @@ quantised: 8 bits are no conversion, and their price is what is measured.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.optimizing.lines import match_line
-from stream_infer.optimizing.material import Material, answers_of, probabilities
-from stream_infer.optimizing.neurons import hidden_sizes, side_by_side, slimmer
+from stream_infer.optimizing.material import Material, probabilities
+from stream_infer.optimizing.neurons import slimmer
 from stream_infer.optimizing.quantising import dynamic_int8, inner_products, static_int8
-from stream_infer.optimizing.reading import Reading, TreeSum
-from stream_infer.optimizing.shrinking import (
-    depths,
-    fewer,
-    leaves,
-    leaves_refitted,
-    shallower,
-    weakest_links_cut,
-)
-from stream_infer.optimizing.squeezing import Softly, fit_softly
+from stream_infer.optimizing.reading import Reading
+from stream_infer.optimizing.shrinking import depths, leaves
+from stream_infer.training.averaging import imitate_by_mean, with_augmented
 from stream_infer.training.calibration import LOG_ODDS, Calibration
-from stream_infer.training.candidates import Blend, Fitted, Network, Settings, fit_candidate
-from stream_infer.training.distilling import Lesson, imitate, log_odds
-from stream_infer.training.forests import LEAF, Tree
+from stream_infer.training.candidates import Fitted, Network
+from stream_infer.training.distilling import (
+    FINE_TUNING_EPOCHS,
+    Lesson,
+    hidden_sizes,
+    imitate,
+    imitate_at_two_paces,
+)
 from stream_infer.training.graphs import OUTPUT, Part, finished
 from stream_infer.training.making import NETWORK_DIFFERENCE_MAX
-from stream_infer.training.parity import DIFFERENCE_MAX, Parity, check_parity
+from stream_infer.training.parity import Parity, check_parity
 from stream_infer.training.scaling import Scaling
+from stream_infer.training.squeezing import Softly, fit_softly
 
-TREE_CHUNK, NETWORK_CHUNK = 256, 1_024
+NETWORK_CHUNK = 1_024
 """Rows a call to begin with; see `stream_infer.optimizing.timing.tune_chunk`."""
-EPOCHS, FINE_TUNING_EPOCHS = 30, 12
-"""A network learns at full pace first, then, as one that lost neurons does, at half of it: on
-the handbook's fraud data that alone was worth .003 of average precision."""
-REFIT_ROWS = 40_000
 SCALING_ROWS = 4_000
-SWAPPED = 0.3
-"""Of the columns of an augmented row, how many come from another row."""
 
 
 class DoesNotApplyError(Exception):
@@ -99,98 +91,6 @@ def original_draft(material: Material) -> Draft:
     return Draft(material.content, reading.fitted, reading.calibration, reading.why, None, chunk)
 
 
-# -- trees --------------------------------------------------------------------------------
-
-
-def fewer_trees(share: float) -> Make:
-    """Keep the first trees of each sum."""
-
-    def make(material: Material, source: Draft) -> Draft:
-        def cut(trees: list[Tree]) -> list[Tree]:
-            return fewer(trees, material.looked, max(1, round(share * len(trees))))
-
-        return _edited(material, source, cut)
-
-    return make
-
-
-def fewer_leaves(share: float) -> Make:
-    """Cut the splits that matter least, over all trees of a sum."""
-
-    def make(material: Material, source: Draft) -> Draft:
-        def cut(trees: list[Tree]) -> list[Tree]:
-            goal = max(len(trees), round(share * leaves(trees)))
-            return weakest_links_cut(trees, material.looked, goal)
-
-        return _edited(material, source, cut)
-
-    return make
-
-
-def half_as_deep(material: Material, source: Draft) -> Draft:
-    """Cut each tree at half the depth of the deepest."""
-
-    def cut(trees: list[Tree]) -> list[Tree]:
-        deepest = max(int(depths(tree).max()) for tree in trees)
-        return shallower(trees, material.looked, max(1, (deepest + 1) // 2))
-
-    return _edited(material, source, cut)
-
-
-def _edited(material: Material, source: Draft, cut: Callable[[list[Tree]], list[Tree]]) -> Draft:
-    sums = source.reading.sums
-    if not sums:
-        raise DoesNotApplyError(source.why or "it is made of layers, not of trees")
-    rows = some_rows(material.soft.matrix, material.seed)
-    cut_sums = [
-        TreeSum(leaves_refitted(cut(list(each.trees)), rows, each.answer(rows))) for each in sums
-    ]
-    before = leaves([tree for each in sums for tree in each.trees])
-    if leaves([tree for each in cut_sums for tree in each.trees]) == before:
-        raise DoesNotApplyError("its trees are as small as this would make them")
-    fitted = Blend(*cut_sums) if isinstance(source.fitted, Blend) else cut_sums[0]
-    return _matched(material, fitted)
-
-
-def refitted(kind: str, settings: Settings) -> Make:
-    """Fit a smaller model of trees on the training days' labels."""
-
-    def make(material: Material, source: Draft) -> Draft:
-        sums = source.reading.sums
-        if not sums:
-            raise DoesNotApplyError(source.why or "it is made of layers, not of trees")
-        if kind == "forest" and not any(_is_forest(each) for each in sums):
-            raise DoesNotApplyError("none of its trees are a forest's")
-        fitted = fit_candidate(kind, settings, material.fit, material.seed, material.threads)
-        size = leaves([tree for each in sums for tree in each.trees])
-        if leaves(fitted.trees) >= size:
-            raise DoesNotApplyError("fitted anew with these settings it would be no smaller")
-        return _matched(material, fitted)
-
-    return make
-
-
-def some_rows(matrix: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """Return so many of the rows, by chance, as leaves are fitted to."""
-    if len(matrix) <= REFIT_ROWS:
-        return matrix
-    chosen = np.random.default_rng(seed).choice(len(matrix), REFIT_ROWS, replace=False)
-    return np.ascontiguousarray(matrix[np.sort(chosen)])
-
-
-def _is_forest(trees: TreeSum) -> bool:
-    """Say whether a sum of trees is a mean of probabilities."""
-    highest = sum(float(tree.value[tree.feature == LEAF].max()) for tree in trees.trees)
-    lowest = min(float(tree.value[tree.feature == LEAF].min()) for tree in trees.trees)
-    return lowest >= 0 and highest <= 1 + DIFFERENCE_MAX
-
-
-def _matched(material: Material, fitted: Fitted) -> Draft:
-    """Return a model of trees behind which a line leads to the original's log odds."""
-    line = match_line(answers_of(fitted, material.soft.matrix), material.soft.target)
-    return _compared(material, fitted, line, DIFFERENCE_MAX, TREE_CHUNK)
-
-
 # -- networks -----------------------------------------------------------------------------
 
 
@@ -204,7 +104,7 @@ def distilled(hidden: tuple[int, ...], *, by_logarithm: bool = False) -> Make:
         if _is_as_small(source.fitted, hidden, by_logarithm=by_logarithm):
             raise DoesNotApplyError("it is a network as small as this already")
         scaling = None if by_logarithm else fit_softly(material.soft.matrix)
-        return _network(material, _imitated(material, material.soft, hidden, scaling))
+        return _imitated(material, material.soft, hidden, scaling)
 
     return make
 
@@ -215,10 +115,8 @@ def distilled_augmented(hidden: tuple[int, ...]) -> Make:
     def make(material: Material, source: Draft) -> Draft:
         if _is_as_small(source.fitted, hidden, by_logarithm=False):
             raise DoesNotApplyError("it is a network as small as this already")
-        together = with_augmented(material)
-        return _network(
-            material, _imitated(material, together, hidden, fit_softly(together.matrix))
-        )
+        together = _with_augmented(material)
+        return _imitated(material, together, hidden, fit_softly(together.matrix))
 
     return make
 
@@ -229,50 +127,25 @@ def distilled_mean(hidden: tuple[int, ...], count: int) -> Make:
     def make(material: Material, source: Draft) -> Draft:
         if source.reading.network is not None:
             raise DoesNotApplyError("it is a network already, and the mean of several is larger")
-        together = with_augmented(material)
-        scaling = fit_softly(together.matrix)
-        seeds = range(material.seed, material.seed + count)
-        networks = [
-            _imitated(replace(material, seed=seed), together, hidden, scaling) for seed in seeds
-        ]
-        return _network(material, side_by_side(networks))
+        together = _with_augmented(material)
+        mean = imitate_by_mean(together, hidden=hidden, count=count, seed=material.seed)
+        return _network(material, mean)
 
     return make
 
 
-def with_augmented(material: Material) -> Lesson:
+def _with_augmented(material: Material) -> Lesson:
     """Return the rows to imitate, with others that are put together of them."""
-    soft = material.soft
-    more = augmented(soft, material.seed)
-    said = log_odds(probabilities(material.model, more))
-    return Lesson(
-        np.concatenate([soft.matrix, more]),
-        np.concatenate([soft.target, said]),
-        np.concatenate([soft.weights, np.full(len(more), 0.5)]),
+    return with_augmented(
+        material.soft, lambda rows: probabilities(material.model, rows), seed=material.seed
     )
 
 
 def _imitated(
     material: Material, rows: Lesson, hidden: tuple[int, ...], scaling: Scaling | None
-) -> Network:
-    begun = imitate(rows, seed=material.seed, hidden=hidden, epochs=EPOCHS, scaling=scaling)
-    return imitate(rows, seed=material.seed, epochs=FINE_TUNING_EPOCHS, start=begun)
-
-
-def augmented(soft: Lesson, seed: int) -> NDArray[np.float32]:
-    """Return rows that never were: some columns of one that matters, the others of another one.
-
-    They show the network what the original says between and beside real rows.
-    """
-    random = np.random.default_rng(seed + 1)
-    matter = np.flatnonzero(soft.weights > 1)
-    if not len(matter):
-        return np.empty((0, soft.matrix.shape[1]), np.float32)
-    count = min(len(soft.matrix) // 3, 4 * len(matter))
-    one, other = random.choice(matter, count), random.integers(0, len(soft.matrix), count)
-    swapped = random.random((count, soft.matrix.shape[1])) < SWAPPED
-    made: NDArray[np.float32] = np.where(swapped, soft.matrix[other], soft.matrix[one])
-    return made
+) -> Draft:
+    network = imitate_at_two_paces(rows, seed=material.seed, hidden=hidden, scaling=scaling)
+    return _network(material, network)
 
 
 def _is_as_small(fitted: Fitted | None, hidden: tuple[int, ...], *, by_logarithm: bool) -> bool:
@@ -299,7 +172,7 @@ def fewer_neurons(share: float) -> Make:
 
 
 def _network(material: Material, fitted: Network) -> Draft:
-    return _compared(material, fitted, LOG_ODDS, NETWORK_DIFFERENCE_MAX, NETWORK_CHUNK)
+    return compared(material, fitted, LOG_ODDS, NETWORK_DIFFERENCE_MAX, NETWORK_CHUNK)
 
 
 # -- 8 bits -------------------------------------------------------------------------------
@@ -328,7 +201,7 @@ def in_int8(*, static: bool) -> Make:
 # -- the gate -----------------------------------------------------------------------------
 
 
-def _compared(
+def compared(
     material: Material, fitted: Fitted, line: Calibration, difference_max: float, chunk: int
 ) -> Draft:
     """Return the draft, its graph compared with the model on rows and at every split.

@@ -8,38 +8,11 @@ network begins its further learning close to what it was.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import block_diag
 
 from stream_infer.training.candidates import Network
-
-
-def hidden_sizes(network: Network) -> tuple[int, ...]:
-    """Return the neurons of each layer between input and answer."""
-    return tuple(len(biases) for _, biases in network.layers[:-1])
-
-
-def side_by_side(networks: Sequence[Network]) -> Network:
-    """Return one network whose answer is the mean of those of others of the same form.
-
-    Their inputs must be scaled alike. Layers between are blocks: neurons of one network do not
-    listen to those of another.
-    """
-    layers = []
-    last = len(networks[0].layers) - 1
-    for at in range(last + 1):
-        weights = [each.layers[at][0] for each in networks]
-        biases = [each.layers[at][1] for each in networks]
-        if at == last:
-            share = 1.0 / len(networks)
-            layers.append((np.concatenate(weights) * share, np.mean(biases, axis=0)))
-        else:
-            joined = np.concatenate(weights, axis=1) if at == 0 else block_diag(*weights)
-            layers.append((joined, np.concatenate(biases)))
-    return Network(networks[0].scaling, layers)
 
 
 def slimmer(network: Network, rows: NDArray[np.float32], share: float) -> Network:

@@ -17,12 +17,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from stream_infer.optimizing.squeezing import Softly
 from stream_infer.training.calibration import LOG_ODDS, Calibration
 from stream_infer.training.candidates import Blend, Fitted, Network
 from stream_infer.training.forests import LEAF, Tree
 from stream_infer.training.graphs import Part, add_trees
 from stream_infer.training.scaling import Scaling
+from stream_infer.training.squeezing import Softly
 
 
 @dataclass(frozen=True, slots=True)

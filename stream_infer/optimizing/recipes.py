@@ -10,11 +10,13 @@ from stream_infer.optimizing.drafts import (
     distilled,
     distilled_augmented,
     distilled_mean,
-    fewer_leaves,
     fewer_neurons,
+    in_int8,
+)
+from stream_infer.optimizing.tree_drafts import (
+    fewer_leaves,
     fewer_trees,
     half_as_deep,
-    in_int8,
     refitted,
 )
 

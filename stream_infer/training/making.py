@@ -21,6 +21,7 @@ from stream_infer.scoring.manifest import Manifest, Thresholds, Training
 from stream_infer.scoring.model import open_session
 from stream_infer.scoring.reference import Calibration as CalibrationFacts
 from stream_infer.scoring.reference import describe_rows
+from stream_infer.training.averaging import distil_mean
 from stream_infer.training.calibration import LOG_ODDS, Calibration, fit_calibration
 from stream_infer.training.candidates import (
     DECLARED,
@@ -28,6 +29,7 @@ from stream_infer.training.candidates import (
     Blend,
     Boosted,
     Fitted,
+    Network,
     Settings,
     fit_candidate,
 )
@@ -57,6 +59,7 @@ class Order:
     seed        of every learner
     threads     for learners whose result does not depend on it
     distil      whether a small network that imitates the chosen model is what is written
+    networks    of which that network is the mean; see `distil` for one, `distil_mean` for more
     rising      features of which more never lowers the score; a network that imitates such a model
                 (`distil`) does nearly so, and promises nothing
     keep_known  whether customers of known frauds stay among the rows that are measured on
@@ -69,6 +72,7 @@ class Order:
     seed: int = 0
     threads: int = 1
     distil: bool = False
+    networks: int = 1
     rising: Sequence[str] = ()
     keep_known: bool = False
     source: str = ""
@@ -133,7 +137,7 @@ def make_model(samples: Samples, plan: Plan, order: Order, tell: Tell) -> Made:
     if order.distil:
         tell("distilling")
         teacher = measure(calibration.apply(model.answer(test.matrix)), test)
-        model = distil(model, calibration, _pool(samples, protocol), seed=order.seed)
+        model = _imitation(model, calibration, _pool(samples, protocol), order)
         calibration = LOG_ODDS
     tell("comparing graph and model")
     content, parity = _export(model, calibration, fit, thresholds)
@@ -184,6 +188,12 @@ def _together(folds: Sequence[Fold]) -> Samples:
     return Samples(
         *(np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__)
     )
+
+
+def _imitation(model: Fitted, calibration: Calibration, pool: Samples, order: Order) -> Network:
+    if order.networks == 1:
+        return distil(model, calibration, pool, seed=order.seed)
+    return distil_mean(model, calibration, pool, count=order.networks, seed=order.seed)
 
 
 POOL_DAYS = 56
@@ -270,12 +280,19 @@ def _describe(
             "chosen_on": ", ".join(
                 f"{fold.protocol.train} then {fold.protocol.test}" for fold in folds
             ),
-            "kind": ("mlp imitating " if order.distil else "") + best.kind,
+            "kind": _kind_text(order, best.kind),
             "settings": _settings_text(best.settings),
             "thresholds": order.aim.words(),
         },
         made_with={each: version(each) for each in ("lightgbm", "numpy", "onnx", "scikit-learn")},
     )
+
+
+def _kind_text(order: Order, found: str) -> str:
+    if not order.distil:
+        return found
+    mean = f"mean of {order.networks} " if order.networks > 1 else ""
+    return f"{mean}mlp imitating {found}"
 
 
 def _settings_text(settings: Settings) -> str:

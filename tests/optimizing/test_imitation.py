@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream_infer.optimizing.drafts import augmented
 from stream_infer.optimizing.lines import match_line
 from stream_infer.optimizing.material import checked_reading
-from stream_infer.optimizing.neurons import hidden_sizes, side_by_side, slimmer
+from stream_infer.optimizing.neurons import slimmer
 from stream_infer.optimizing.reading import operators
-from stream_infer.optimizing.squeezing import fit_softly
-from stream_infer.training.distilling import imitate, lesson
+from stream_infer.training.averaging import augmented, side_by_side
+from stream_infer.training.distilling import hidden_sizes, imitate, lesson
+from stream_infer.training.squeezing import fit_softly
 from support.optimizing import fitted, graph_of, payments, run
 
 
