@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from stream_infer.cli import main
+from stream_infer.optimizing.reading import read_model
 from stream_infer.scoring.model import load_model
-from stream_infer.training import candidates
+from stream_infer.training import averaging, candidates, distilling
+from stream_infer.training.distilling import hidden_sizes
 from support.payments import DAYS, FIELDS, write_payments
 
 
@@ -92,6 +95,28 @@ def test_a_small_network_may_be_written_in_place_of_the_model_it_imitates(
     assert "60%" in said["thresholds"]["chosen"]
 
 
+def test_the_mean_of_several_networks_may_be_written_in_place_of_one(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distilling, "FULL_PACE_EPOCHS", 6)
+    monkeypatch.setattr(distilling, "FINE_TUNING_EPOCHS", 2)
+    monkeypatch.setattr(averaging, "HIDDEN", (8, 5))
+    given = ("--distil", "--kinds", "trees")
+    _, one = train(capsys, data, tmp_path / "one", *given)
+    _, also_one = train(capsys, data, tmp_path / "also-one", *given, "--networks", "1")
+    assert also_one["sha256"] == one["sha256"]
+    code, said = train(capsys, data, tmp_path / "three", *given, "--networks", "3")
+    assert code == 0
+    assert said["kind"] == "mean of 3 mlp imitating trees"
+    assert said["teacher"] == one["teacher"]
+    assert abs(said["auc"] - said["teacher"]["auc"]) < 0.1
+    read = read_model((Path(said["folder"]) / "model.onnx").read_bytes()).network
+    assert read is not None
+    assert hidden_sizes(read) == (24, 15)
+    # The blocks of the layer between: no network listens to another one's neurons.
+    assert np.count_nonzero(read.layers[1][0]) == 3 * 8 * 5
+
+
 @pytest.mark.parametrize(
     ("changed", "code", "words"),
     [
@@ -105,6 +130,8 @@ def test_a_small_network_may_be_written_in_place_of_the_model_it_imitates(
         ({"--budget": "2"}, "no_share", "between"),
         ({"--budget": "0.1", "--precision": "0.5"}, "two_aims", "one"),
         ({"--kinds": "oracle"}, "usage", "trees"),
+        ({"--networks": "3"}, "networks_without_distil", "--distil"),
+        ({"--networks": "6"}, "usage", "1<=x<=5"),
         ({"--rising": "TX_AMOUNT"}, "kind_not_rising", "--kinds"),
         ({"--rising": "SIZE", "--kinds": "trees"}, "feature_unknown", "TX_AMOUNT"),
     ],
