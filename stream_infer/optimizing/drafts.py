@@ -22,11 +22,10 @@ from stream_infer.training.averaging import imitate_by_mean, with_augmented
 from stream_infer.training.calibration import LOG_ODDS, Calibration
 from stream_infer.training.candidates import Fitted, Network
 from stream_infer.training.distilling import (
-    FINE_TUNING_EPOCHS,
     Lesson,
     hidden_sizes,
-    imitate,
     imitate_at_two_paces,
+    learnt_on,
 )
 from stream_infer.training.graphs import OUTPUT, Part, finished
 from stream_infer.training.making import NETWORK_DIFFERENCE_MAX
@@ -165,7 +164,7 @@ def fewer_neurons(share: float) -> Make:
         if min(hidden_sizes(network), default=0) < 2:
             raise DoesNotApplyError("it has no two neurons between input and answer")
         smaller = slimmer(network, material.soft.matrix[:SCALING_ROWS], share)
-        tuned = imitate(material.soft, seed=material.seed, epochs=FINE_TUNING_EPOCHS, start=smaller)
+        tuned = learnt_on(material.soft, seed=material.seed, start=smaller)
         return _network(material, tuned)
 
     return make

@@ -115,9 +115,14 @@ def imitate(
 def imitate_at_two_paces(
     rows: Lesson, *, seed: int, hidden: tuple[int, ...], scaling: Scaling | None
 ) -> Network:
-    """Return a network as `imitate` does that learnt on at half of the pace; see the constants."""
+    """Return a network as `imitate` does that learnt on afterwards; see the constants."""
     begun = imitate(rows, seed=seed, hidden=hidden, epochs=FULL_PACE_EPOCHS, scaling=scaling)
-    return imitate(rows, seed=seed, epochs=FINE_TUNING_EPOCHS, start=begun)
+    return learnt_on(rows, seed=seed, start=begun)
+
+
+def learnt_on(rows: Lesson, *, seed: int, start: Network) -> Network:
+    """Return the network after further learning at half of the pace."""
+    return imitate(rows, seed=seed, epochs=FINE_TUNING_EPOCHS, start=start)
 
 
 def hidden_sizes(network: Network) -> tuple[int, ...]:

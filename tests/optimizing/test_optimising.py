@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from stream_infer.errors import InvalidDataError, UsageError
-from stream_infer.optimizing import drafts, optimising
+from stream_infer.optimizing import optimising
 from stream_infer.optimizing.material import validation_rows
 from stream_infer.optimizing.optimising import Optimised, Request, optimise
 from stream_infer.optimizing.recipes import RECIPES, chosen_recipes
 from stream_infer.optimizing.report import optimising_report, report_page
 from stream_infer.optimizing.verdicts import Tolerance
 from stream_infer.scoring.model import load_model
+from stream_infer.training import distilling
 from stream_infer.training.days import DayRange, Protocol
 from stream_infer.training.samples import Samples
 from support.onnx_models import logistic_model
@@ -27,8 +28,8 @@ LENIENT = Tolerance(drop_max=0.2, flips_max=0.9, gain_min=0.01)
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimising, "ROUNDS", 3)
-    monkeypatch.setattr(drafts, "EPOCHS", 6)
-    monkeypatch.setattr(drafts, "FINE_TUNING_EPOCHS", 3)
+    monkeypatch.setattr(distilling, "FULL_PACE_EPOCHS", 6)
+    monkeypatch.setattr(distilling, "FINE_TUNING_EPOCHS", 3)
 
 
 @pytest.fixture(scope="module")
