@@ -27,6 +27,10 @@ SECONDS_MAX = 120.0
 ONE = "one"
 """Name of the run that two processes are compared with."""
 
+TOGETHER = {"group.initial.rebalance.delay.ms": "3000"}
+"""Setting of the Kafka to measure on, and Kafka's default: two processes that start together begin
+together. Without it the first one begins with all partitions, and gives half of them up at once."""
+
 
 class ScaleSession:
     """Measures one and two processes on one Kafka.

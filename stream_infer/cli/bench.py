@@ -161,7 +161,7 @@ def command(
     line = Line()
     with contextlib.ExitStack() as stack:
         stack.enter_context(pinned(cores.others))
-        broker = None if bootstrap else stack.enter_context(_embedded())
+        broker = None if bootstrap else stack.enter_context(_embedded(asked.what))
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
         address = bootstrap if broker is None else broker.bootstrap
@@ -173,11 +173,12 @@ def command(
 
 
 @contextlib.contextmanager
-def _embedded() -> Iterator[EmbeddedBroker]:
+def _embedded(what: str) -> Iterator[EmbeddedBroker]:
+    from stream_infer.benchmark.scale import TOGETHER
     from stream_infer.broker import EmbeddedBroker
 
     # Deleted logs would stay for a minute, and a few runs are gigabytes.
-    config = {"log.segment.delete.delay.ms": "1000"}
+    config = {"log.segment.delete.delay.ms": "1000", **(TOGETHER if what == "scale" else {})}
     with EmbeddedBroker(config=config) as broker:
         yield broker
 

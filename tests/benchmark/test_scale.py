@@ -10,12 +10,14 @@ import pytest
 
 from stream_infer.benchmark.cores import Cores, choose_cores
 from stream_infer.benchmark.load import single_load
-from stream_infer.benchmark.scale import ScaleSession, cores_used, scale_figures
+from stream_infer.benchmark.scale import TOGETHER, ScaleSession, cores_used, scale_figures
 from stream_infer.benchmark.scenarios import single_scenario
 from stream_infer.benchmark.subject import Subject
 from stream_infer.benchmark.throughput import Throughput
+from stream_infer.broker import EmbeddedBroker
 from stream_infer.errors import GateFailedError
 from stream_infer.kafka.connection import Connection
+from support.kafka import BROKER_CONFIG
 from support.processes import wait_until
 
 BUSY_CHILD = """
@@ -80,16 +82,17 @@ def test_what_children_use_counts_for_their_parent(tmp_path: Path) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.skipif((os.cpu_count() or 1) < 3, reason="two processes and Kafka need three cores")
-async def test_a_short_run_compares_two_processes_with_one(kafka: str, tmp_path: Path) -> None:
-    session = ScaleSession(
-        Connection(bootstrap=kafka),
-        choose_cores(2),
-        tmp_path,
-        repeat=1,
-        broker_pid=os.getpid(),
-        show=lambda _what, _done, _total: None,
-    )
-    figures = await session.measure(single_scenario("trees"), single_load(2_000))
+async def test_a_short_run_compares_two_processes_with_one(tmp_path: Path) -> None:
+    with EmbeddedBroker(config=BROKER_CONFIG | TOGETHER) as broker:
+        session = ScaleSession(
+            Connection(bootstrap=broker.bootstrap),
+            choose_cores(2),
+            tmp_path,
+            repeat=1,
+            broker_pid=os.getpid(),
+            show=lambda _what, _done, _total: None,
+        )
+        figures = await session.measure(single_scenario("trees"), single_load(2_000))
     assert [list(figure.baselines) for figure in figures] == [["one"]] * 3
     kafka_used = figures[2]
     assert all(value is not None for value in kafka_used.worker.values)
