@@ -3,8 +3,8 @@
     python -m benchmarks.evaluate_all [--data ../shared/data] [--seeds 0,1,2] [--only fraud]
         [--through-kafka]
 
-fraud    `train fraud` by the handbook's protocol, for each seed, and the mean of three networks that
-         imitates it; with --through-kafka the last one's figures once more, from scores that a
+fraud    `train fraud` by the handbook's protocol, for each seed, and the mean of three networks
+         that imitates it; with --through-kafka the last one's figures once more, from scores that a
          worker wrote to a real Kafka (`benchmarks/through_kafka.py`)
 traffic  los-loop in the project's own form, then `train traffic` for each seed
 nab      the configurations that were written down beforehand
