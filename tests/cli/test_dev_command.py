@@ -108,7 +108,7 @@ class Dev:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", "from stream_infer.cli import main; main()", "dev", *words],
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "STREAM_INFER_WEB__PORT": "0"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -36,6 +36,8 @@ class Reader:
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "STREAM_INFER_BOOTSTRAP": kafka,
+            # Any free one: tests beside this one have workers, too.
+            "STREAM_INFER_WEB__PORT": "0",
         }
         self._processes = open_processes
         self.done: list[str] = []

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
