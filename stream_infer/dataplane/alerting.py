@@ -60,7 +60,6 @@ class AlertStage:
     name: str = ALERT_STAGE
     feeds: str | None = None
     reads_all: bool = False
-    can_wait: bool = False
     earlier: EarlierVersions | None = None
 
     @property

@@ -4,9 +4,7 @@ Each fetch costs milliseconds of work, however little it brings, so a topic that
 asked for at most once a beat. What a stage of this worker has just written for another is known
 to be there: it is asked for as soon as it can be read, or it would wait for a beat at every
 stage of a chain. And a worker that has nothing left to do need not wait for a beat that is long
-because it was busy. What nobody waits for, labels that count days later, is asked for less often:
-each time it comes it goes through two stages, however little it is. Pure decisions, but for a
-clock and the stages' word.
+because it was busy. Pure decisions, but for a clock and the word from the event loop's thread.
 """
 
 from __future__ import annotations
@@ -28,12 +26,6 @@ LONGEST_SECONDS = 0.5
 """How long a fetch may wait for data where no beat is due."""
 
 SHORTEST_SECONDS = 0.001
-
-PATIENT_SECONDS = 0.05
-"""The beat of what nobody waits for, as long as it brings little."""
-
-MUCH_BYTES = 1 << 16
-"""Of one partition in one fetch: more is there than a beat of that length brings in."""
 
 
 class Gathering:
@@ -90,7 +82,6 @@ class Fed:
     said too often an empty fetch.
 
     topics         those that stages of this worker write and read
-    can_wait       topics of which nobody waits for what stages make of their records
     is_readable    whether something was written to them that was not asked for yet
     is_in_work     says whether anything that was handed out is not answered yet
     is_coming      whether something was fetched and not handed out yet
@@ -99,7 +90,6 @@ class Fed:
 
     def __init__(self) -> None:
         self.topics: frozenset[str | None] = frozenset()
-        self.can_wait: frozenset[str] = frozenset()
         self.is_readable = False
         self.is_in_work: Callable[[], bool] = no_work
         self.is_coming = False
@@ -147,8 +137,6 @@ class Beat:
         """How long a beat was when it was asked for."""
         self._brought: set[TopicPartition] = set()
         """What brought something since it was asked for last."""
-        self._much: set[TopicPartition] = set()
-        """Of that, what brought much."""
 
     def askable(self, tps: Iterable[TopicPartition], now_s: float) -> frozenset[TopicPartition]:
         """Return those partitions that may be asked for now."""
@@ -176,15 +164,12 @@ class Beat:
                 tp = TopicPartition(topic, partition)
                 self._asked_s[tp], self._beat_s[tp] = now_s, beat_s
                 self._brought.discard(tp)
-                self._much.discard(tp)
             if topic in self._fed.topics:
                 self._fed.is_readable = False
 
-    def brings(self, tp: TopicPartition, size: int) -> None:
-        """Note that so many bytes were fetched of a partition."""
+    def brings(self, tp: TopicPartition) -> None:
+        """Note that something was fetched of a partition."""
         self._brought.add(tp)
-        if size >= MUCH_BYTES:
-            self._much.add(tp)
         self._fed.is_coming = True
 
     def is_idle(self, topics: Iterable[tuple[str, Iterable[Any]]]) -> bool:
@@ -205,8 +190,4 @@ class Beat:
 
     def _due_s(self, tp: TopicPartition, most_s: float) -> float:
         asked_s = self._asked_s.get(tp)
-        if asked_s is None:
-            return 0.0
-        if tp.topic in self._fed.can_wait and tp not in self._much:
-            return asked_s + max(self._beat_s[tp], PATIENT_SECONDS)
-        return asked_s + min(self._beat_s[tp], most_s)
+        return 0.0 if asked_s is None else asked_s + min(self._beat_s[tp], most_s)

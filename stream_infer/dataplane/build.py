@@ -248,8 +248,6 @@ def _label_stage(parts: Parts, side: SideOutputs) -> FeatureStage:
         plan=None,
         emitter=_forward(parts, topic, labels.by, index - 1),
         side=side,
-        # They count after their delay, mostly of days.
-        can_wait=True,
     )
 
 

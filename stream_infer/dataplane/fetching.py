@@ -43,8 +43,8 @@ TAKE_IDLE_SECONDS = 0.1
 """The same where those others brought nothing the last time. A topic of lists, say, would else be
 asked for hundreds of times a second, alone, while a busy worker comes to what it has fetched."""
 
-Brings = Callable[[TopicPartition, int], None]
-"""Told of each partition of which something was fetched, and of how many bytes."""
+Brings = Callable[[TopicPartition], None]
+"""Told of each partition of which something was fetched."""
 
 
 def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], beat: Beat) -> None:
@@ -89,7 +89,7 @@ def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], beat: Beat) -> No
 
 def fetch_in_runs(consumer: Any) -> None:
     """Have a started consumer that reads for stages alone hand out each fetch as a `RecordRun`."""
-    _in_runs(consumer._fetcher, lambda _topic: True, lambda _tp, _size: None)
+    _in_runs(consumer._fetcher, lambda _topic: True, lambda _tp: None)
 
 
 def _in_runs(fetcher: Any, is_ours: Callable[[str], bool], brings: Brings) -> Fetches:
@@ -133,10 +133,6 @@ class ClientWithBytes:
             }
         return answer
 
-    def size_of(self, tp: TopicPartition) -> int:
-        """Return how many bytes were fetched of a partition and not taken yet."""
-        return len(self._bytes.get(tp, b""))
-
     def take(self, tp: TopicPartition) -> bytes:
         """Return what was fetched of a partition."""
         return self._bytes.pop(tp)
@@ -164,7 +160,7 @@ class Fetches(OrderedDict[TopicPartition, Any]):
         self.last_data_s = time.monotonic()
         records = getattr(fetched, "_partition_records", None)
         if records is not None:
-            self._brings(tp, self._client.size_of(tp))
+            self._brings(tp)
         if records is not None and self._is_ours(tp.topic):
             records._records_iterator = _one_run(records, self._client.take(tp))
         super().__setitem__(tp, fetched)

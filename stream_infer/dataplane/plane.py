@@ -139,7 +139,6 @@ class DataPlane:
         self.stages = {stage.topic: stage for stage in stages}
         self.topics = frozenset(self.stages)
         self.fed.topics = frozenset(s.feeds for s in stages if s.feeds in self.stages)
-        self.fed.can_wait = frozenset(s.topic for s in stages if s.can_wait)
         self._starts = Starts(self.stages, self.settings, partitions)
         self._work = {
             topic: StageWork(stage, self.totals.meter(stage.name))

@@ -154,10 +154,6 @@ class Stage(Protocol):
         """Whether it reads its topic from the beginning each time it is assigned."""
 
     @property
-    def can_wait(self) -> bool:
-        """Whether nobody waits for what it makes of a record."""
-
-    @property
     def side(self) -> SideOutputs:
         """Where bad and late records go."""
 
@@ -265,7 +261,6 @@ class FeatureStage:
                 not ours to write to
     lists       the lists that decide in this stage; none elsewhere
     reads_all   whether it reads its topic from the beginning each time it is assigned
-    can_wait    whether nobody waits for what it makes of a record
     """
 
     name: str
@@ -278,7 +273,6 @@ class FeatureStage:
     make_tick: Callable[[int], bytes] | None = None
     lists: tuple[EntityList, ...] = ()
     reads_all: bool = False
-    can_wait: bool = False
 
     @property
     def skew_ms_max(self) -> int | None:

@@ -8,8 +8,6 @@ from aiokafka.structs import TopicPartition
 from stream_infer.dataplane.beat import (
     GATHER_MS_MOST,
     LONGEST_SECONDS,
-    MUCH_BYTES,
-    PATIENT_SECONDS,
     SHORTEST_SECONDS,
     Beat,
     Fed,
@@ -189,9 +187,9 @@ def test_a_partition_is_idle_until_it_brings_something_again() -> None:
     assert not asking.beat.is_idle(request), "nobody has asked for it yet"
     asking.ask(1.0)
     assert asking.beat.is_idle(request)
-    asking.beat.brings(INPUT, 100)
+    asking.beat.brings(INPUT)
     assert asking.beat.is_idle(request)
-    asking.beat.brings(OTHER, 100)
+    asking.beat.brings(OTHER)
     assert not asking.beat.is_idle(request)
     asking.ask(2.0)
     assert asking.beat.is_idle(request)
@@ -204,30 +202,3 @@ def test_what_a_stage_wrote_to_is_not_idle() -> None:
     assert asking.beat.is_idle(request)
     asking.write("fraud-terminal")
     assert not asking.beat.is_idle(request)
-
-
-def test_what_nobody_waits_for_is_asked_for_less_often() -> None:
-    asking = Asking()
-    labels = TopicPartition("fraud-labels", 0)
-    asking.fed.can_wait = frozenset({"fraud-labels"})
-    both = (INPUT, labels)
-    assert asking.beat.askable(both, 0.0) == set(both)
-    asking.beat.asks([("transactions", [(0,)]), ("fraud-labels", [(0,)])], 0.0)
-    asking.beat.brings(labels, MUCH_BYTES - 1)
-    assert asking.beat.askable(both, PATIENT_SECONDS - 0.001) == {INPUT}
-    asking.is_in_work = False
-    assert asking.beat.askable(both, PATIENT_SECONDS - 0.001) == {INPUT}
-    assert asking.beat.wait_s(both, (INPUT,), 0.020) == pytest.approx(PATIENT_SECONDS - 0.020)
-    assert asking.beat.askable(both, PATIENT_SECONDS) == set(both)
-
-
-def test_unless_there_is_much_of_it() -> None:
-    """Whoever catches up would wait for labels that lie there."""
-    asking = Asking()
-    labels = TopicPartition("fraud-labels", 0)
-    asking.fed.can_wait = frozenset({"fraud-labels"})
-    asking.beat.asks([("fraud-labels", [(0,)])], 0.0)
-    asking.beat.brings(labels, MUCH_BYTES)
-    assert asking.beat.askable([labels], BEAT_S) == {labels}
-    asking.beat.asks([("fraud-labels", [(0,)])], BEAT_S)
-    assert asking.beat.askable([labels], 2 * BEAT_S) == frozenset()

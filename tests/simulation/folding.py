@@ -88,7 +88,6 @@ class FoldingStage:
     name = "folding"
     topic = INPUT
     reads_all = False
-    can_wait = False
     skew_ms_max = None
 
     def __init__(self, feeds: str | None) -> None:
