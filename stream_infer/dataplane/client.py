@@ -146,8 +146,8 @@ class BatchClient(driver.AIOKafkaConsumerThread):
     async def on_thread_stop(self) -> None:
         """Leave the group and close the client, within a bound.
 
-        A rebalance callback may be under way when the queues between the threads are
-        stopped; then nobody answers it, and aiokafka would wait for it for ever.
+        A rebalance callback may be under way when Faust's queue for those is stopped; then
+        nobody answers it, and aiokafka would wait for it for ever.
         """
         self._plane().fed.wake = nobody
         try:
