@@ -4,7 +4,7 @@ Each fetch costs milliseconds of work, however little it brings, so a topic that
 asked for at most once a beat. What a stage of this worker has just written for another is known
 to be there: it is asked for as soon as it can be read, or it would wait for a beat at every
 stage of a chain. And a worker that has nothing left to do need not wait for a beat that is long
-because it was busy. Pure decisions, but for a clock and the word from the event loop's thread.
+because it was busy. Pure decisions, but for a clock and the stages' word.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.beat import Beat, Gathering, nobody
 from stream_infer.dataplane.continuity import Span
 from stream_infer.dataplane.dead_workers import client_id_of
+from stream_infer.dataplane.draining import end_runners
 from stream_infer.dataplane.fetching import (
     FETCH_MAX_WAIT_MS,
     FETCH_PARTITION_BYTES,
@@ -156,6 +157,8 @@ class BatchClient(driver.AIOKafkaConsumerThread):
         except (TimeoutError, asyncio.CancelledError):
             consumer = self._consumer
             if consumer is not None:
+                # No loop of its own ends with it: a heartbeat would go on in the app's.
+                await end_runners(tasks_of(consumer))
                 await consumer._client.close()
 
     def answered_ms(self, topics: Collection[str]) -> int | None:
@@ -246,6 +249,16 @@ class BatchClient(driver.AIOKafkaConsumerThread):
                     spans[partition] = Span(before, after)
                     self._position[partition] = after
         return spans
+
+
+def tasks_of(consumer: Any) -> list[asyncio.Task[Any]]:
+    """Return the tasks of an aiokafka consumer, as far as it has come up."""
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher
+    names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task")
+    tasks = [getattr(coordinator, name, None) for name in names]
+    if fetcher is not None:
+        tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
+    return [task for task in tasks if task is not None]
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from stream_infer.dataplane.client import BatchClient, _polling
+from stream_infer.dataplane.client import BatchClient, _polling, tasks_of
+from stream_infer.dataplane.draining import end_runners
 
 
 async def test_a_call_goes_on_when_its_caller_is_cancelled() -> None:
@@ -46,3 +47,22 @@ def test_one_who_asks_no_more_is_slow_from_then_on() -> None:
         be_cancelled()
     assert subscriptions._fetch_count == 0
     assert subscriptions._last_fetch_ended > 0
+
+
+async def test_no_task_of_a_client_that_could_not_leave_goes_on() -> None:
+    """A heartbeat that goes on would keep a member in the group that does nothing."""
+    loop = asyncio.get_running_loop()
+    beating, fetching = (loop.create_task(asyncio.Event().wait()) for _ in range(2))
+    coordinator = SimpleNamespace(
+        _coordination_task=None, _heartbeat_task=beating, _commit_refresh_task=None
+    )
+    fetcher = SimpleNamespace(_fetch_task=fetching, _pending_tasks=set())
+    consumer = SimpleNamespace(_coordinator=coordinator, _fetcher=fetcher)
+    await asyncio.sleep(0)
+    await end_runners(tasks_of(consumer))
+    assert beating.cancelled()
+    assert fetching.cancelled()
+
+
+def test_one_that_never_came_up_has_no_tasks() -> None:
+    assert tasks_of(SimpleNamespace(_coordinator=None, _fetcher=None)) == []
