@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from stream_infer.dataplane import client
+from stream_infer.dataplane.beat import Fed
 from stream_infer.dataplane.client import BatchClient, _polling, tasks_of
-from stream_infer.dataplane.draining import end_runners
 
 
 async def test_a_call_goes_on_when_its_caller_is_cancelled() -> None:
@@ -49,19 +50,30 @@ def test_one_who_asks_no_more_is_slow_from_then_on() -> None:
     assert subscriptions._last_fetch_ended > 0
 
 
-async def test_no_task_of_a_client_that_could_not_leave_goes_on() -> None:
+async def test_no_task_of_a_client_that_cannot_leave_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A heartbeat that goes on would keep a member in the group that does nothing."""
+    monkeypatch.setattr(client, "LEAVE_SECONDS_MAX", 0.01)
     loop = asyncio.get_running_loop()
     beating, fetching = (loop.create_task(asyncio.Event().wait()) for _ in range(2))
-    coordinator = SimpleNamespace(
-        _coordination_task=None, _heartbeat_task=beating, _commit_refresh_task=None
+    closed = asyncio.Event()
+
+    async def close() -> None:
+        closed.set()
+
+    leaving = object.__new__(BatchClient)
+    leaving.consumer = cast("Any", SimpleNamespace(plane=SimpleNamespace(fed=Fed())))
+    leaving._consumer = SimpleNamespace(
+        stop=asyncio.Event().wait,
+        _coordinator=SimpleNamespace(_heartbeat_task=beating),
+        _fetcher=SimpleNamespace(_fetch_task=fetching, _pending_tasks=set()),
+        _client=SimpleNamespace(close=close),
     )
-    fetcher = SimpleNamespace(_fetch_task=fetching, _pending_tasks=set())
-    consumer = SimpleNamespace(_coordinator=coordinator, _fetcher=fetcher)
-    await asyncio.sleep(0)
-    await end_runners(tasks_of(consumer))
+    await leaving.on_thread_stop()
     assert beating.cancelled()
     assert fetching.cancelled()
+    assert closed.is_set()
 
 
 def test_one_that_never_came_up_has_no_tasks() -> None:
