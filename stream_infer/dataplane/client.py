@@ -133,7 +133,9 @@ class BatchClient(driver.AIOKafkaConsumerThread):
         fetcher = self._ensure_consumer()._fetcher
         gathering = Gathering(plane.settings.gather_ms, time.monotonic, time.process_time)
         beat = Beat(gathering, plane.fed)
-        pace_fetches(fetcher, lambda topic: topic in plane.topics, beat)
+        look_again = plane.handing_on.look_again
+        fetches = pace_fetches(fetcher, lambda topic: topic in plane.topics, beat, look_again)
+        plane.handing_on.attach(fetcher, fetches)
         plane.fed.wake = lambda: fetcher._notify(fetcher._wait_consume_future)
 
     async def _start_client(self) -> None:
@@ -151,6 +153,7 @@ class BatchClient(driver.AIOKafkaConsumerThread):
         nobody answers it, and aiokafka would wait for it for ever.
         """
         self._plane().fed.wake = nobody
+        self._plane().handing_on.detach()
         try:
             async with asyncio.timeout(LEAVE_SECONDS_MAX):
                 await super().on_thread_stop()

@@ -19,7 +19,7 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
-from stream_infer.dataplane.beat import LONGEST_SECONDS, Beat
+from stream_infer.dataplane.beat import LONGEST_SECONDS, Beat, nobody
 from stream_infer.kafka.codecs import crc32c, decompress
 from stream_infer.records.fetched import CorruptError, is_readable, read_fetched
 from stream_infer.records.run import RecordRun
@@ -47,11 +47,14 @@ Brings = Callable[[TopicPartition], None]
 """Told of each partition of which something was fetched."""
 
 
-def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], beat: Beat) -> None:
-    """Change a started fetcher.
+def pace_fetches(
+    fetcher: Any, is_ours: Callable[[str], bool], beat: Beat, begins: Callable[[], None] = nobody
+) -> Fetches:
+    """Change a started fetcher; return what it has fetched and nobody has taken.
 
     is_ours  whether a topic's records go to a stage
     beat     says what may be asked for
+    begins   called before anything is asked for
     """
     # Not 100 ms of patience with a partition whose records nobody has taken.
     fetcher._prefetch_backoff = 0.0
@@ -59,6 +62,7 @@ def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], beat: Beat) -> No
     decide = fetcher._get_actions_per_node
 
     def decide_on_beat(assignment: Any) -> Any:
+        begins()
         now_s = time.monotonic()
         part = PartOfAssignment(assignment, beat.askable(assignment.tps, now_s))
         wait_s = beat.wait_s(assignment.tps, part.tps, now_s)
@@ -85,6 +89,7 @@ def pace_fetches(fetcher: Any, is_ours: Callable[[str], bool], beat: Beat) -> No
         return requests, resets, timeout, *others
 
     fetcher._get_actions_per_node = decide_on_beat
+    return fetches
 
 
 def fetch_in_runs(consumer: Any) -> None:
@@ -157,12 +162,16 @@ class Fetches(OrderedDict[TopicPartition, Any]):
         self._brings = brings
 
     def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
-        self.last_data_s = time.monotonic()
         records = getattr(fetched, "_partition_records", None)
-        if records is not None:
-            self._brings(tp)
         if records is not None and self._is_ours(tp.topic):
             records._records_iterator = _one_run(records, self._client.take(tp))
+        self.put(tp, fetched)
+
+    def put(self, tp: TopicPartition, fetched: Any) -> None:
+        """Add what is a run already, or an error."""
+        self.last_data_s = time.monotonic()
+        if getattr(fetched, "_partition_records", None) is not None:
+            self._brings(tp)
         super().__setitem__(tp, fetched)
 
 

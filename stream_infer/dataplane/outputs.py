@@ -58,6 +58,13 @@ class Writes:
         self.rows += rows
         self.headers += [NO_HEADERS] * len(rows) if headers is None else headers
 
+    def extend(self, other: Writes) -> None:
+        """Add records behind those that are there."""
+        self.keys += other.keys
+        self.values += other.values
+        self.headers += other.headers
+        self.rows += other.rows
+
     def slice(self, start: int, end: int) -> Writes:
         """Return records ``start..end-1``."""
         return Writes(

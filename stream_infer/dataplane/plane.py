@@ -30,6 +30,7 @@ from stream_infer.dataplane.beat import Fed
 from stream_infer.dataplane.checkpointing import Checkpointer
 from stream_infer.dataplane.dead_workers import DeadWorkers
 from stream_infer.dataplane.draining import drain, end_runners
+from stream_infer.dataplane.handing_on import HandingOn
 from stream_infer.dataplane.ledger import Ledger, moment
 from stream_infer.dataplane.lifecycle import (
     UNDECIDED,
@@ -100,6 +101,7 @@ class DataPlane:
         """Of this worker: in its transactional ids, and shown by its member of the group."""
         self.tasks: dict[Partition, PartitionTask] = {}
         self.fed = Fed()
+        self.handing_on = HandingOn(self.fed)
         self.answered_ms: Callable[[], int | None] = lambda: None
         """When Kafka last answered about the partition that waits longest, epoch ms."""
         self._lived = LivedTime()
@@ -207,6 +209,7 @@ class DataPlane:
             done=self.ledger.done,
             acknowledged=self.ledger.acknowledged,
             committed=self.ledger.committed,
+            handing_on=self.handing_on,
         )
 
     def _open_task(
@@ -323,7 +326,8 @@ class DataPlane:
                 task.put(batch)
 
     def _passes_on(self, outputs: Outputs) -> None:
-        self.fed.note_writing(destination.topic for destination, _ in outputs.items())
+        if self.settings.delivery == "exactly_once":  # else what was written is handed on
+            self.fed.note_writing(destination.topic for destination, _ in outputs.items())
 
     def _tell_committed(self, partition: Partition, offset: int) -> None:
         if self.checkpoints is not None:

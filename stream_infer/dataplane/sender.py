@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +31,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 
 from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.beat import Fed
+from stream_infer.dataplane.handing_on import HandingOn
+from stream_infer.dataplane.output_batch import Batch
 from stream_infer.dataplane.outputs import Outputs, Refused, Writes
 from stream_infer.errors import BrokerError
 from stream_infer.kafka.coming_up import come_up
@@ -83,43 +86,22 @@ class _Delivery:
             self.pending[destination] = writes.slice(count, len(writes))
 
 
-@dataclass(slots=True, eq=False)
-class Batch:
-    """A record batch for one destination.
-
-    shares  of each delivery in it, the number of its first records
-    """
-
-    builder: Any
-    size: int = 0
-    full: bool = False
-    shares: list[tuple[_Delivery, int]] = field(default_factory=list)
-
-    def fill(self, delivery: _Delivery, writes: Writes, now_ms: int) -> None:
-        """Append as many of the first records as fit."""
-        size = self.size
-        # The compiled builder inside: the wrapper around it costs as much again for each record.
-        append = self.builder._builder.append  # noqa: SLF001
-        for key, value, headers in zip(writes.keys, writes.values, writes.headers, strict=True):
-            if append(size, now_ms, key, value, headers) is None:
-                self.full = True
-                break
-            size += 1
-        self.builder._relative_offset = size  # noqa: SLF001 - what the wrapper counts
-        if size > self.size:
-            self.shares.append((delivery, size - self.size))
-            self.size = size
-
-
 class StageSender:
     """Sends the outputs of one stage.
 
     name           of the stage, for logs
     make_producer  makes a new, not yet started producer
+    handing_on     told what was written; None: nobody is
     """
 
-    def __init__(self, name: str, make_producer: Callable[[], AIOKafkaProducer]) -> None:
+    def __init__(
+        self,
+        name: str,
+        make_producer: Callable[[], AIOKafkaProducer],
+        handing_on: HandingOn | None = None,
+    ) -> None:
         self.name = name
+        self._handing_on = handing_on or HandingOn(Fed())
         self._make_producer = make_producer
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
@@ -232,11 +214,16 @@ class StageSender:
         """Send the first batch of each destination, and settle what is answered."""
         producer = await self._started()
         batches = self._build(producer)
-        sent = [
-            await self._submit(producer, batch, destination)
-            for destination, batch in batches.items()
-        ]
-        answers = await asyncio.gather(*sent, return_exceptions=True)
+        with self._handing_on.wave(batches):
+            sent = [
+                await self._submit(producer, batch, destination)
+                for destination, batch in batches.items()
+            ]
+            answers = await asyncio.gather(*sent, return_exceptions=True)
+            for (destination, batch), answer in zip(batches.items(), answers, strict=True):
+                if self._handing_on.wants(destination.topic):
+                    pieces = _pieces(destination, batch)
+                    self._handing_on.wrote(destination, batch.as_logged(answer, pieces))
         broken = False
         for (destination, batch), answer in zip(batches.items(), answers, strict=True):
             if not isinstance(answer, BaseException):
@@ -252,9 +239,9 @@ class StageSender:
             await asyncio.sleep(RETRY_SECONDS)
             await self._replace_producer()
 
-    def _build(self, producer: AIOKafkaProducer) -> dict[Partition, Batch]:
+    def _build(self, producer: AIOKafkaProducer) -> dict[Partition, Batch[_Delivery]]:
         now_ms = int(time.time() * 1000)
-        batches: dict[Partition, Batch] = {}
+        batches: dict[Partition, Batch[_Delivery]] = {}
         for delivery in self._deliveries:
             for destination, writes in delivery.pending.items():
                 batch = batches.get(destination)
@@ -265,7 +252,7 @@ class StageSender:
         return batches
 
     async def _submit(
-        self, producer: AIOKafkaProducer, batch: Batch, destination: Partition
+        self, producer: AIOKafkaProducer, batch: Batch[_Delivery], destination: Partition
     ) -> asyncio.Future[Any]:
         try:
             sent: asyncio.Future[Any] = await producer.send_batch(
@@ -321,7 +308,7 @@ class StageSender:
         while True:
             await self._replace_producer()
             producer = await self._started()
-            batch = Batch(producer.create_batch())
+            batch: Batch[_Delivery] = Batch(producer.create_batch())
             for delivery, writes in records:
                 batch.fill(delivery, writes, int(time.time() * 1000))
             sent = await self._submit(producer, batch, destination)
@@ -360,12 +347,18 @@ def clock_ahead() -> BrokerError:
     )
 
 
-def _settle(destination: Partition, batch: Batch) -> None:
+def _settle(destination: Partition, batch: Batch[_Delivery]) -> None:
     for delivery, count in batch.shares:
         delivery.settle(destination, count)
 
 
-def _records(destination: Partition, batch: Batch) -> list[tuple[_Delivery, Writes]]:
+def _pieces(destination: Partition, batch: Batch[_Delivery]) -> Iterator[Writes]:
+    """Yield the records of a batch, those of each delivery together."""
+    for delivery, count in batch.shares:
+        yield delivery.pending[destination].slice(0, count)
+
+
+def _records(destination: Partition, batch: Batch[_Delivery]) -> list[tuple[_Delivery, Writes]]:
     """Return the records of a batch one by one, each with the delivery that it belongs to."""
     return [
         (delivery, delivery.pending[destination].slice(at, at + 1))

@@ -45,7 +45,9 @@ class SenderMaker:
         """Return the senders of an assignment; none is started."""
         if self.settings.delivery == "exactly_once":
             return ExactlyOnceSenders(assigned, self._transaction_sender)
-        return AtLeastOnceSenders(assigned, lambda name: StageSender(name, self._producer))
+        return AtLeastOnceSenders(
+            assigned, lambda name: StageSender(name, self._producer, assigned.handing_on)
+        )
 
     def _transaction_sender(self, name: str, assigned: Assigned) -> TransactionSender:
         member = self.member()

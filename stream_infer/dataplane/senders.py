@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stream_infer.dataplane.batch import ALONE_ROWS, Partition
+from stream_infer.dataplane.handing_on import HandingOn
 from stream_infer.dataplane.outputs import Outputs, Replace
 from stream_infer.dataplane.sender import StageSender
 from stream_infer.observability.facts import TransactionFacts
@@ -33,6 +34,7 @@ class Assigned:
     done       called with a partition and the offset up to which its outputs are safe
     acknowledged  the same when they are acknowledged and may still be aborted
     committed  called with the offsets that the group has now
+    handing_on  told what was written, at least once
     """
 
     positions: Mapping[Partition, int]
@@ -41,6 +43,7 @@ class Assigned:
     done: Callable[[Partition, int], None]
     acknowledged: Callable[[Partition, int], None]
     committed: Callable[[Mapping[Partition, int]], None]
+    handing_on: HandingOn | None = None
 
 
 class Sending(Protocol):

@@ -12,11 +12,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.output_batch import Batch
 from stream_infer.dataplane.outputs import Outputs, Refused, Replace, Writes
-from stream_infer.dataplane.sender import Batch
 from stream_infer.dataplane.transaction_rules import Answer, Covers, answer_of
 
 
@@ -73,7 +73,7 @@ async def send_wave(producer: Any, deliveries: Iterable[Delivery]) -> None:
     if not failed:
         return
     refused = {
-        (cast("Delivery", delivery), destination): None
+        (delivery, destination): None
         for destination, batch, error in failed
         if answer_of(error) is Answer.REFUSED
         for delivery, _ in batch.shares
@@ -84,10 +84,12 @@ async def send_wave(producer: Any, deliveries: Iterable[Delivery]) -> None:
     raise WaveFailedError(causes[0], () if stops else refused) from causes[0]
 
 
-def _build(producer: Any, deliveries: Iterable[Delivery]) -> list[tuple[Partition, Batch]]:
+def _build(
+    producer: Any, deliveries: Iterable[Delivery]
+) -> list[tuple[Partition, Batch[Delivery]]]:
     now_ms = int(time.time() * 1000)
-    built: list[tuple[Partition, Batch]] = []
-    filling: dict[Partition, Batch] = {}
+    built: list[tuple[Partition, Batch[Delivery]]] = []
+    filling: dict[Partition, Batch[Delivery]] = {}
     for delivery in deliveries:
         for destination, pieces in delivery.writes.items():
             for piece in pieces:
@@ -105,14 +107,14 @@ def _build(producer: Any, deliveries: Iterable[Delivery]) -> list[tuple[Partitio
     return built
 
 
-def _fill(batch: Batch, delivery: Delivery, writes: Writes, now_ms: int) -> Writes:
+def _fill(batch: Batch[Delivery], delivery: Delivery, writes: Writes, now_ms: int) -> Writes:
     """Put as many of the first records into a batch as fit; return the others."""
     size = batch.size
-    batch.fill(cast("Any", delivery), writes, now_ms)
+    batch.fill(delivery, writes, now_ms)
     return writes.slice(batch.size - size, len(writes))
 
 
-async def _submit(producer: Any, batch: Batch, destination: Partition) -> asyncio.Future[Any]:
+async def _submit(producer: Any, batch: Batch[Any], destination: Partition) -> asyncio.Future[Any]:
     answer: asyncio.Future[Any]
     try:
         answer = await producer.send_batch(
@@ -180,8 +182,8 @@ class _Trial:
         while True:
             if self._producer is None:
                 self._producer = await self._fresh()
-            batch = Batch(self._producer.create_batch())
-            batch.fill(cast("Any", None), writes, int(time.time() * 1000))
+            batch: Batch[None] = Batch(self._producer.create_batch())
+            batch.fill(None, writes, int(time.time() * 1000))
             answer = await _submit(self._producer, batch, self._destination)
             await asyncio.wait([answer])
             error = _error(answer)

@@ -8,6 +8,7 @@ are columns, and the object of a record is made when one is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
@@ -82,6 +83,42 @@ class RecordRun(Sequence[Any]):
             _Objects(records),
             range(len(records)),
             has_headers=any(record.headers for record in records),
+        )
+
+    @classmethod
+    def written(
+        cls,
+        first: int,
+        timestamp: int,
+        keys: Sequence[bytes | None],
+        values: list[bytes | None],
+        headers: Sequence[Sequence[tuple[str, bytes | None]]],
+        *,
+        timestamp_type: int = 0,
+    ) -> RecordRun:
+        """Return records that one producer wrote at once, from an offset on.
+
+        timestamp       of all of them, epoch ms
+        keys, headers   one each for a value
+        timestamp_type  as `Record` has it
+        """
+        offsets = np.arange(first, first + len(values), dtype=np.int64)
+        records = map(
+            Record,
+            offsets.tolist(),
+            repeat(timestamp),
+            repeat(timestamp_type),
+            keys,
+            values,
+            map(tuple, headers),
+        )
+        return cls(
+            offsets,
+            np.full(len(values), timestamp, np.int64),
+            values,
+            _Objects(list(records)),
+            range(len(values)),
+            has_headers=any(headers),
         )
 
     @classmethod

@@ -11,6 +11,7 @@ import pytest
 from stream_infer.dataplane import client
 from stream_infer.dataplane.beat import Fed
 from stream_infer.dataplane.client import BatchClient, _polling, tasks_of
+from stream_infer.dataplane.handing_on import HandingOn
 
 
 async def test_a_call_goes_on_when_its_caller_is_cancelled() -> None:
@@ -62,8 +63,10 @@ async def test_no_task_of_a_client_that_cannot_leave_goes_on(
     async def close() -> None:
         closed.set()
 
+    fed = Fed()
+    plane = SimpleNamespace(fed=fed, handing_on=HandingOn(fed))
     leaving = object.__new__(BatchClient)
-    leaving.consumer = cast("Any", SimpleNamespace(plane=SimpleNamespace(fed=Fed())))
+    leaving.consumer = cast("Any", SimpleNamespace(plane=plane))
     leaving._consumer = SimpleNamespace(
         stop=asyncio.Event().wait,
         _coordinator=SimpleNamespace(_heartbeat_task=beating),

@@ -119,7 +119,8 @@ async def test_a_road_that_falls_silent_is_one_alert_by_time_alone(kafka: str) -
     async with serving(kafka, pipeline) as worker:
 
         async def is_told() -> bool:
-            return bool(await told(kafka, pipeline))
+            # By the hour at which this runs there may be a jam before that.
+            return any(alert["kind"] == "sensor_silent" for alert in await told(kafka, pipeline))
 
         await until(is_told, alive=worker.alive)
         await worker.settle()
