@@ -10,7 +10,8 @@ Decision 32 has the figures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,17 +23,24 @@ from stream_infer.dataplane.beat import Fed
 from stream_infer.dataplane.fetching import FETCH_PARTITION_BYTES, Fetches
 from stream_infer.records.run import RecordRun
 
+MUCH_SECONDS = 0.25
+"""How long after a large wave there is taken to be much to write."""
+
 
 class HandingOn:
     """Puts what was written among what was fetched, where it is little.
 
-    What is much is fetched as cheaply, and within the bounds of a fetch.
+    Where there is much to write, a fetch brings what several waves wrote within its bounds, and the
+    few candidates for alerts among it: stages would take them in more and smaller steps.
 
-    fed  knows which topics stages of this worker write and read; told what has to be fetched
+    fed      knows which topics stages of this worker write and read; told what has to be fetched
+    seconds  a clock that never goes back
     """
 
-    def __init__(self, fed: Fed) -> None:
+    def __init__(self, fed: Fed, seconds: Callable[[], float] = time.monotonic) -> None:
         self._fed = fed
+        self._seconds = seconds
+        self._much_until_s = float("-inf")
         self._fetcher: Any = None
         self._fetches: Fetches | None = None
         self._under_way = 0
@@ -48,18 +56,25 @@ class HandingOn:
         self._written.clear()
 
     @contextmanager
-    def wave(self, destinations: Iterable[Partition]) -> Iterator[None]:
-        """Write to destinations inside; what was written is handed on with the last such wave.
+    def wave(self, sizes: Mapping[Partition, int]) -> Iterator[bool]:
+        """Write so many records to each destination inside, and tell what was written if asked to.
 
-        The labels and payments that one cycle writes for the same stage are so read together.
+        What was written is handed on with the last such wave that is under way: the labels and
+        payments that one cycle writes for the same stage are so read together.
         """
-        counts = not self._fed.topics.isdisjoint(each.topic for each in destinations)
-        self._under_way += counts
+        topics = {each.topic for each in sizes} & self._fed.topics
+        if sum(sizes.values()) >= ALONE_ROWS:
+            self._much_until_s = self._seconds() + MUCH_SECONDS
+        if not topics or self._seconds() < self._much_until_s:
+            self._fed.note_writing(topics)
+            yield False
+            return
+        self._under_way += 1
         try:
-            yield
+            yield True
         finally:
-            self._under_way -= counts
-            if counts and not self._under_way:
+            self._under_way -= 1
+            if not self._under_way:
                 self.look_again()
 
     def wants(self, topic: str) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from stream_infer.dataplane.batch import ALONE_ROWS
 from stream_infer.dataplane.outputs import Writes
 from stream_infer.records.run import RecordRun
 
@@ -44,14 +43,14 @@ class Batch(Generic[Delivery]):
             self.size = size
 
     def as_logged(self, answer: Any, pieces: Iterable[Writes]) -> RecordRun | None:
-        """Return the batch as it stands in the log, None where that is not known, or it is much.
+        """Return the batch as it stands in the log, None where that is not known.
 
         answer  of the client to the batch, or the error instead
         pieces  what it was filled with
 
         Not known is where a batch begins that was sent twice, if Kafka has forgotten the first.
         """
-        if isinstance(answer, BaseException) or answer.offset < 0 or self.size >= ALONE_ROWS:
+        if isinstance(answer, BaseException) or answer.offset < 0:
             return None
         whole = Writes()
         for piece in pieces:

@@ -214,14 +214,15 @@ class StageSender:
         """Send the first batch of each destination, and settle what is answered."""
         producer = await self._started()
         batches = self._build(producer)
-        with self._handing_on.wave(batches):
+        sizes = {destination: batch.size for destination, batch in batches.items()}
+        with self._handing_on.wave(sizes) as is_handed_on:
             sent = [
                 await self._submit(producer, batch, destination)
                 for destination, batch in batches.items()
             ]
             answers = await asyncio.gather(*sent, return_exceptions=True)
             for (destination, batch), answer in zip(batches.items(), answers, strict=True):
-                if self._handing_on.wants(destination.topic):
+                if is_handed_on and self._handing_on.wants(destination.topic):
                     pieces = _pieces(destination, batch)
                     self._handing_on.wrote(destination, batch.as_logged(answer, pieces))
         broken = False

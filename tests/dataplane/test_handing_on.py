@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_infer.dataplane import handing_on
-from stream_infer.dataplane.batch import Partition
+from stream_infer.dataplane.batch import ALONE_ROWS, Partition
 from stream_infer.dataplane.beat import Fed
 from stream_infer.dataplane.fetching import Fetches
-from stream_infer.dataplane.handing_on import HandingOn
+from stream_infer.dataplane.handing_on import MUCH_SECONDS, HandingOn
 from stream_infer.records.run import RecordRun
 
 READ = TopicPartition("by-terminal", 0)
@@ -53,7 +53,8 @@ class Client:
         self.taken: list[tuple[int, bytes | None]] = []
         self.fed = Fed()
         self.fed.topics = frozenset({READ.topic})
-        self.handing_on = HandingOn(self.fed)
+        self.now_s = 0.0
+        self.handing_on = HandingOn(self.fed, lambda: self.now_s)
         self._subscriptions = SubscriptionState()
         self._subscriptions.assign_from_user({READ})
         self.assignment = self._subscriptions.subscription.assignment
@@ -122,7 +123,7 @@ class Client:
 
 def hand_on(client: Client, *runs: RecordRun) -> None:
     """Have writes of one wave answered."""
-    with client.handing_on.wave([LOG]):
+    with client.handing_on.wave({LOG: 1}):
         for run in runs:
             client.handing_on.wrote(LOG, run)
 
@@ -149,9 +150,9 @@ async def test_who_waits_for_records_is_woken() -> None:
 
 async def test_a_stage_reads_what_two_others_wrote_in_one_cycle_together_and_in_order() -> None:
     client = Client()
-    with client.handing_on.wave([LOG]):
+    with client.handing_on.wave({LOG: 1}):
         payments = client.write(b"p0", b"p1")
-        with client.handing_on.wave([LOG, ELSEWHERE]):
+        with client.handing_on.wave({LOG: 1, ELSEWHERE: 1}):
             client.handing_on.wrote(LOG, client.write(b"l2"))
         assert await client.take() == [], "the payments before it are not answered yet"
         client.handing_on.wrote(LOG, payments)
@@ -211,7 +212,21 @@ async def test_a_client_that_was_sought_elsewhere_does_not_take_it() -> None:
     assert client.taken == [(0, b"a"), (0, b"a"), (1, b"b")]
 
 
-async def test_what_is_much_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_there_is_much_to_write_even_little_is_fetched() -> None:
+    client = Client()
+    with client.handing_on.wave({ELSEWHERE: ALONE_ROWS}) as is_handed_on:
+        assert not is_handed_on
+    with client.handing_on.wave({LOG: 1}) as is_handed_on:
+        assert not is_handed_on
+    assert client.is_to_be_fetched()
+    client.now_s += MUCH_SECONDS
+    with client.handing_on.wave({LOG: 1}) as is_handed_on:
+        assert is_handed_on
+
+
+async def test_what_is_more_than_a_fetch_may_bring_is_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(handing_on, "FETCH_PARTITION_BYTES", 5)
     client = Client()
     hand_on(client, client.write(b"aaa"), client.write(b"bbb"))
@@ -233,7 +248,7 @@ async def test_where_it_cannot_be_handed_on_it_is_fetched(cause: str) -> None:
         log = Partition(READ.topic, 5)
     else:
         client.assignment.state_value(READ).await_reset(-1)
-    with client.handing_on.wave([log]):
+    with client.handing_on.wave({log: 1}):
         client.handing_on.wrote(log, run)
     assert client.is_to_be_fetched()
     assert READ not in client._records
@@ -265,7 +280,7 @@ async def _each_in_its_turn(steps: list[tuple[str, int]]) -> None:
             number += len(values)
             run = client.write(*values)
             if step == "write":
-                wave = client.handing_on.wave([LOG])
+                wave = client.handing_on.wave({LOG: 1})
                 wave.__enter__()
                 unanswered.append((run, wave))
         elif step == "answer" and unanswered:
