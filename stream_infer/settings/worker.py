@@ -54,7 +54,7 @@ class WorkerSettings:
     transaction_timeout_ms: int = 5_000
     connect_wait_ms: int = 60_000
     instance_id: str | None = None
-    gather_ms: int = 4
+    gather_ms: int = 5
     partitioning: Partitioning | None = None
     unknown_fields: UnknownFields = "ignore"
     publish_features: bool = False
