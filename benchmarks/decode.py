@@ -17,16 +17,22 @@ from collections.abc import Callable
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from stream_infer.benchmark.load import reading_load
 from stream_infer.events.decode import EventDecoder
 from stream_infer.events.internal import InternalDecoder
 from stream_infer.events.internal_encoding import encode_internal
 from stream_infer.events.mapping import FieldMapping
 from stream_infer.events.scored import ScoredEncoder
+from stream_infer.events.scored_readings import ScoredReadingEncoder
 from stream_infer.pipelines.fraud import pipeline
+from stream_infer.pipelines.traffic import pipeline as traffic
+from stream_infer.simulators.records import reading_records
 
 FEATURES = 15
 STAGE_FEATURES = 6
+SENSORS = 100
 MAPPING = FieldMapping.parse("event_time=payment.created_at:s,amount=payment.amount")
 
 
@@ -101,10 +107,25 @@ def cases(n: int) -> dict[str, Callable[[], object]]:
         "encode internal": encode,
         "decode internal": lambda: internal.decode(written),
         "encode scored": lambda: plain.encode(columns, scores, decisions, *head),
+        "encode scored readings": _readings(n, scores),
         "encode scored with features": lambda: publishing.encode(
             columns, scores, decisions, *head, matrix
         ),
     }
+
+
+def _readings(n: int, anomaly: NDArray[np.float32]) -> Callable[[], object]:
+    """Return how as many readings are encoded, with a forecast each."""
+    load = reading_load(n, SENSORS)
+    values = reading_records(load.readings, load.sensor_ids).values
+    columns = EventDecoder(traffic.events).decode(values).columns
+    columns.source_partition, columns.source_offset = np.full(n, 3), np.arange(n)
+    random = np.random.default_rng(7)
+    levels = random.integers(0, 6, n).astype(np.int8)
+    forecasts = (random.random((n, 9)) * 100).round(2)
+    encoder = ScoredReadingEncoder(traffic, ["x"])
+    head = ("traffic", "1", "0123456789abcdef")
+    return lambda: encoder.encode(columns, anomaly, levels, forecasts, *head)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from stream_infer.events.decode import EventDecoder
+from stream_infer.events.forms import Form
 from stream_infer.events.internal import SCHEMA_VERSION
 from stream_infer.events.plain import PlainReader
 from stream_infer.features.fold import StageFold
@@ -64,11 +65,12 @@ def precompile_pipeline(pipeline: Pipeline) -> None:
 
 
 def precompile_records(events: Events) -> None:
-    """Compile, or load, what is needed to read a fetch and the records between stages."""
+    """Compile, or load, what is needed to read a fetch, and to read and write our own records."""
     run = read_fetched(b"", 0, (), decompress, crc32c).run
     list(run.headers_named(""))
     partitions_of((), 1)
     PlainReader(events, SCHEMA_VERSION, "", 0).read(())
+    Form([]).rows(0).write()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from stream_infer.alerts.reasons import ByVersion, ReasonMaker
 from stream_infer.alerts.spec import DECISION, MODEL_LEVELS, SCORE, AlertKind
 from stream_infer.events.columns import NO_POSITION, EventColumns
 from stream_infer.events.measures import NO_VALUE
-from stream_infer.events.scored import event_ids, shortest_floats
+from stream_infer.events.scored import event_ids
+from stream_infer.events.shortest import shortest_floats
 from stream_infer.pipeline import Events
 
 _SCORE_BELOW = 1 - 2.0**-20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.events.columns import EVENT, TICK, EventColumns
+from stream_infer.events.forms import FEW, FIELD, FORMS_KEPT, Form
 from stream_infer.events.internal import SCHEMA_VERSION
+from stream_infer.events.scored_forms import TRUTH, as_json
 from stream_infer.pipeline import Events
 
 
@@ -31,8 +34,81 @@ def encode_internal(
     upstream_offsets     (n,) int64, and where there
     features             (n, k) float64, those of earlier stages included
     features_version     fingerprint of the stage that writes
-    Cost                 O(n), under a microsecond a row
+    Cost                 O(n), about half a microsecond a row, and 0.03 for each feature
     """
+    if columns.extra is not None or len(columns) < FEW:
+        return _encode_each(
+            columns,
+            upstream_topic,
+            upstream_partitions,
+            upstream_offsets,
+            features,
+            features_version,
+            events,
+        )
+    is_source = upstream_topic == columns.source_topic
+    rows = _form(upstream_topic, features_version, len(events.entities), len(events.decimals)).rows(
+        len(columns)
+    )
+    rows.whole(columns.kind)
+    rows.whole(upstream_partitions)
+    rows.whole(upstream_offsets)
+    # An event's own topic is the upstream one only in the pipeline's first stage.
+    rows.choices(
+        [as_json(columns.source_topic), b"null"],
+        ((columns.kind != EVENT) | is_source).view(np.int8),
+    )
+    rows.whole(-1 if is_source else columns.source_partition)
+    rows.whole(-1 if is_source else columns.source_offset)
+    rows.whole(columns.event_time)
+    rows.texts(columns.ids)
+    for name in events.entities:
+        rows.texts(columns.entities[name])
+    for name in events.decimals:
+        rows.whole(columns.values[name])
+    rows.lists(features)
+    rows.choices(TRUTH, columns.late.view(np.int8))
+    rows.whole(columns.duplicate_of)
+    rows.whole(columns.label)
+    rows.whole(columns.label_time)
+    return rows.write_or(
+        lambda at: _encode_each(
+            columns.take(at),
+            upstream_topic,
+            upstream_partitions[at],
+            upstream_offsets[at],
+            features[at],
+            features_version,
+            events,
+        )
+    )
+
+
+@lru_cache(maxsize=FORMS_KEPT)
+def _form(topic: str, features_version: str, entities: int, values: int) -> Form:
+    numbers = (b",", FIELD)
+    return Form(
+        [
+            *(b"[%d," % SCHEMA_VERSION, FIELD, b",", as_json(topic), *numbers, *numbers),
+            *(*numbers, *numbers, *numbers, *numbers, b',"', FIELD, b'",['),
+            *([b'"', FIELD, b'"', *(b',"', FIELD, b'"') * (entities - 1)] if entities else ()),
+            b"],[",
+            *([FIELD, *numbers * (values - 1)] if values else ()),
+            *(b"]", *numbers * 5, b",", as_json(features_version), b",null]"),
+        ]
+    )
+
+
+def _encode_each(
+    columns: EventColumns,
+    upstream_topic: str,
+    upstream_partitions: NDArray[np.int64],
+    upstream_offsets: NDArray[np.int64],
+    features: NDArray[np.float64],
+    features_version: str,
+    events: Events,
+) -> list[bytes]:
+    """Return the same, by way of a tuple a row."""
     # An event's own topic is the upstream one only in the pipeline's first stage.
     is_source = upstream_topic == columns.source_topic
     no_position = repeat(-1)

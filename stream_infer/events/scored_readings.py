@@ -11,6 +11,7 @@ Measures are in the contract's units, whatever the sensor sent, and null where i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import repeat
 from typing import Any, Literal
 
@@ -20,20 +21,25 @@ from numpy.typing import NDArray
 
 from stream_infer.errors import ConfigError
 from stream_infer.events.columns import EventColumns
+from stream_infer.events.forms import FEW, FIELD, FORMS_KEPT, Form
 from stream_infer.events.measures import NO_VALUE
 from stream_infer.events.scored import (
     event_ids,
     features_type,
     id_fields,
-    shortest_floats,
     tail_types,
     tail_values,
 )
+from stream_infer.events.scored_forms import as_json, fill_head, fill_tail, head, tail
+from stream_infer.events.shortest import shortest_floats
 from stream_infer.pipeline import Conditions, Pipeline
 
 LEVELS = ("A", "B", "C", "D", "E", "F")
 NO_LEVEL = -1
+FORECAST_DECIMALS = 2
+"""Of forecasts: a hundredth of a km/h is far below what any of them knows."""
 _WORDS = np.array([*LEVELS, None], object)
+_LEVELS_AS_JSON = [as_json(level) for level in (*LEVELS, None)]
 
 
 class Forecast(msgspec.Struct, gc=False):
@@ -87,9 +93,13 @@ class ScoredReadingEncoder:
         self, pipeline: Pipeline, feature_names: Sequence[str], *, publish_features: bool = False
     ) -> None:
         self._events = pipeline.events
-        self._horizons = len(_conditions(pipeline).horizons)
+        self._ids = id_fields(pipeline)
+        self._entities = self._ids[1:]
+        self._conditions = _conditions(pipeline)
+        self._form = lru_cache(maxsize=FORMS_KEPT)(self._make_form)
+        self._horizons = len(self._conditions.horizons)
         self._type = scored_reading_type(pipeline, feature_names, publish_features=publish_features)
-        self._forecasts_type = _forecasts_type(_conditions(pipeline))
+        self._forecasts_type = _forecasts_type(self._conditions)
         self._features_type = features_type(feature_names) if publish_features else None
         self._encode = msgspec.json.Encoder().encode
 
@@ -112,13 +122,83 @@ class ScoredReadingEncoder:
         forecasts  (n, 3 * horizons) float64, value, low and high of each horizon as they are to
                    be written; NaN where there is none. None without a model
         features   (n, F) float64, needed when features are published
-        Cost       O(n), about three microseconds a row
+        Cost       O(n), about a microsecond a row; where features are published or there is no
+                   model, three and more
         """
+        is_plain = columns.extra is None and self._features_type is None
+        if not is_plain or forecasts is None or len(columns) < FEW:
+            return self._encode_each(
+                columns, anomaly, levels, forecasts, model, version, fingerprint, features
+            )
+        form = self._form(columns.source_topic, model, version, fingerprint)
+        rows = form.rows(len(columns))
+        fill_head(rows, columns, self._entities)
+        for name, decimals in self._events.decimals.items():
+            rows.decimal(columns.values[name], decimals)
+        rows.floats(anomaly)
+        rows.choices(_LEVELS_AS_JSON, np.where(levels == NO_LEVEL, len(LEVELS), levels))
+        is_known = np.isfinite(forecasts)
+        rows.plain &= is_known.all(axis=1)
+        units = np.rint(np.where(is_known, forecasts, 0.0) * 10**FORECAST_DECIMALS)
+        for column in units.astype(np.int64).T:
+            rows.decimal(column, FORECAST_DECIMALS)
+        fill_tail(rows, columns)
+        return rows.write_or(
+            lambda at: self._encode_each(
+                columns.take(at),
+                anomaly[at],
+                levels[at],
+                forecasts[at],
+                model,
+                version,
+                fingerprint,
+                None,
+            )
+        )
+
+    def _make_form(
+        self, topic: str, model: str | None, version: str | None, fingerprint: str
+    ) -> Form:
+        measures = [
+            each for name in self._events.decimals for each in (b"," + as_json(name) + b":", FIELD)
+        ]
+        forecasts = [
+            each
+            for horizon in self._conditions.horizons
+            for each in (
+                *(b",", as_json(horizon), b':{"value":', FIELD),
+                *(b',"low":', FIELD, b',"high":', FIELD, b"}"),
+            )
+        ]
+        return Form(
+            [
+                *head(topic, self._ids),
+                *measures,
+                *(b',"anomaly":', FIELD),
+                *(b',"level_of_service":', FIELD),
+                *(b',"forecasts":{', *forecasts[1:], b"}"),
+                *(b',"model":', as_json(model), b',"version":', as_json(version)),
+                *tail(fingerprint),
+            ]
+        )
+
+    def _encode_each(
+        self,
+        columns: EventColumns,
+        anomaly: NDArray[np.float32],
+        levels: NDArray[np.int8],
+        forecasts: NDArray[np.float64] | None,
+        model: str | None,
+        version: str | None,
+        fingerprint: str,
+        features: NDArray[np.float64] | None,
+    ) -> list[bytes]:
+        """Return the same, by way of some objects a row."""
         events = self._events
         fields: list[Any] = [
             event_ids(columns.source_topic, columns.source_partition, columns.source_offset),
             columns.ids,
-            *(columns.entities[name] for name in events.entities if name != events.id),
+            *(columns.entities[name] for name in self._entities),
             columns.event_time.tolist(),
             *(_measured(columns.values[name], digits) for name, digits in events.decimals.items()),
             shortest_floats(anomaly),

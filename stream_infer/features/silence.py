@@ -281,15 +281,16 @@ class SilenceWatch:
                 row,
                 end,
             )
-            told += [
-                (at - start, name, level, silent_ms)
-                for (at, _, silent_ms), name, level in zip(
-                    found[:count].tolist(),
-                    names(found[:count, 1]),
-                    levels[:count].tolist(),
-                    strict=True,
-                )
-            ]
+            if count:  # Hardly ever; asking for no names takes 10 µs.
+                told += [
+                    (at - start, name, level, silent_ms)
+                    for (at, _, silent_ms), name, level in zip(
+                        found[:count].tolist(),
+                        names(found[:count, 1]),
+                        levels[:count].tolist(),
+                        strict=True,
+                    )
+                ]
             if row >= end:
                 break
         # By name, since which slot a key has depends on restarts.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream_infer.durations import parse_duration
 from stream_infer.errors import ConfigError, ConflictError
-from stream_infer.events.scored_readings import NO_LEVEL
+from stream_infer.events.scored_readings import FORECAST_DECIMALS, NO_LEVEL
 from stream_infer.features.plan import Plan
 from stream_infer.pipeline import Conditions
 from stream_infer.scoring.model import Model, load_model
@@ -28,8 +28,6 @@ FORECAST_SPEED = "forecast_speed"
 FORECAST_MINUTES = "forecast_minutes"
 ROAD_LEVELS = (CONGESTION, FORECAST_CONGESTION, FORECAST_SHARE, FORECAST_SPEED, FORECAST_MINUTES)
 """What alerts on readings may be declared on, and tell: see `Judged.alert_levels`."""
-_DECIMALS = 2
-"""Of forecasts: a hundredth of a km/h is far below what any of them knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +158,8 @@ class ConditionScorer:
             answers[start : start + step] = self.model.run_all(rows[start : start + step])
         # NaN where the present share is: no measure, no forecast.
         values: NDArray[np.float64] = (answers + shares[:, None]) * scale[:, None]
-        return np.maximum(values, 0.0).round(_DECIMALS)
+        # Plus zero: what rounds to minus zero is written as zero.
+        return np.maximum(values, 0.0).round(FORECAST_DECIMALS) + 0.0
 
 
 def output_names(conditions: Conditions) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from stream_infer.errors import ConfigError
 from stream_infer.events.columns import EventColumns, pack_position
 from stream_infer.events.decode import EventDecoder
-from stream_infer.events.scored import ScoredEncoder, ScoredEvent, shortest_floats
+from stream_infer.events.scored import ScoredEncoder, ScoredEvent
+from stream_infer.events.shortest import shortest_floats
 from stream_infer.pipeline import Events
 from stream_infer.pipelines.fraud import pipeline
 from support.events import EVENTS, transaction
