@@ -155,8 +155,10 @@ class Rows:
         self._places.append(place)
 
     def write(self) -> list[bytes]:
-        """Return the rows."""
+        """Return the rows. Raises ValueError unless every field was filled."""
         form, n = self._form, self._n
+        if len(self._kinds) != len(self._numbers):
+            raise ValueError(f"{len(self._kinds)} of {len(self._numbers)} fields were filled")
         numbers = sum(kind >= WHOLE for kind in self._kinds)
         row = len(form.constants) + numbers * NUMBER_BYTES_MAX + self._longest
         out, row_ends = np.empty(n * row + self._size, np.uint8), np.empty(n, np.int64)

@@ -118,6 +118,13 @@ def test_words_are_written_whatever_they_are(words: list[str | None]) -> None:
     assert found == [msgspec.json.encode(word) for word in words]
 
 
+def test_every_field_must_be_filled() -> None:
+    rows = Form([b"<", FIELD, b",", FIELD, b">"]).rows(1)
+    rows.whole(1)
+    with pytest.raises(ValueError, match="1 of 2 fields"):
+        rows.write()
+
+
 # -- the records of pipelines ---------------------------------------------------------------------
 
 
