@@ -3,7 +3,8 @@
     python benchmarks/scoring.py [--core 0] [--folder FOLDER]
 
 Times `Scorer.score` and `Scorer.decisions` on float64 matrices as a stage hands them
-over, so the cast to float32 and the words are in the figure. Rows are features of a
+over, so the cast to float32 and the words are in the figure. The reasons of an alert are timed
+row by row, as they are told of one alerting event. Rows are features of a
 generated world. Each figure is the median of nine rounds; the spread is their quartiles.
 Needs the extra `train` to make the models that do not ship.
 """
@@ -22,6 +23,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from stream_infer.alerts.reasons import ReasonMaker
 from stream_infer.features.plan import compile_plan
 from stream_infer.models.bench_models import build_bench_models, world_samples
 from stream_infer.models.ready import ready_model_dir
@@ -70,6 +72,10 @@ def report(name: str, folder: Path, matrix: NDArray[np.float64]) -> None:
         )
         spread = f"{low:,.0f}..{high:,.0f}"
         print(f"{name:12} {batch:6,} {median:12,.0f} {spread:>27} {1e6 / median:8.2f}")
+    if pipeline.alerts is not None:
+        maker = ReasonMaker(pipeline.alerts, plan.feature_names)
+        took = statistics.median(reasons_ms(maker, scorer, matrix) for _ in range(ROUNDS))
+        print(f"{name:12} reasons of one alert: {took:.3f} ms")
 
 
 def rows_per_second(scorer: Scorer, matrix: NDArray[np.float64], batch: int) -> float:
@@ -81,6 +87,18 @@ def rows_per_second(scorer: Scorer, matrix: NDArray[np.float64], batch: int) -> 
         done += batch
         at = (at + batch) % (len(matrix) - batch + 1)
     return done / passed
+
+
+def reasons_ms(maker: ReasonMaker, scorer: Scorer, matrix: NDArray[np.float64]) -> float:
+    """Explain one row after the other for about `ROUND_S` and return ms a row."""
+    scores = scorer.score(matrix)
+    done = 0
+    start = time.perf_counter()
+    while (passed := time.perf_counter() - start) < ROUND_S:
+        at = done % len(matrix)
+        maker.explain(matrix[at : at + 1], scores[at : at + 1], scorer.score)
+        done += 1
+    return 1000 * passed / done
 
 
 def _processor() -> str:
