@@ -28,8 +28,10 @@ from stream_infer.events.form_writing import (
 )
 from stream_infer.events.shortest import shortest
 
+EXPONENT_BELOW = 1e-5
+"""A 64-bit float below is written with an exponent."""
 DECIMALS_MAX = 5
-"""A float below a hundred thousandth is written with an exponent."""
+"""Of a decimal: no unit is below `EXPONENT_BELOW`."""
 
 FEW = 64
 """Rows that are encoded one by one: filling a form costs as much for one row as for a hundred."""
@@ -132,7 +134,8 @@ class Rows:
     def floats(self, numbers: NDArray[np.float32]) -> None:
         """Fill the next field with (n,) float32 in their shortest form; null is not finite."""
         text, _, comes_back = shortest(numbers)
-        self.plain &= comes_back
+        # Below, a float32 is written without an exponent where the same 64-bit float has one.
+        self.plain &= comes_back & ((numbers == 0) | ~(np.abs(numbers) < EXPONENT_BELOW))
         self._fill(TOKEN, self._add(text) + 1)
 
     def lists(self, numbers: NDArray[np.float64]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream_infer.events import internal_encoding, scored, scored_readings
@@ -48,12 +48,14 @@ def one_field(fill: Any, n: int) -> list[bytes | None]:
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(INT64.filter(lambda number: number != -(2**63))))
 def test_whole_numbers(numbers: list[int]) -> None:
     found = one_field(lambda rows: rows.whole(np.array(numbers, np.int64)), len(numbers))
     assert found == [str(number).encode() for number in numbers]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.integers(-UNITS_MAX + 1, UNITS_MAX - 1)
@@ -82,7 +84,9 @@ def test_of_other_decimals_none_is_sure(decimals: int) -> None:
     assert one_field(lambda rows: rows.decimal(np.array([1, 2]), decimals), 2) == [None, None]
 
 
-@given(st.lists(FLOATS32))
+@settings(deadline=None)
+@given(st.lists(FLOATS32 | st.floats(2.0**-21, 2.0**-15, width=32)))
+@example([1e-6, 9e-6, 1e-5, 1.1e-5, -1e-6])
 def test_floats_are_the_shortest(numbers: list[float]) -> None:
     found = one_field(lambda rows: rows.floats(np.array(numbers, np.float32)), len(numbers))
     as_written = shortest_floats(np.array(numbers, np.float32))
@@ -92,6 +96,7 @@ def test_floats_are_the_shortest(numbers: list[float]) -> None:
             assert text is not None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3).flatmap(lambda k: st.lists(st.lists(FLOATS64, min_size=k, max_size=k))))
 def test_lists_of_floats(lists: list[list[float]]) -> None:
     width = len(lists[0]) if lists else 0
@@ -103,6 +108,7 @@ def test_lists_of_floats(lists: list[list[float]]) -> None:
             assert text is not None
 
 
+@settings(deadline=None)
 @given(st.lists(TEXTS))
 def test_texts_that_need_escapes_are_not_sure(texts: list[str]) -> None:
     found = one_field(lambda rows: rows.texts(texts), len(texts))
@@ -112,6 +118,7 @@ def test_texts_that_need_escapes_are_not_sure(texts: list[str]) -> None:
         assert None not in found
 
 
+@settings(deadline=None)
 @given(st.lists(TEXTS | st.none()))
 def test_words_are_written_whatever_they_are(words: list[str | None]) -> None:
     found = one_field(lambda rows: rows.words(words), len(words))
@@ -177,6 +184,7 @@ def both(encode: Any, monkeypatch: pytest.MonkeyPatch, modules: Any) -> tuple[li
     return tuple(made)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_internal_records(data: st.DataObject) -> None:
     n, width = data.draw(st.integers(0, DEFAULT_ROWS)), data.draw(st.integers(0, 2))
@@ -200,6 +208,7 @@ def test_internal_records(data: st.DataObject) -> None:
     assert by_form == each
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_scored_events(data: st.DataObject) -> None:
     n = data.draw(st.integers(0, DEFAULT_ROWS))
@@ -220,6 +229,7 @@ def test_scored_events(data: st.DataObject) -> None:
     assert by_form == each
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_scored_readings(data: st.DataObject) -> None:
     n = data.draw(st.integers(0, DEFAULT_ROWS))
