@@ -17,6 +17,7 @@ import stream_infer
 from stream_infer.app import StreamApp
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.facts import PlaneObserver
+from stream_infer.dataplane.lifecycle import Phase
 from stream_infer.dataplane.patience import Patience
 from stream_infer.dataplane.running import run_until
 from stream_infer.errors import BrokerError, ConfigError, NotFoundError
@@ -105,6 +106,20 @@ class Worker:
         self.versions = versions or ModelSettings()
         self.app: StreamApp | None = None
         self._away_since_s: float | None = None
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether the group has said which partitions to read, and each of them runs."""
+        plane = None if self.app is None else self.app.plane
+        return (
+            plane is not None
+            and plane.joined
+            and all(task.phase is Phase.RUNNING for task in plane.tasks.values())
+        )
+
+    def prepare(self) -> None:
+        """Load what `run` would load, so that it begins at once. Blocks."""
+        precompile_pipeline(self.pipeline)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. Raises what made the worker stop on its own."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -40,10 +42,12 @@ GOAL_S = 5.0
 GOAL_MILLION_S = 15.0
 RESTART_GOAL_S = 3.0
 RESTARTS = (
-    # what happens, workers, whether they are static members
-    ("restart of one alone", 1, False),
-    ("rolling restart of two", 2, False),
-    ("rolling restart of two, static", 2, True),
+    # what happens, workers, whether they are static members, whether a supervisor replaces them
+    ("restart of one alone", 1, False, False),
+    ("rolling restart of two", 2, False, False),
+    ("rolling restart of two, static", 2, True, False),
+    ("replacing one alone", 1, False, True),
+    ("replacing two, static", 2, True, True),
 )
 SETTLE_S = 3.0
 """Between two things that happen, so that each has its own pause."""
@@ -112,7 +116,8 @@ class Restarts:
 
     pauses_s  partition -> the longest time without an output
     stop_s    of each, from the signal to its end
-    start_s   of each, from its start to its assignment
+    start_s   of each, from its start to its assignment; of one that a supervisor replaces, from
+              the word to do so
     """
 
     pauses_s: dict[str, float]
@@ -160,7 +165,7 @@ class OutageSession:
             counts = {name: mask for name, mask in self._masks(pair, flow).items() if name in lost}
             had = len(assignments(pair.workers[other].log))
             killed_s = time.monotonic()
-            pair.workers[victim].kill()
+            pair.workers[victim].send(signal.SIGKILL)
             self._show(f"{scenario.name}: killed", 0, None)
             await _until(lambda: len(assignments(pair.workers[other].log)) > had)
             assigned_s = time.monotonic() - killed_s
@@ -174,28 +179,30 @@ class OutageSession:
     # -- restarts ---------------------------------------------------------------------------
 
     async def restart(self, scenario: Scenario, keys: int) -> list[Figure]:
-        """Start a lone worker again, then each of two, without and with names of their own."""
+        """Start a lone worker again, then each of two, without and with names of their own.
+
+        Then the same by a supervisor that has each replaced.
+        """
         figures: list[Figure] = []
-        for title, count, static in RESTARTS:
+        for title, count, static, replaces in RESTARTS:
+            how = replace(scenario, processes=1) if replaces else scenario
             runs = [
-                await self._restart(scenario, keys, count, static=static)
-                for _ in range(self._repeat)
+                await self._restart(how, keys, count, static=static) for _ in range(self._repeat)
             ]
             name = f"{scenario.name}, {title}"
-            figures += [
-                collect(
-                    f"{name}, longest pause of a partition",
-                    "s",
-                    [max(run.pauses_s.values()) for run in runs],
-                ),
-                collect(f"{name}, to stop", "s", [max(run.stop_s) for run in runs]),
-                collect(f"{name}, to be assigned", "s", [max(run.start_s) for run in runs]),
-            ]
+            pauses = [max(run.pauses_s.values()) for run in runs]
+            assigned = [max(run.start_s) for run in runs]
+            figures.append(collect(f"{name}, longest pause of a partition", "s", pauses))
+            if not replaces:
+                stops = [max(run.stop_s) for run in runs]
+                figures.append(collect(f"{name}, to stop", "s", stops))
+            figures.append(collect(f"{name}, to be assigned", "s", assigned))
         return figures
 
     async def _restart(
         self, scenario: Scenario, keys: int, count: int, *, static: bool
     ) -> Restarts:
+        replaces = scenario.processes is not None
         load = single_load(_events_of(keys) + int(FLOW_S) * RATE, keys)
         past = _events_of(keys)
         async with self._pair(scenario, load, past, count=count, static=static) as (pair, flow):
@@ -204,11 +211,15 @@ class OutageSession:
             for name in sorted(pair.workers):
                 self._show(f"{scenario.name}: restart of {name}", 0, None)
                 at_s = time.monotonic()
-                pair.workers[name].terminate()
-                await asyncio.to_thread(pair.workers[name].wait)
-                stop_s.append(time.monotonic() - at_s)
-                at_s = time.monotonic()
-                pair.start(name)
+                if replaces:
+                    pair.workers[name].send(signal.SIGUSR2)
+                    await _until(partial(_has_replaced, pair.workers[name]))
+                else:
+                    pair.workers[name].send(signal.SIGTERM)
+                    await asyncio.to_thread(pair.workers[name].wait)
+                    stop_s.append(time.monotonic() - at_s)
+                    at_s = time.monotonic()
+                    pair.start(name)
                 await _until(pair.share)
                 start_s.append(time.monotonic() - at_s)
                 await asyncio.sleep(SETTLE_S)
@@ -307,6 +318,11 @@ class OutageSession:
             for (topic, partition), mask in passing(stages, PARTITIONS).items()
             if np.count_nonzero(mask)
         }
+
+
+def _has_replaced(supervisor: Subject) -> bool:
+    supervisor.check()
+    return "process_replaced" in supervisor.log
 
 
 def _until_now(rows: Transactions, past: int) -> Transactions:

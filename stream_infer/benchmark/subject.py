@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -76,18 +77,13 @@ class Subject:
             process.kill()
             process.wait()
 
-    def terminate(self) -> None:
-        """Ask it to end, as an operator does; `wait` says when it has."""
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal: SIGTERM asks it to end, SIGKILL lets it finish nothing."""
         if self._process is not None:
-            self._process.terminate()
-
-    def kill(self) -> None:
-        """End it with SIGKILL: it can finish nothing."""
-        if self._process is not None:
-            self._process.kill()
+            self._process.send_signal(number)
 
     def wait(self) -> int | None:
-        """Wait until it has ended after `terminate` or `kill`; return its exit code."""
+        """Wait until it has ended by a signal; return its exit code."""
         process, self._process = self._process, None
         return None if process is None else process.wait(STOP_TIMEOUT_S)
 

@@ -30,10 +30,12 @@ from stream_infer.errors import StreamInferError
 if TYPE_CHECKING:
     from stream_infer.events.mapping import FieldMapping
     from stream_infer.settings.loading import Settings
+    from stream_infer.supervisor.gate import Gate
     from stream_infer.supervisor.member import Member as SupervisedMember
     from stream_infer.supervisor.trial import Step
     from stream_infer.worker import Worker
 
+SERVING_POLL_S = 0.1
 WORDS = "stream_infer.worker.words"
 """Where a context keeps the command line as it was given, for the children."""
 
@@ -206,11 +208,19 @@ def _instance(settings: Settings, number: int) -> str | None:
 
 def _supervised(member: SupervisedMember, make: Callable[[], Worker]) -> int:
     """Run as a supervisor's child; its error is left to the supervisor. Return the exit code."""
+    from stream_infer.supervisor.gate import GO, PREPARED, Gate
+
     member.begin()
     try:
         worker = make()
         if member.step is None:
-            asyncio.run(_until_signal(worker))
+            gate = None if member.gate is None else Gate.inherited(member.gate)
+            if gate is not None:
+                worker.prepare()
+                gate.say(PREPARED)
+                if not gate.wait_for(GO):
+                    return 0
+            asyncio.run(_until_signal(worker, gate))
         else:
             _do_step(worker, member.step)
     except StreamInferError as error:
@@ -235,9 +245,22 @@ def _with_flags(settings: Any, **flags: Any) -> Any:
     return dataclasses.replace(settings, **given)
 
 
-async def _until_signal(worker: Worker) -> None:
+async def _until_signal(worker: Worker, gate: Gate | None = None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await worker.run(stop)
+    telling = None if gate is None else asyncio.create_task(_tell_when_serving(worker, gate))
+    try:
+        await worker.run(stop)
+    finally:
+        if telling is not None:
+            telling.cancel()
+
+
+async def _tell_when_serving(worker: Worker, gate: Gate) -> None:
+    from stream_infer.supervisor.gate import SERVING
+
+    while not worker.is_serving:
+        await asyncio.sleep(SERVING_POLL_S)
+    gate.say(SERVING)

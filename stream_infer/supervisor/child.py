@@ -7,9 +7,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from stream_infer.dataplane.at_work import Span, create, read_spans
+from stream_infer.supervisor.gate import Gate
 from stream_infer.supervisor.member import Member, die_with_parent
 
 LINE_BYTES_MAX = 64 * 1024
@@ -22,9 +24,21 @@ class Child:
 
     program  how ``stream-infer`` is called
     words    of the command line after ``worker``, as the user gave them
+    waits    whether it waits, when all is loaded, until it is told to go
     """
 
-    def __init__(self, member: Member, program: Sequence[str], words: Sequence[str]) -> None:
+    def __init__(
+        self, member: Member, program: Sequence[str], words: Sequence[str], *, waits: bool = False
+    ) -> None:
+        self.gate: Gate | None = None
+        if waits:
+            self.gate, there = Gate.pair()
+            with there:
+                self._begin(replace(member, gate=there.fileno()), program, words)
+        else:
+            self._begin(member, program, words)
+
+    def _begin(self, member: Member, program: Sequence[str], words: Sequence[str]) -> None:
         self.member = member
         self.started_s = time.monotonic()
         member.error_path.unlink(missing_ok=True)
@@ -34,7 +48,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             bufsize=0,
-            pass_fds=(member.leash,),
+            pass_fds=(member.leash,) if member.gate is None else (member.leash, member.gate),
             # Ctrl-C goes to all of a terminal's process group; here the parent alone decides.
             start_new_session=True,
             preexec_fn=die_with_parent,  # noqa: PLW1509 - a supervisor has one thread
@@ -85,9 +99,13 @@ class Child:
         return self.member.read_error()
 
     def close(self) -> None:
-        """Give back the pipe of a child that has ended."""
+        """Give back the pipe and the gate of a child that has ended."""
         if self._process.stderr is not None:
             self._process.stderr.close()
+        if self.gate is not None:
+            self.gate.close()
+        for path in (self.member.work_path, self.member.error_path):
+            path.unlink(missing_ok=True)
 
 
 def _numbered(line: bytes, number: int) -> bytes:

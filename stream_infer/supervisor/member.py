@@ -37,6 +37,9 @@ class Member:
     leash     descriptor of the pipe's end
     web_port  where it serves metrics and health
     step      what a throw-away child is to do, None for a worker
+    gate      descriptor at which it waits until the process that it replaces has ended, None
+              where it replaces none
+    start     which start of its number it is: two of them live while one replaces the other
     """
 
     number: int
@@ -44,16 +47,18 @@ class Member:
     leash: int
     web_port: WebPort = "off"
     step: Step | None = None
+    gate: int | None = None
+    start: int = 1
 
     @property
     def work_path(self) -> Path:
         """The record of what it has in work."""
-        return self.folder / f"{self.number}.work"
+        return self.folder / f"{self.number}-{self.start}.work"
 
     @property
     def error_path(self) -> Path:
         """Where it leaves the error that ended it."""
-        return self.folder / f"{self.number}.error"
+        return self.folder / f"{self.number}-{self.start}.error"
 
     def to_word(self) -> str:
         """Return it as one word."""

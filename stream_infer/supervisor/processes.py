@@ -1,6 +1,6 @@
 """The supervisor: starts worker processes, starts again what ended, stops them all.
 
-    running ──ended──▶ waiting (back-off) ──▶ running
+    running ──ended──▶ waiting (back-off) ──▶ running ──asked to──▶ replaced (`replacing`)
        │ └──crashed at a suspect range──▶ held until its trial is over ──▶ running
        └──ended with an error that no restart cures──▶ all are stopped, the error is raised
 
@@ -40,6 +40,7 @@ from stream_infer.supervisor.endings import (
 from stream_infer.supervisor.ledger import CrashLedger, overlap
 from stream_infer.supervisor.member import Member, WebPort
 from stream_infer.supervisor.ports import web_url
+from stream_infer.supervisor.replacing import Replacing
 from stream_infer.supervisor.trial import Trial
 
 log = structlog.get_logger("stream_infer.supervisor")
@@ -49,6 +50,7 @@ STOP_S_MAX = 30.0
 """A worker gives itself 10 s to drain, 10 s to commit and 10 s to leave its group."""
 WAIT_S_MAX = 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+REPLACE_SIGNAL = signal.SIGUSR2
 INTERRUPTED = 130
 
 
@@ -59,10 +61,15 @@ class _Place:
     failures  in a row
     due_s     when it is to be started again; None while it runs, or waits for a trial
     crashed   what it had in work when it crashed, until that is settled
+    starts    of processes so far
+    replaced  whether it was asked to be another's successor: then an error that no restart cures
+              is not one of all processes
     """
 
     number: int
     web_port: WebPort
+    starts: int = 0
+    replaced: bool = False
     child: Child | None = None
     failures: int = 0
     due_s: float | None = None
@@ -93,6 +100,8 @@ class Processes:
         self._ledger = CrashLedger()
         self._trials: list[Trial] = []
         self._trial_child: Child | None = None
+        self._replacing = Replacing(self._start_waiting, stop_s_max=STOP_S_MAX)
+        self._is_replacing_asked = False
         self._signals: list[int] = []
         self._stop_by_s: float | None = None
         self._killed = False
@@ -134,7 +143,7 @@ class Processes:
         for end in (wake, woken):
             os.set_blocking(end, False)
         before: dict[int, Any] = {}
-        for number in (*STOP_SIGNALS, signal.SIGCHLD):
+        for number in (*STOP_SIGNALS, REPLACE_SIGNAL, signal.SIGCHLD):
             if signal.getsignal(number) is signal.SIG_IGN and number != signal.SIGCHLD:
                 continue  # nohup, for one
             before[number] = signal.signal(number, self._note_signal)
@@ -150,7 +159,9 @@ class Processes:
             os.close(woken)
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
-        if number != signal.SIGCHLD:
+        if number == REPLACE_SIGNAL:
+            self._is_replacing_asked = True
+        elif number != signal.SIGCHLD:
             self._signals.append(number)
 
     def _turn(self) -> None:
@@ -164,12 +175,15 @@ class Processes:
         self._reap()
         if self._stop_by_s is None:
             self._start_due()
+            self._replace()
 
     def _wait(self) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake, selectors.EVENT_READ)
             for child in self._children():
                 selector.register(child.pipe, selectors.EVENT_READ)
+            if self._replacing.gate is not None:
+                selector.register(self._replacing.gate, selectors.EVENT_READ)
             times = [place.due_s for place in self._places if place.due_s is not None]
             times += [] if self._stop_by_s is None or self._killed else [self._stop_by_s]
             wait_s = min([WAIT_S_MAX, *(due - time.monotonic() for due in times)])
@@ -178,8 +192,9 @@ class Processes:
             os.read(self._wake, 4096)
 
     def _children(self) -> list[Child]:
-        running = [place.child for place in self._places if place.child is not None]
-        return running if self._trial_child is None else [*running, self._trial_child]
+        running = [place.child for place in self._places]
+        others = (self._replacing.fresh, self._trial_child)
+        return [child for child in (*running, *others) if child is not None]
 
     def _is_over(self) -> bool:
         return self._stop_by_s is not None and not self._children()
@@ -188,10 +203,28 @@ class Processes:
 
     def _start(self, place: _Place) -> None:
         place.due_s, place.crashed = None, ()
-        member = Member(
-            number=place.number, folder=self._folder, leash=self._leash, web_port=place.web_port
+        place.child = Child(self._member(place), self._program, self._words)
+
+    def _start_waiting(self, number: int) -> Child:
+        place = next(place for place in self._places if place.number == number)
+        return Child(self._member(place), self._program, self._words, waits=True)
+
+    def _member(self, place: _Place) -> Member:
+        place.starts += 1
+        return Member(
+            number=place.number,
+            folder=self._folder,
+            leash=self._leash,
+            web_port=place.web_port,
+            start=place.starts,
         )
-        place.child = Child(member, self._program, self._words)
+
+    def _replace(self) -> None:
+        if self._is_replacing_asked:
+            self._is_replacing_asked = False
+            self._replacing.ask(place.number for place in self._places)
+        running = {place.number: place.child for place in self._places if place.child is not None}
+        self._replacing.turn(running)
 
     def _tell_all(self) -> None:
         facts = {
@@ -233,6 +266,11 @@ class Processes:
             _say(child.lines(last=True))
             self._ended(place, child, status)
             child.close()
+        child = self._replacing.fresh
+        if child is not None and (status := child.poll()) is not None:
+            _say(child.lines(last=True))
+            self._replacing.fresh_ended(status)
+            child.close()
         child = self._trial_child
         if child is not None and (status := child.poll()) is not None:
             self._trial_child = None
@@ -247,7 +285,11 @@ class Processes:
             if not stopped_cleanly(status):
                 self._unclean.append(place.number)
             return
-        if is_incurable(status):
+        place.child = self._replacing.successor(place.number, status)
+        if place.child is not None:
+            place.failures, place.replaced = 0, True
+            return
+        if is_incurable(status) and not place.replaced:
             self._failure = told_error(status, child.error(), place.number)
             self._stop_all()
             return
@@ -334,6 +376,7 @@ class Processes:
             place.due_s = None
             if place.child is not None:
                 place.child.send(signal.SIGTERM)
+        self._replacing.stop()
         if self._trial_child is not None:
             self._trial_child.send(signal.SIGKILL)
 

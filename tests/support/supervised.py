@@ -2,12 +2,18 @@
 
     python supervised.py worker --member WORD HOW FOLDER
 
-Each start is noted as a line ``number pid`` in ``FOLDER/starts``. HOW says what it then does:
+Each start is noted as a line ``number pid`` in ``FOLDER/starts``, and in ``FOLDER/turns`` each time
+that one begins to serve or has ended: ``serves number`` or ``ended number``. HOW says what it does:
 
     serve       waits for SIGTERM and ends well
     stubborn    lets SIGTERM pass
     talk        says two lines, one of them JSON, and serves
     refuse      leaves the error of a wrong declaration and ends with 2
+    refuse-later
+                serves at first; one that shall replace it refuses
+    slow-later  serves at first; one that shall replace it never gets as far
+    serve-not-later
+                serves at first; one that replaces it refuses after it took over
     fail-once   the first start ends with 1, later ones serve
     segv-at-7   works on offsets 5..9 of t-0; dies by SIGSEGV when it comes to 7, unless the file
                 ``FOLDER/skipped`` is there; a probe takes the offsets one by one
@@ -25,6 +31,7 @@ from pathlib import Path
 
 from stream_infer.dataplane.at_work import slot_of
 from stream_infer.errors import ConfigError
+from stream_infer.supervisor.gate import GO, PREPARED, SERVING, Gate
 from stream_infer.supervisor.member import Member
 
 PROGRAM = (sys.executable, __file__)
@@ -39,10 +46,18 @@ def main(word: str, how: str, folder: Path) -> int:
     with (folder / "starts").open("a") as file:
         file.write(f"{member.number} {os.getpid()}\n")
     starts = len((folder / "starts").read_text().splitlines())
-    if how == "refuse":
-        error = ConfigError("bad_declaration", "The declaration is wrong.", "Mend it.", line=3)
-        member.leave_error(error)
-        return error.exit_code
+    gate = None if member.gate is None else Gate.inherited(member.gate)
+    if how == "refuse" or (how == "refuse-later" and gate is not None):
+        return _refuse(member)
+    if gate is not None:
+        if how == "slow-later":
+            time.sleep(60)
+        gate.say(PREPARED)
+        if not gate.wait_for(GO):
+            return 0
+        if how == "serve-not-later":
+            return _refuse(member)
+        gate.say(SERVING)
     if how == "fail-once" and starts == 1:
         return 1
     if how in ("segv-at-7", "killed-at-7") and not (folder / "skipped").exists():
@@ -54,7 +69,21 @@ def main(word: str, how: str, folder: Path) -> int:
     if how == "talk":
         sys.stderr.write('plain\n{"event":"a line"}\n')
         sys.stderr.flush()
-    return _serve(stubborn=how == "stubborn", ready=folder / f"ready-{member.number}")
+    _note(folder, f"serves {member.number}")
+    _serve(stubborn=how == "stubborn", ready=folder / f"ready-{member.number}")
+    _note(folder, f"ended {member.number}")
+    return 0
+
+
+def _refuse(member: Member) -> int:
+    error = ConfigError("bad_declaration", "The declaration is wrong.", "Mend it.", line=3)
+    member.leave_error(error)
+    return error.exit_code
+
+
+def _note(folder: Path, turn: str) -> None:
+    with (folder / "turns").open("a") as file:
+        file.write(f"{turn}\n")
 
 
 def _do_step(member: Member, folder: Path) -> int:
@@ -74,13 +103,12 @@ def _do_step(member: Member, folder: Path) -> int:
     return 0
 
 
-def _serve(*, stubborn: bool, ready: Path) -> int:
+def _serve(*, stubborn: bool, ready: Path) -> None:
     ended: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: None if stubborn else ended.append(number))
     ready.touch()
     while not ended:
         time.sleep(0.02)
-    return 0
 
 
 def _die(number: signal.Signals) -> None:

@@ -57,6 +57,10 @@ class Supervising:
         """Return what throw-away children were told to do."""
         return self._lines("steps")
 
+    def turns(self) -> list[str]:
+        """Return which worker began to serve or ended, the oldest first."""
+        return self._lines("turns")
+
     def _lines(self, name: str) -> list[str]:
         path = self.folder / name
         return path.read_text().splitlines() if path.exists() else []
