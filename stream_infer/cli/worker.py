@@ -261,6 +261,6 @@ async def _until_signal(worker: Worker, gate: Gate | None = None) -> None:
 async def _tell_when_serving(worker: Worker, gate: Gate) -> None:
     from stream_infer.supervisor.gate import SERVING
 
-    while not worker.is_serving:
+    while not worker.is_serving:  # noqa: ASYNC110 - phases move in many places
         await asyncio.sleep(SERVING_POLL_S)
     gate.say(SERVING)

@@ -58,13 +58,13 @@ class RecordBatch:
         self.source = source
         self.records = RecordRun.of(records)
         self.ranges = ranges
-        self.bytes = sum(map(len, filter(None, self.values))) + RECORD_BYTES * len(records)
+        self.bytes = self.records.size + RECORD_BYTES * len(records)
 
     def __len__(self) -> int:
         return len(self.records)
 
     @property
-    def values(self) -> list[bytes | None]:
+    def values(self) -> Sequence[bytes | None]:
         """The value of each record."""
         return self.records.values
 

@@ -150,7 +150,7 @@ class Chain:
 
     def add(self, run: RecordRun) -> bool:
         """Add a run that begins at `end`; False where as much waits as a fetch may bring."""
-        size = sum(map(len, filter(None, run.values)))
+        size = run.size
         if self._runs and self._bytes + size > FETCH_PARTITION_BYTES:
             return False
         self._bytes += size

@@ -38,7 +38,7 @@ WRONG_PARTITION_ROWS = 16
 class Decoder(Protocol):
     """Turns record values into columns."""
 
-    def decode(self, values: list[bytes | None]) -> Decoded:
+    def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Return the good rows as columns and the bad ones with their cause."""
 
 
@@ -213,7 +213,9 @@ class InternalReader:
     def read_silently(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
         """Return each batch as columns for the state alone, which features do not enter."""
         records = _joined(batches)
-        decoded = self._decoder.decode(records.values, self._silently)
+        decoded = self._decoder.decode(
+            records.values, self._silently, for_state=self._silently is None
+        )
         return self._read(batches, records, decoded)
 
     def _read(
@@ -290,7 +292,7 @@ class _Records(NamedTuple):
     starts      row at which each batch begins, and n
     """
 
-    values: list[bytes | None]
+    values: Sequence[bytes | None]
     offsets: NDArray[np.int64]
     partitions: NDArray[np.int64]
     starts: list[int]

@@ -7,13 +7,15 @@ it, encoders write it out. Nothing here knows Kafka.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stream_infer.records.among import TextsAmong
 
 EVENT = 0
 """A record that is scored."""
@@ -71,8 +73,8 @@ class EventColumns:
 
     kind: NDArray[np.int8]
     event_time: NDArray[np.int64]
-    ids: list[str]
-    entities: dict[str, list[str]]
+    ids: Sequence[str]
+    entities: Mapping[str, Sequence[str]]
     values: dict[str, NDArray[np.int64]]
     features: NDArray[np.float64]
     source_topic: str
@@ -139,7 +141,7 @@ class _Selection(EventColumns):
         return made
 
     def _selected(self, column: Any) -> Any:
-        rows = self.chosen
+        rows: Any = self.chosen
         match column:
             case np.ndarray():
                 return column[rows]
@@ -147,6 +149,8 @@ class _Selection(EventColumns):
                 return (
                     column[rows] if isinstance(rows, slice) else [column[i] for i in self._picked]
                 )
+            case TextsAmong():
+                return column.take(rows) if isinstance(rows, np.ndarray) else column[rows]
             case dict():
                 return {name: self._selected(each) for name, each in column.items()}
         return column
@@ -214,7 +218,7 @@ def _uncut(parts: Sequence[EventColumns]) -> EventColumns | None:
     return base if end - start == len(base) else base.slice(start, end)
 
 
-def _chain(lists: list[list[Any]]) -> list[Any]:
+def _chain(lists: Sequence[Sequence[Any]]) -> list[Any]:
     return [item for each in lists for item in each]
 
 

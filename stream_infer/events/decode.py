@@ -20,7 +20,7 @@ Decided here, once for all topics:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -194,9 +194,9 @@ def blank_columns(
     events: Events,
     kind: int,
     *,
-    ids: list[str],
+    ids: Sequence[str],
     event_time: NDArray[np.int64],
-    entities: dict[str, list[str]],
+    entities: Mapping[str, Sequence[str]],
     values: dict[str, NDArray[np.int64]],
 ) -> EventColumns:
     """Return columns of records whose place in the log is not known yet."""
@@ -205,7 +205,7 @@ def blank_columns(
         kind=np.full(n, kind, dtype=np.int8),
         event_time=event_time,
         ids=ids,
-        entities=entities,
+        entities=dict(entities),
         values=values,
         features=np.empty((n, 0), dtype=np.float64),
         source_topic=events.topic,

@@ -155,16 +155,21 @@ class InternalDecoder:
             self._plain = PlainReader(events, SCHEMA_VERSION, features_version, features_count)
 
     def decode(
-        self, values: Sequence[bytes | None], earlier: Collection[str] | None = ()
+        self,
+        values: Sequence[bytes | None],
+        earlier: Collection[str] | None = (),
+        *,
+        for_state: bool = False,
     ) -> Decoded:
         """Return the good records as columns, and the bad ones with their cause.
 
         earlier    further versions of features whose records are accepted, and whose features are
                    NaN; None: any
+        for_state  whether they are for a state which features do not enter: then these may be NaN
         Labels and ticks have no features: their rows of `features` are NaN.
         Cost       O(bytes), about a microsecond a record, three where one of them is not plain
         """
-        plain = None if self._plain is None else self._plain.read(values)
+        plain = None if self._plain is None else self._plain.read(values, for_state=for_state)
         if plain is not None:
             return Decoded(np.arange(len(values)), plain, [])
         rows, records, bad = self._lines.decode(values)

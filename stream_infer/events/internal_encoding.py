@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
 from typing import Any
@@ -167,7 +167,7 @@ def encode_tick(events: Events, features_version: str, event_time: int) -> bytes
     )
 
 
-def _rows(columns: list[list[Any]]) -> Iterable[tuple[Any, ...]]:
+def _rows(columns: Sequence[Sequence[Any]]) -> Iterable[tuple[Any, ...]]:
     return zip(*columns, strict=True) if columns else repeat(())
 
 

@@ -158,8 +158,11 @@ def _exponent(data: Any, at: int, end: int) -> Any:
 
 
 @part
-def _float_bits(data: Any, at: int, end: int) -> Any:
-    """Return the bits of a float64 and where its text ends; -1 where this cannot tell."""
+def _float_bits(data: Any, at: int, end: int, is_wanted: Any) -> Any:
+    """Return the bits of a float64 and where its text ends; -1 where this cannot tell.
+
+    is_wanted  whether the bits matter, and not only that there is a number
+    """
     is_negative = data[at] == _MINUS
     if is_negative:
         at += 1
@@ -181,9 +184,12 @@ def _float_bits(data: Any, at: int, end: int) -> Any:
         is_number = is_number and power < 0
     # More digits than that have overflown.
     is_number = is_number and significant <= DIGITS_MAX
-    if is_number and at < end and (data[at] == _E or data[at] == _LARGE_E):
+    has_exponent = at < end and (data[at] == _E or data[at] == _LARGE_E)
+    if is_number and has_exponent:
         more, at = _exponent(data, at + 1, end)
         power += more
+    if is_number and not has_exponent and not is_wanted:
+        return np.int64(_NAN_BITS), at  # it is finite, whatever it is
     bits = nearest_bits(digits, power) if is_number and at >= 0 else np.int64(-1)
     if bits < 0:
         return np.int64(0), -1
@@ -191,14 +197,14 @@ def _float_bits(data: Any, at: int, end: int) -> Any:
 
 
 @part
-def _feature_bits(data: Any, at: int, end: int) -> Any:
+def _feature_bits(data: Any, at: int, end: int, is_wanted: Any) -> Any:
     """Return the bits of a feature and where its text ends, or -1."""
     if at < 0 or at >= end:
         return np.int64(0), -1
     if data[at] == _NULL[0]:
         return np.int64(_NAN_BITS), _word(data, at, end, _NULL)
     if data[at] != _QUOTE:
-        return _float_bits(data, at, end)
+        return _float_bits(data, at, end, is_wanted)
     start, stop, at = _text(data, at, end)
     if at >= 0 and _is(data, start, stop, _INF):
         return np.int64(_INF_BITS), at
@@ -230,7 +236,9 @@ def _values(data: Any, at: int, end: int, numbers: Any, row: int) -> int:
 
 
 @part
-def _features(data: Any, at: int, end: int, features: Any, row: int, kind: int) -> int:
+def _features(
+    data: Any, at: int, end: int, features: Any, row: int, kind: int, are_wanted: Any
+) -> int:
     """Fill in the features between brackets; return what comes behind them, or -1.
 
     What is no event may have none.
@@ -242,7 +250,9 @@ def _features(data: Any, at: int, end: int, features: Any, row: int, kind: int) 
             features[row, i] = _NAN_BITS
         return _closed(data, at, end)
     for i in range(count):
-        features[row, i], at = _feature_bits(data, at if i == 0 else _comma(data, at, end), end)
+        at = at if i == 0 else _comma(data, at, end)
+        bits, at = _feature_bits(data, at, end, are_wanted)
+        features[row, i] = bits if are_wanted else _NAN_BITS
     return _closed(data, at, end)
 
 
@@ -296,6 +306,7 @@ def _pair(
 
 def _scan(
     data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
     ends: NDArray[np.int64],
     names: tuple[NDArray[np.uint8], NDArray[np.uint8]],
     version: int,
@@ -303,12 +314,14 @@ def _scan(
     texts: NDArray[np.int64],
     features: NDArray[np.int64],
     pairs: NDArray[np.int64],
+    for_state: Any,
 ) -> int:
     """Fill in what ``n`` records hold; return from how many upstream partitions, or -1.
 
     -1 is returned where a record is not plain; then nothing that was filled in counts.
 
-    data      (b,) uint8, the records, one behind the other
+    data      (b,) uint8, the records and perhaps more
+    starts    (n,) int64, where each begins
     ends      (n,) int64, where each ends
     names     the pipeline's first topic, and the version of features
     version   of the schema
@@ -316,11 +329,12 @@ def _scan(
     texts     (2 + 2 entities, n) int64, where the id and each entity begins and ends; written to
     features  (n, k) int64, bits of float64; written to
     pairs     (PAIRS_MAX, 3) int64, start and end of a topic's name, and a partition; written to
+    for_state whether features do not matter; then they are NaN
     """
     topic, features_version = names
-    known, last, at = 0, 0, 0
+    known, last = 0, 0
     for row in range(len(ends)):
-        end = ends[row]
+        at, end = starts[row], ends[row]
         cell, at = _integer(data, _opened(data, at, end), end)
         if at < 0 or cell != version:
             return -1
@@ -346,7 +360,7 @@ def _scan(
         texts[0, row], texts[1, row], at = _text(data, _comma(data, at, end), end)
         at = _texts(data, _comma(data, at, end), end, texts, row, texts.shape[0] // 2 - 1)
         at = _values(data, _comma(data, at, end), end, numbers, row)
-        at = _features(data, _comma(data, at, end), end, features, row, kind)
+        at = _features(data, _comma(data, at, end), end, features, row, kind, not for_state)
         at = _late(data, _comma(data, at, end), end, numbers, row)
         at = _number(data, at, end, numbers, DUPLICATE_OF, row, (-1, _POSITION_MAX))
         at = _number(data, at, end, numbers, LABEL, row, (-1, 1))

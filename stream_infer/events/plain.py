@@ -29,6 +29,7 @@ from stream_infer.events.internal_scan import (
     scan,
 )
 from stream_infer.pipeline import Events
+from stream_infer.records.among import TextsAmong, joined
 
 
 class PlainReader:
@@ -49,44 +50,60 @@ class PlainReader:
         self._features_count = features_count
         self._pairs = np.empty((PAIRS_MAX, 3), np.int64)
 
-    def read(self, values: Sequence[bytes | None]) -> EventColumns | None:
+    def read(
+        self, values: Sequence[bytes | None], *, for_state: bool = False
+    ) -> EventColumns | None:
         """Return the records as columns; None where one of them is not plain.
 
-        Cost  O(bytes), about half a microsecond a record and a tenth for each of its texts
+        for_state  whether they are for a state alone: then features are NaN, and texts are cut
+                   when they are asked for
+        Cost       O(bytes), about half a microsecond a record and a tenth for each of its texts
         """
-        try:
-            data = b"".join(values)  # type: ignore[arg-type]  # None raises, as intended
-        except TypeError:
+        among = joined(values)
+        if among is None:
             return None
         n, events = len(values), self._events
-        sizes = map(len, values)  # type: ignore[arg-type]  # as above
         numbers = np.empty((VALUES + len(events.decimals), n), np.int64)
         places = np.empty((2 + 2 * len(events.entities), n), np.int64)
         features = np.empty((n, self._features_count), np.int64)
         pairs = scan(
-            np.frombuffer(data, np.uint8),
-            np.cumsum(np.fromiter(sizes, np.int64, n)),
+            np.frombuffer(among.data, np.uint8),
+            among.starts,
+            among.ends,
             self._names,
             self._schema_version,
             numbers,
             places,
             features,
             self._pairs,
+            for_state,
         )
         if pairs < 0:
             return None
         upstreams = [
-            f"{data[start:end].decode()}-{partition}"
+            f"{among.data[start:end].decode()}-{partition}"
             for start, end, partition in self._pairs[:pairs].tolist()
         ]
-        ids, *entities = _texts(data.decode("ascii"), places)
+        ids, *entities = [
+            TextsAmong(among.data, starts, ends)
+            for starts, ends in zip(places[::2], places[1::2], strict=True)
+        ]
+        if not for_state:
+            # Others write them, and for that they are lists.
+            return self._columns(
+                numbers,
+                ids.all(),
+                [each.all() for each in entities],
+                features.view(np.float64),
+                upstreams,
+            )
         return self._columns(numbers, ids, entities, features.view(np.float64), upstreams)
 
     def _columns(
         self,
         numbers: NDArray[np.int64],
-        ids: list[str],
-        entities: list[list[str]],
+        ids: Sequence[str],
+        entities: Sequence[Sequence[str]],
         features: NDArray[np.float64],
         upstreams: list[str],
     ) -> EventColumns:
@@ -114,15 +131,6 @@ class PlainReader:
             upstream_offset=offsets,
             upstreams=upstreams,
         )
-
-
-def _texts(text: str, places: NDArray[np.int64]) -> list[list[str]]:
-    """Return the texts of each pair of rows, which say where they begin and end."""
-    rows = places.tolist()
-    return [
-        [text[start:end] for start, end in zip(starts, ends, strict=True)]
-        for starts, ends in zip(rows[::2], rows[1::2], strict=True)
-    ]
 
 
 def _bytes_of(text: str) -> NDArray[np.uint8]:

@@ -79,8 +79,10 @@ def _concatenate(events: EventColumns, labels: EventColumns) -> EventColumns:
         events,
         kind=np.append(events.kind, labels.kind),
         event_time=np.append(events.event_time, labels.event_time),
-        ids=events.ids + labels.ids,
-        entities={name: texts + labels.entities[name] for name, texts in events.entities.items()},
+        ids=[*events.ids, *labels.ids],
+        entities={
+            name: [*texts, *labels.entities[name]] for name, texts in events.entities.items()
+        },
         values={name: np.pad(numbers, (0, n)) for name, numbers in events.values.items()},
         features=np.pad(events.features, ((0, n), (0, 0))),
         source_partition=np.append(events.source_partition, labels.source_partition),

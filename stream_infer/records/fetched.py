@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.records.among import ValuesAmong
 from stream_infer.records.kernels import (
     HEADER_COUNT,
     HEADERS,
@@ -225,10 +226,9 @@ def _sections(
 
 
 class _Placed(NamedTuple):
-    """Where records stand: (PLACE_ROWS, n) int64; how many are null, how many headers."""
+    """Where records stand: (PLACE_ROWS, n) int64; how many headers they have."""
 
     places: NDArray[np.int64]
-    nulls: int
     headers: int
 
 
@@ -254,10 +254,10 @@ def _places(data: bytes, sections: Sequence[Section]) -> _Placed:
     table = np.array(rows, np.int64).reshape(len(rows), SECTION_COLUMNS)
     # A row of it lies in one piece, as compiled code behind it expects of columns.
     places = np.empty((PLACE_ROWS, sum(batch.records for batch, _, _ in sections)), np.int64)
-    good, nulls, headers = find_records(np.frombuffer(data, np.uint8), table, places)
+    good, headers = find_records(np.frombuffer(data, np.uint8), table, places)
     if good < len(sections):
         raise _other_count(sections[good][0])
-    return _Placed(places, nulls, headers)
+    return _Placed(places, headers)
 
 
 def _other_count(batch: Batch) -> CorruptError:
@@ -268,17 +268,12 @@ def _other_count(batch: Batch) -> CorruptError:
 
 def _run(data: bytes, placed: _Placed, *, is_append_time: bool) -> RecordRun:
     places = placed.places
-    starts, ends = places[VALUE].tolist(), places[VALUE_END].tolist()
-    values: list[bytes | None] = [data[start:end] for start, end in zip(starts, ends, strict=True)]
-    if placed.nulls:
-        for row in [row for row, end in enumerate(ends) if end < 0]:
-            values[row] = None
     return RecordRun(
         places[OFFSET],
         places[TIMESTAMP],
-        values,
+        ValuesAmong(data, places[VALUE], places[VALUE_END]),
         _Bytes(data, places, int(is_append_time)),
-        range(len(values)),
+        range(places.shape[1]),
         has_headers=placed.headers > 0,
     )
 

@@ -103,36 +103,35 @@ def _find_record(data: Any, at: int, end: int, places: Any, n: int) -> int:
 
 def _find_records(
     data: NDArray[np.uint8], sections: NDArray[np.int64], places: NDArray[np.int64]
-) -> tuple[int, int, int]:
+) -> tuple[int, int]:
     """Fill in where each record of some sections stands.
 
-    Returns (how many sections are in order, how many values are null, how many headers there are).
+    Returns (how many sections are in order, how many headers there are).
 
     data      (b,) uint8
     sections  (s, SECTION_COLUMNS) int64
     places    (PLACE_ROWS, n) int64, n the sum of the sections' records; written to
     """
-    row = nulls = headers = 0
+    row = headers = 0
     for s in range(len(sections)):
         at, end = sections[s, 0], sections[s, 1]
         for _ in range(sections[s, 4]):
             length, at = _varint(data, at, end)
             if at < 0 or length < 1 or length > end - at:
-                return s, nulls, headers
+                return s, headers
             at = _find_record(data, at, at + length, places, row)
             if at < 0:
-                return s, nulls, headers
+                return s, headers
             places[0, row] += sections[s, 2]
             if sections[s, 5] < 0:
                 places[1, row] += sections[s, 3]
             else:
                 places[1, row] = sections[s, 5]
-            nulls += places[5, row] < 0
             headers += places[7, row]
             row += 1
         if at != end:
-            return s, nulls, headers
-    return len(sections), nulls, headers
+            return s, headers
+    return len(sections), headers
 
 
 def _find_headers(

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.records.among import size_of
+
 
 class Record(NamedTuple):
     """A record as it stands in a log.
@@ -58,7 +60,7 @@ class RecordRun(Sequence[Any]):
         self,
         offsets: NDArray[np.int64],
         timestamps: NDArray[np.int64],
-        values: list[bytes | None],
+        values: Sequence[bytes | None],
         source: Source,
         rows: Sequence[int],
         *,
@@ -121,6 +123,11 @@ class RecordRun(Sequence[Any]):
             has_headers=any(headers),
         )
 
+    @property
+    def size(self) -> int:
+        """Bytes of all values together."""
+        return size_of(self.values)
+
     @classmethod
     def join(cls, runs: Sequence[RecordRun]) -> RecordRun:
         """Return runs, one behind the other, as one."""
@@ -136,7 +143,7 @@ class RecordRun(Sequence[Any]):
         )
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.offsets)
 
     @overload
     def __getitem__(self, row: int) -> Any: ...

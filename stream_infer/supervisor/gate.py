@@ -1,10 +1,10 @@
 """The gate at which a replacement waits until the process that it replaces has ended.
 
-    replacement                          supervisor
-    all is loaded        ──PREPARED──▶
-                                         stops the old process, waits for its end
-                         ◀──GO────────
-    its partitions run   ──SERVING───▶   the next process may be replaced
+replacement                          supervisor
+all is loaded        ──PREPARED──▶
+                                     stops the old process, waits for its end
+                     ◀──GO────────
+its partitions run   ──SERVING───▶   the next process may be replaced
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Gate:
     def pair(cls) -> tuple[Self, socket.socket]:
         """Return the supervisor's end, which never blocks, and the socket of the child's."""
         here, there = socket.socketpair()
-        here.setblocking(False)
+        here.settimeout(0)
         return cls(here), there
 
     @classmethod

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stream_infer.records.among import TextsAmong
 from stream_infer.windows.hashing import hash_ids
 from stream_infer.windows.layout import OP_WIDTH, WindowLayout
 from stream_infer.windows.snapshot import restore_snapshot, take_snapshot
@@ -37,6 +38,7 @@ def precompile() -> None:
     restore_snapshot(EntryStore(layout), take_snapshot(store))
     store.widen("sums")
     hash_ids([""])
+    hash_ids(TextsAmong(b"", np.zeros(1, np.int64), np.zeros(1, np.int64)))
     known = store.add_keys(["a", "b"])
     store.keys.drop(known)
     store.keys.look_up([str(key) for key in range(200)])

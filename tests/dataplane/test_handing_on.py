@@ -157,7 +157,7 @@ async def test_a_stage_reads_what_two_others_wrote_in_one_cycle_together_and_in_
         assert await client.take() == [], "the payments before it are not answered yet"
         client.handing_on.wrote(LOG, payments)
     [run] = await client.take()
-    assert run.values == [b"p0", b"p1", b"l2"]
+    assert list(run.values) == [b"p0", b"p1", b"l2"]
     assert not client.is_to_be_fetched()
 
 
@@ -232,7 +232,7 @@ async def test_what_is_more_than_a_fetch_may_bring_is_fetched(
     hand_on(client, client.write(b"aaa"), client.write(b"bbb"))
     assert client.is_to_be_fetched()
     [run] = await client.take()
-    assert run.values == [b"aaa"]
+    assert list(run.values) == [b"aaa"]
 
 
 @pytest.mark.parametrize("cause", ["not known", "detached", "not assigned", "no position"])

@@ -154,7 +154,7 @@ def test_merged_batches_are_one_batch_of_their_assignment() -> None:
     first = RecordBatch(SOURCE, [Fetched(100, b"a")], ranges)
     second = RecordBatch(SOURCE, [Fetched(101, None), Fetched(105, b"b")], ranges)
     merged = merge([first, second])
-    assert merged.values == [b"a", None, b"b"]
+    assert list(merged.values) == [b"a", None, b"b"]
     assert np.array_equal(merged.offsets(), [100, 101, 105])
     assert merged.bytes == first.bytes + second.bytes
     assert merged.ranges is ranges

@@ -114,7 +114,7 @@ def test_a_run_holds_what_the_client_reads(
     assert [each[:2] + each[3:] for each in found.run] == [e[:2] + e[3:] for e in expected]
     assert found.run.offsets.tolist() == [each.offset for each in expected]
     assert found.run.timestamps.tolist() == [each.timestamp for each in expected]
-    assert found.run.values == [each.value for each in expected]
+    assert list(found.run.values) == [each.value for each in expected]
     assert found.next == max(following, fetch_offset)
     for name in ("traceparent", "λ", "", "none"):
         wanted = [dict(each.headers).get(name) for each in expected]
@@ -142,7 +142,7 @@ def test_parts_of_a_run_are_those_of_a_list(
         }
         for name, (part, expected) in parts.items():
             assert list(part) == expected, name
-            assert part.values == [r.value for r in expected], name
+            assert list(part.values) == [r.value for r in expected], name
             assert part.offsets.tolist() == [r.offset for r in expected], name
             assert part.timestamps.tolist() == [r.timestamp for r in expected], name
             wanted = [dict(r.headers).get("clock") for r in expected]

@@ -1,4 +1,4 @@
-"""A supervisor that is asked to replace its processes: one after the other, and never by nothing."""
+"""A supervisor that is asked to replace its processes: one after another, and never by nothing."""
 
 from __future__ import annotations
 

@@ -47,17 +47,8 @@ def main(word: str, how: str, folder: Path) -> int:
         file.write(f"{member.number} {os.getpid()}\n")
     starts = len((folder / "starts").read_text().splitlines())
     gate = None if member.gate is None else Gate.inherited(member.gate)
-    if how == "refuse" or (how == "refuse-later" and gate is not None):
+    if how == "refuse" or (gate is not None and not _took_over(gate, how)):
         return _refuse(member)
-    if gate is not None:
-        if how == "slow-later":
-            time.sleep(60)
-        gate.say(PREPARED)
-        if not gate.wait_for(GO):
-            return 0
-        if how == "serve-not-later":
-            return _refuse(member)
-        gate.say(SERVING)
     if how == "fail-once" and starts == 1:
         return 1
     if how in ("segv-at-7", "killed-at-7") and not (folder / "skipped").exists():
@@ -73,6 +64,18 @@ def main(word: str, how: str, folder: Path) -> int:
     _serve(stubborn=how == "stubborn", ready=folder / f"ready-{member.number}")
     _note(folder, f"ended {member.number}")
     return 0
+
+
+def _took_over(gate: Gate, how: str) -> bool:
+    if how == "refuse-later":
+        return False
+    if how == "slow-later":
+        time.sleep(60)
+    gate.say(PREPARED)
+    if not gate.wait_for(GO) or how == "serve-not-later":
+        return False
+    gate.say(SERVING)
+    return True
 
 
 def _refuse(member: Member) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,7 @@ class TwinnedState:
             self._compare(columns, row, folded.folded, rows[row])
         return folded
 
-    def _chosen(self, names: list[str]) -> NDArray[np.bool_]:
+    def _chosen(self, names: Sequence[str]) -> NDArray[np.bool_]:
         hashes = [zlib.crc32(name.encode("utf-8", "surrogatepass")) for name in names]
         return np.array(hashes, np.int64) < self._below
 
