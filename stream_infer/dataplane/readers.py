@@ -38,8 +38,11 @@ WRONG_PARTITION_ROWS = 16
 class Decoder(Protocol):
     """Turns record values into columns."""
 
-    def decode(self, values: Sequence[bytes | None]) -> Decoded:
-        """Return the good rows as columns and the bad ones with their cause."""
+    def decode(self, values: Sequence[bytes | None], *, for_state: bool = False) -> Decoded:
+        """Return the good rows as columns and the bad ones with their cause.
+
+        for_state  whether they are for a state alone
+        """
 
 
 class PartitionCheck:
@@ -116,8 +119,15 @@ class InputReader:
 
     def read(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
         """Return each batch with good rows as columns and bad ones with their cause."""
+        return self._read(batches, for_state=False)
+
+    def read_silently(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
+        """Return what `read` does, for a state alone."""
+        return self._read(batches, for_state=True)
+
+    def _read(self, batches: Sequence[RecordBatch], *, for_state: bool) -> list[ReadEvents]:
         records = _joined(batches)
-        decoded = self._decoder.decode(records.values)
+        decoded = self._decoder.decode(records.values, for_state=for_state)
         rows, columns = decoded.rows, decoded.columns
         bad = [BadRow(row.row, row.code, row.message) for row in decoded.bad]
         refused = np.zeros(len(rows), np.bool_)
@@ -134,10 +144,6 @@ class InputReader:
         columns.source_partition = records.partitions if every else records.partitions[rows]
         columns.source_offset = records.offsets if every else records.offsets[rows]
         return _parted(batches, records, rows, columns, self._progress(columns), bad)
-
-    def read_silently(self, batches: Sequence[RecordBatch]) -> list[ReadEvents]:
-        """Return what `read` does."""
-        return self.read(batches)
 
     def _progress(self, columns: EventColumns) -> NDArray[np.int64]:
         return columns.label_time if self._by_label_time else columns.event_time

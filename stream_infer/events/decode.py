@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from stream_infer.errors import ConfigError
 from stream_infer.events.columns import EVENT, LABEL, NO_POSITION, EventColumns
+from stream_infer.events.flat import Flat, flat_reader
 from stream_infer.events.known_keys import UNKNOWN
 from stream_infer.events.lines import LinesDecoder
 from stream_infer.events.mapping import FieldMapping
@@ -38,7 +39,7 @@ from stream_infer.events.measure_reader import MeasureReader, MeasureSource, as_
 from stream_infer.events.measures import UNITS_MAX
 from stream_infer.events.reasons import BadRecord
 from stream_infer.events.sieve import Sieve
-from stream_infer.events.times import CAUSES, TimeUnit, to_epoch_ms
+from stream_infer.events.times import CAUSES, TimeUnit, to_epoch_ms, whole_to_epoch_ms
 from stream_infer.events.wire_type import WireType, wire_type
 from stream_infer.pipeline import Events, Labels
 
@@ -101,13 +102,28 @@ class EventDecoder:
         self._unknown_key = f"unknown_{events.key.removesuffix('_id')}"
         in_columns = (events.id, events.time, *events.entities, *events.decimals)
         self._kept = _ExtraReader(wire, in_columns) if unknown_fields == "keep" else None
+        self._flat = None
+        if self._measures is None and self._kept is None:
+            self._flat = flat_reader(
+                wire.type,
+                texts={wire.paths[name] for name in (events.id, *events.entities)},
+                times={wire.paths[events.time]},
+                numbers={wire.paths[name] for name in events.decimals},
+                skips=unknown_fields == "ignore",
+            )
+        self._paths = wire.paths
 
-    def decode(self, values: Sequence[bytes | None]) -> Decoded:
+    def decode(self, values: Sequence[bytes | None], *, for_state: bool = False) -> Decoded:
         """Return the good records as columns, and the bad ones with their cause.
 
-        values   n record values in offset order, None for a tombstone
-        Cost     O(bytes); about half a microsecond an event when times are whole numbers
+        values     n record values in offset order, None for a tombstone
+        for_state  whether they are for a state alone: then texts may be cut when they are asked for
+        Cost       O(bytes); about half a microsecond an event when times are whole numbers
         """
+        flat = None if self._flat is None else self._flat.read(values)
+        columns = None if flat is None else self._of_flat(flat, for_state=for_state)
+        if columns is not None:
+            return Decoded(np.arange(len(columns)), columns, [])
         rows, objects, bad = self._lines.decode(values)
         sieve = Sieve(rows, bad)
         event_time = self._time.read(objects, sieve)
@@ -131,6 +147,32 @@ class EventDecoder:
         if self._kept:
             columns.extra = self._kept.read(values, rows)
         return Decoded(rows, columns, bad)
+
+    def _of_flat(self, flat: Flat, *, for_state: bool) -> EventColumns | None:
+        """Return what was read as columns, None where a record is bad: the parser names it."""
+        events, paths = self._events, self._paths
+        times = flat.numbers[paths[events.time]]
+        sieve = Sieve(np.arange(len(times)), [])
+        event_time = self._time.of_whole(times, sieve)
+        fixed = {
+            name: reader.of_numbers(flat.numbers[paths[name]], sieve)
+            for name, reader in self._values.items()
+        }
+        if sieve.refused:
+            return None
+        texts = {name: flat.texts[paths[name]] for name in (events.id, *events.entities)}
+        if self._known is not None and (self._known.indices(texts[events.key]) == UNKNOWN).any():
+            return None
+        # Others write the texts, and for that they are lists.
+        read = texts if for_state else {name: each.all() for name, each in texts.items()}
+        return blank_columns(
+            events,
+            EVENT,
+            ids=read[events.id],
+            event_time=event_time,
+            entities={name: read[name] for name in events.entities},
+            values=fixed,
+        )
 
     def _look_up(self, objects: list[Any], sieve: Sieve) -> NDArray[np.int64]:
         """Return each object's key as an index of the table; refuse those that it lacks."""
@@ -167,8 +209,11 @@ class LabelDecoder:
         self._label_time = _TimeReader(wire, labels.time)
         self._truth = attrgetter(_path(wire, labels.truth))
 
-    def decode(self, values: Sequence[bytes | None]) -> Decoded:
-        """Return the good labels as columns of kind LABEL, and the bad ones with their cause."""
+    def decode(self, values: Sequence[bytes | None], *, for_state: bool = False) -> Decoded:
+        """Return the good labels as columns of kind LABEL, and the bad ones with their cause.
+
+        for_state  as events have it; here nothing is different
+        """
         rows, objects, bad = self._lines.decode(values)
         sieve = Sieve(rows, bad)
         event_time = self._time.read(objects, sieve)
@@ -227,7 +272,15 @@ class _TimeReader:
         self._unit: TimeUnit = wire.units.get(field, "ms")
 
     def read(self, objects: list[Any], sieve: Sieve) -> NDArray[np.int64]:
-        times, causes = to_epoch_ms(list(map(self._get, objects)), self._unit)
+        return self._checked(*to_epoch_ms(list(map(self._get, objects)), self._unit), sieve)
+
+    def of_whole(self, numbers: NDArray[np.int64], sieve: Sieve) -> NDArray[np.int64]:
+        """Return whole numbers as epoch ms."""
+        return self._checked(*whole_to_epoch_ms(numbers, self._unit), sieve)
+
+    def _checked(
+        self, times: NDArray[np.int64], causes: NDArray[np.int8], sieve: Sieve
+    ) -> NDArray[np.int64]:
         if causes.any():
             for cause, text in CAUSES.items():
                 sieve.refuse(causes == cause, "bad_time", f"Field {self._name} {text}.")
@@ -249,6 +302,10 @@ class _DecimalReader:
         except OverflowError:
             # A whole number beyond float64: JSON has no bound, infinity fails the check below.
             numbers = np.array([as_float(self._get(item)) for item in objects], dtype=np.float64)
+        return self.of_numbers(numbers, sieve)
+
+    def of_numbers(self, numbers: NDArray[Any], sieve: Sieve) -> NDArray[np.int64]:
+        """Return numbers, of any dtype, as fixed point."""
         scaled = numbers * self._units
         nearest = np.rint(scaled)
         # Neither holds for what is no number or infinite.

@@ -66,6 +66,13 @@ def to_epoch_ms(
         times = None
     if times is None:
         return _one_by_one(raw, unit)
+    return whole_to_epoch_ms(times, unit)
+
+
+def whole_to_epoch_ms(
+    times: NDArray[np.int64], unit: TimeUnit = "ms"
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Return what `to_epoch_ms` does of whole numbers."""
     return _in_range(*_scaled(times, unit))
 
 

@@ -7,10 +7,16 @@ making it costs about as much as reading it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stream_infer.compiled import digest_sources, kept, one_form
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+_SOURCES = digest_sources(Path(__file__).parent)
 
 FEW = 64
 """Fewer values are cut sooner than numpy has begun."""
@@ -93,6 +99,27 @@ def joined(values: Sequence[bytes | None]) -> ValuesAmong | None:
     return ValuesAmong(data, ends - sizes, ends)
 
 
+def _gather_texts(
+    data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    between: int,
+    out: NDArray[np.uint8],
+) -> None:
+    """Write texts one behind the other, with a byte between them unless that is below 0."""
+    to = 0
+    for row in range(len(starts)):
+        if row and between >= 0:
+            out[to] = between
+            to += 1
+        for at in range(starts[row], ends[row]):
+            out[to] = data[at]
+            to += 1
+
+
+_gather = one_form(kept(_gather_texts, _SOURCES, _OPTIONS))
+
+
 class TextsAmong(Sequence[str]):
     """``n`` ASCII texts without control characters, cut when they are asked for.
 
@@ -128,6 +155,15 @@ class TextsAmong(Sequence[str]):
     def take(self, rows: NDArray[np.int64]) -> TextsAmong:
         """Return the texts of some rows."""
         return TextsAmong(self.data, self.starts[rows], self.ends[rows])
+
+    def joined(self, between: int | None) -> NDArray[np.uint8]:
+        """Return the texts one behind the other, (b,) uint8, with a byte between them if any."""
+        gaps = 0 if between is None else max(len(self) - 1, 0)
+        out = np.empty(int((self.ends - self.starts).sum()) + gaps, np.uint8)
+        data = np.frombuffer(self.data, np.uint8)
+        _gather(data, self.starts, self.ends, -1 if between is None else between, out)
+        out.flags.writeable = False  # as the bytes of other texts are, so that one code takes both
+        return out
 
     def all(self) -> list[str]:
         """Return the texts."""

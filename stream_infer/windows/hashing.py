@@ -34,38 +34,9 @@ def joined(texts: Sequence[str]) -> tuple[NDArray[np.uint8], int]:
     hold the byte that is to lie between: see `is_cut`.
     """
     if isinstance(texts, TextsAmong):
-        return _gathered(texts), _BETWEEN if len(texts) > 1 else _NOWHERE
+        return texts.joined(_BETWEEN), _BETWEEN if len(texts) > 1 else _NOWHERE
     data = "\0".join(texts).encode("utf-8", "surrogatepass")
     return np.frombuffer(data, np.uint8), _BETWEEN if len(texts) > 1 else _NOWHERE
-
-
-def _gathered(texts: TextsAmong) -> NDArray[np.uint8]:
-    sizes = int((texts.ends - texts.starts).sum()) + max(len(texts) - 1, 0)
-    out = np.empty(sizes, np.uint8)
-    _gather(np.frombuffer(texts.data, np.uint8), texts.starts, texts.ends, out)
-    out.flags.writeable = False  # as the bytes of other texts are
-    return out
-
-
-@kernel
-def _gather_texts(
-    data: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    out: NDArray[np.uint8],
-) -> None:
-    """Write texts one behind the other, with a byte between."""
-    to = 0
-    for i in range(len(starts)):
-        if i:
-            out[to] = _BETWEEN
-            to += 1
-        for at in range(starts[i], ends[i]):
-            out[to] = data[at]
-            to += 1
-
-
-_gather = one_form(_gather_texts)
 
 
 @part

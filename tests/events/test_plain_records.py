@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from stream_infer.events.internal import InternalDecoder
 from stream_infer.events.internal_encoding import encode_internal, encode_tick
 from stream_infer.events.numbers import nearest_bits
 from stream_infer.events.times import TIME_MS_MAX, TIME_MS_MIN
+from stream_infer.records.among import ValuesAmong
 from support.events import EVENTS
 
 VERSION, COUNT = "abc", 2
@@ -164,3 +166,34 @@ def test_decimals_become_the_nearest_float(kind: str) -> None:
         else:
             assert struct.unpack("<d", struct.pack("<q", int(bits)))[0] == float(text), text
     assert unknown < 100  # numbers below the normal ones
+
+
+@settings(max_examples=200, deadline=None)
+@given(runs(), st.binary(max_size=3))
+def test_for_a_state_all_but_features_is_read_the_same(values: list[bytes], between: bytes) -> None:
+    slow = both(values)[1]
+    ends = np.cumsum([len(value) + len(between) for value in values]) - len(between)
+    sizes = np.array([len(value) for value in values], np.int64)
+    among = ValuesAmong(between.join(values), ends - sizes, ends)
+    found = InternalDecoder(EVENTS, VERSION, COUNT).decode(among, for_state=True)
+    texts = {name: list(each) for name, each in found.columns.entities.items()}
+    columns = replace(
+        found.columns, ids=list(found.columns.ids), entities=texts, features=slow.columns.features
+    )
+    assert_same(replace(found, columns=columns), slow)
+
+
+@settings(max_examples=300, deadline=None)
+@given(runs(_plain_texts), st.data())
+def test_a_state_refuses_what_is_refused_otherwise(
+    values: list[bytes], data: st.DataObject
+) -> None:
+    """A replay must not fold a record that was a dead letter before."""
+    row = data.draw(st.integers(0, len(values) - 1))
+    value = values[row]
+    at = data.draw(st.integers(0, len(value)))
+    put = data.draw(st.sampled_from([b"", b'"', b"0", b"-", b".", b"e9", b",", b"null", b"1e999"]))
+    changed = [*values[:row], value[:at] + put + value[at + 1 :], *values[row + 1 :]]
+    slow = both(changed)[1]
+    found = InternalDecoder(EVENTS, VERSION, COUNT).decode(changed, for_state=True)
+    assert (found.rows.tolist(), found.bad) == (slow.rows.tolist(), slow.bad)

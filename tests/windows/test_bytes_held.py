@@ -65,9 +65,11 @@ def test_entries_that_leave_their_window_make_place_for_those_that_come() -> Non
     columns.event_time[:] = 20_000 * DAY_MS + np.arange(len(columns)) * (60 * DAY_MS // 50_000)
     order = rng.permutation(500)
     names = columns.entities["customer_id"]
-    columns.entities["customer_id"] = [
-        names[order[row % 500] if row % 3 else row % 40] for row in range(len(columns))
-    ]
+    columns.entities = {
+        "customer_id": [
+            names[order[row % 500] if row % 3 else row % 40] for row in range(len(columns))
+        ]
+    }
     for first in range(0, len(columns), 500):
         fold.fold(columns.slice(first, first + 500))
     assert fold.bytes <= ENTRY_BYTES * fold.entries + KEY_BYTES * fold.keys
