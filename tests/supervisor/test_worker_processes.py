@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -110,6 +111,34 @@ async def test_two_processes_share_the_partitions_survive_a_kill_and_stop_cleanl
         assert [line["unclean"] for line in lines(worker, "processes_stopped")] == [[]]
     finally:
         worker.kill()
+
+
+async def test_processes_are_replaced_under_load_and_each_event_comes_out_once(
+    kafka: str, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_topics(kafka, load_pipeline(str(PIPELINE)), 2)
+    worker = started(kafka, tmp_path, quick_worker, "--processes", "2", monkeypatch=monkeypatch)
+    sent = payments(400)
+    try:
+        await aproduce(kafka, f"{name}-payments", sent[:20])
+        await until(lambda: scored(kafka, name, 20), alive=worker.alive)
+        os.kill(worker._process.pid, signal.SIGUSR2)
+        for start in range(20, 400, 20):
+            await aproduce(kafka, f"{name}-payments", sent[start : start + 20])
+            await asyncio.sleep(0.1)
+        await until(lambda: len(lines(worker, "process_replaced")) == 2, alive=worker.alive)
+        await until(lambda: scored(kafka, name, 400), alive=worker.alive)
+        assert await worker.stop() == 0
+    finally:
+        worker.kill()
+    found = await outputs(kafka, name)
+    assert sorted(each["payment_id"] for each in found) == sorted(f"p-{n}" for n in range(400))
+    # The fold went on where the one before had stopped.
+    assert sorted(each["features"]["count_7d"] for each in found) == list(range(1, 401))
+    [summary] = lines(worker, "processes")
+    assert isinstance(summary["each"], dict)
+    assert all(is_gone(facts["pid"]) for facts in summary["each"].values())
+    assert lines(worker, "process_ended") == []
 
 
 def heavy_libraries(worker: WorkerProcess) -> list[str]:
