@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from aiokafka.record._crc32c import crc as slow_crc32c
 
-from stream_infer.kafka.codecs import crc32c, slow_crc32c
+from stream_infer.kafka.codecs import crc32c
 
 
 def test_the_check_value_of_the_standard() -> None:
