@@ -168,9 +168,7 @@ class TextsAmong(Sequence[str]):
     def all(self) -> list[str]:
         """Return the texts."""
         if self._cut is None:
-            first, last = (int(self.starts.min()), int(self.ends.max())) if len(self) else (0, 0)
-            # Of a fetch only the stretch that these texts stand in.
-            text = str(memoryview(self.data)[first:last], "latin-1")
-            starts, ends = (self.starts - first).tolist(), (self.ends - first).tolist()
-            self._cut = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+            # No text holds a byte 0, and splitting takes a fifth of cutting one by one.
+            whole = str(self.joined(0).data, "latin-1")
+            self._cut = whole.split("\0") if len(self) else []
         return self._cut
