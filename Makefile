@@ -25,6 +25,7 @@ VENV_STAMP := $(VENV)/.dependencies-installed
 PACKAGE_STAMP := $(VENV)/.package-installed
 KERNELS_STAMP := $(VENV)/.kernels-compiled
 KERNEL_SOURCES := $(wildcard stream_infer/windows/*.py stream_infer/traffic/*.py) \
+	$(wildcard stream_infer/events/*.py stream_infer/records/*.py) \
 	stream_infer/features/silence.py stream_infer/features/linked.py
 
 # Sets $$python. A name on the path may be a shim that runs nothing, so each is tried.

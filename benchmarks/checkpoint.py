@@ -17,12 +17,13 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from stream_infer.checkpoints.chunks import Chunk
 from stream_infer.checkpoints.manifest import ChunkPlace, Draft, Found, Manifest
-from stream_infer.checkpoints.opening import open_store
+from stream_infer.checkpoints.opening import IN_KAFKA, open_store
 from stream_infer.checkpoints.reading import restore_checkpoint
 from stream_infer.checkpoints.store import CheckpointStore
 from stream_infer.checkpoints.writing import write_checkpoint
@@ -30,12 +31,14 @@ from stream_infer.dataplane.state import StageState
 from stream_infer.events.columns import EVENT, NO_POSITION, EventColumns
 from stream_infer.features.plan import StagePlan, compile_plan
 from stream_infer.kafka.connection import Connection
+from stream_infer.kafka.topics import create_specs, pipeline_topics
 from stream_infer.pipelines.fraud import pipeline
 from stream_infer.windows.snapshot import SNAPSHOT_VERSION
 
 DAY_MS = 86_400_000
 NOW_MS = 1_760_000_000_000
 TICK_S = 0.01
+CHECKPOINT_ROLES = {"checkpoints", "manifests"}
 
 
 class InMemory:
@@ -223,6 +226,11 @@ def main() -> None:
         if given.store is not None:
             connection = Connection(bootstrap=given.bootstrap)
             store = open_store(given.store, connection, "benchmark")
+            if given.store == IN_KAFKA:
+                specs = pipeline_topics(replace(pipeline, name="benchmark"))
+                await create_specs(
+                    connection, [each for each in specs if each.role in CHECKPOINT_ROLES]
+                )
         await measure(given, store)
 
     asyncio.run(run())
