@@ -26,6 +26,9 @@ among those that answer two million rows a second."""
 SWAPPED = 0.3
 """Of the columns of an augmented row, how many come from another row."""
 AUGMENTED_WEIGHT = 0.5
+MEAN_TIMES = 6
+"""How many times as many rows are put together for the mean of several as for one network: on
+earlier weeks of the handbook's data it lost less with six than with one (docs/models.md)."""
 
 Say = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 """(n, F) float32 rows -> (n,) probabilities of the model that is imitated."""
@@ -47,7 +50,7 @@ def distil_mean(
         return calibration.apply(model.answer(rows))
 
     soft = lesson(pool.matrix, say(pool.matrix), seed=seed)
-    together = with_augmented(soft, say, seed=seed)
+    together = with_augmented(soft, say, seed=seed, times=MEAN_TIMES)
     return imitate_by_mean(together, hidden=HIDDEN, count=count, seed=seed)
 
 
@@ -66,12 +69,13 @@ def imitate_by_mean(rows: Lesson, *, hidden: tuple[int, ...], count: int, seed: 
     )
 
 
-def with_augmented(soft: Lesson, say: Say, *, seed: int) -> Lesson:
+def with_augmented(soft: Lesson, say: Say, *, seed: int, times: int = 1) -> Lesson:
     """Return the rows to imitate, with others that are put together of them.
 
-    say  what the model that is imitated answers
+    say    what the model that is imitated answers
+    times  how many times as many as `augmented` makes by itself
     """
-    more = augmented(soft, seed)
+    more = augmented(soft, seed, times)
     return Lesson(
         np.concatenate([soft.matrix, more]),
         np.concatenate([soft.target, log_odds(say(more))]),
@@ -79,16 +83,19 @@ def with_augmented(soft: Lesson, say: Say, *, seed: int) -> Lesson:
     )
 
 
-def augmented(soft: Lesson, seed: int) -> NDArray[np.float32]:
+def augmented(soft: Lesson, seed: int, times: int = 1) -> NDArray[np.float32]:
     """Return rows that never were: some columns of one that matters, the others of another one.
 
     They show the network what the original says between and beside real rows.
+
+    times  how many: so many times a third of the rows, or four times those that matter if that is
+           less
     """
     random = np.random.default_rng(seed + 1)
     matter = np.flatnonzero(soft.weights > 1)
     if not len(matter):
         return np.empty((0, soft.matrix.shape[1]), np.float32)
-    count = min(len(soft.matrix) // 3, 4 * len(matter))
+    count = times * min(len(soft.matrix) // 3, 4 * len(matter))
     one, other = random.choice(matter, count), random.integers(0, len(soft.matrix), count)
     swapped = random.random((count, soft.matrix.shape[1])) < SWAPPED
     made: NDArray[np.float32] = np.where(swapped, soft.matrix[other], soft.matrix[one])

@@ -78,6 +78,7 @@ def test_rows_put_together_take_every_column_from_a_real_row_and_depend_on_the_s
     assert sum(row.tobytes() not in seen for row in made) > 0.8 * len(made)
     np.testing.assert_array_equal(made, augmented(soft, 5))
     assert not np.array_equal(made, augmented(soft, 6))
+    assert len(augmented(soft, 5, 3)) == 3 * len(made)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.01, 300.0])

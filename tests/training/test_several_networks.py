@@ -75,8 +75,8 @@ def test_a_mean_is_of_networks_of_other_seeds_that_learnt_rows_put_together_too(
         return calibration.apply(model.answer(rows))
 
     soft = lesson(pool.matrix, say(pool.matrix), seed=5)
-    rows = with_augmented(soft, say, seed=5)
-    assert len(rows.matrix) > 1.2 * len(soft.matrix)
+    rows = with_augmented(soft, say, seed=5, times=averaging.MEAN_TIMES)
+    assert len(rows.matrix) > 2 * len(soft.matrix)
     added = rows.matrix[len(soft.matrix) :]
     np.testing.assert_array_equal(rows.target[len(soft.matrix) :], log_odds(say(added)))
     scaling = fit_softly(rows.matrix)
