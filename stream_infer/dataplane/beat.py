@@ -3,8 +3,9 @@
 Each fetch costs milliseconds of work, however little it brings, so a topic that others write is
 asked for at most once a beat. What a stage of this worker has just written for another is known
 to be there: it is asked for as soon as it can be read, or it would wait for a beat at every
-stage of a chain. And a worker that has nothing left to do need not wait for a beat that is long
-because it was busy. Pure decisions, but for a clock and the stages' word.
+stage of a chain. A worker that has nothing left to do need not wait for a beat that is long
+because it was busy, nor does what it has not caught up with. Pure decisions,
+but for a clock and the stages' word.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 
 from aiokafka.structs import TopicPartition
 
-GATHER_MS_MOST = 12.0
-"""The beat of a busy worker, where it is not told to gather for longer."""
+BEHIND_MS, BEHIND_MS_MOST = 5.0, 12.0
+"""The beat of a partition that is not caught up with: with nothing else left to do, and else."""
 
 BUSY, IDLE = 0.75, 0.5
 """Shares of a core above and below which the beat gets longer, and shorter."""
@@ -36,15 +37,20 @@ class Gathering:
     the broker waited 6 ms instead of 3.
 
     least_ms  what it is told, and what a beat is after which nothing is left to do
+    most_ms   what a beat of a busy worker comes to; never less than `least_ms`
     seconds   a clock that never goes back
     worked    seconds of processor time that this process has used
     """
 
     def __init__(
-        self, least_ms: float, seconds: Callable[[], float], worked: Callable[[], float]
+        self,
+        least_ms: float,
+        most_ms: float,
+        seconds: Callable[[], float],
+        worked: Callable[[], float],
     ) -> None:
         self.least_ms = least_ms
-        self._most_ms = max(least_ms, GATHER_MS_MOST)
+        self._most_ms = max(least_ms, most_ms)
         self._seconds = seconds
         self._worked = worked
         self._looked_at = seconds()
@@ -137,23 +143,30 @@ class Beat:
         """How long a beat was when it was asked for."""
         self._brought: set[TopicPartition] = set()
         """What brought something since it was asked for last."""
+        self._behind: set[TopicPartition] = set()
+        """What brought so much when it was asked for last that there is more."""
 
     def askable(self, tps: Iterable[TopicPartition], now_s: float) -> frozenset[TopicPartition]:
         """Return those partitions that may be asked for now."""
-        most_s = self._most_s()
+        is_drained = self._fed.is_drained
         at_once = self._fed.topics if self._fed.is_readable else ()
         return frozenset(
-            tp for tp in tps if self._due_s(tp, most_s) <= now_s or tp.topic in at_once
+            tp
+            for tp in tps
+            if self._due_s(tp, is_drained=is_drained) <= now_s or tp.topic in at_once
         )
 
     def wait_s(
         self, tps: Iterable[TopicPartition], asked: Collection[TopicPartition], now_s: float
     ) -> float:
         """Return how long it may wait for data of `asked`: until another one is due."""
-        most_s, least_s = self._most_s(), self._gathering.least_ms / 1000
+        is_drained = self._fed.is_drained
         others = [tp for tp in tps if tp not in asked]
-        first = min((self._due_s(tp, most_s) for tp in others), default=now_s + LONGEST_SECONDS)
-        self._fed.is_waited_for = any(self._due_s(tp, least_s) < first for tp in others)
+        first = min(
+            (self._due_s(tp, is_drained=is_drained) for tp in others),
+            default=now_s + LONGEST_SECONDS,
+        )
+        self._fed.is_waited_for = any(self._due_s(tp, is_drained=True) < first for tp in others)
         return min(max(first - now_s, SHORTEST_SECONDS), LONGEST_SECONDS)
 
     def asks(self, topics: Iterable[tuple[str, Iterable[Any]]], now_s: float) -> None:
@@ -164,12 +177,18 @@ class Beat:
                 tp = TopicPartition(topic, partition)
                 self._asked_s[tp], self._beat_s[tp] = now_s, beat_s
                 self._brought.discard(tp)
+                self._behind.discard(tp)
             if topic in self._fed.topics:
                 self._fed.is_readable = False
 
-    def brings(self, tp: TopicPartition) -> None:
-        """Note that something was fetched of a partition."""
+    def brings(self, tp: TopicPartition, *, is_full: bool = False) -> None:
+        """Note that something was fetched of a partition.
+
+        is_full  whether it is about as much as a fetch may bring
+        """
         self._brought.add(tp)
+        if is_full:
+            self._behind.add(tp)
         self._fed.is_coming = True
 
     def is_idle(self, topics: Iterable[tuple[str, Iterable[Any]]]) -> bool:
@@ -184,10 +203,14 @@ class Beat:
             for tp in (TopicPartition(topic, partition) for partition, *_ in partitions)
         )
 
-    def _most_s(self) -> float:
-        """Return how long a beat may be now: one that is long spares a busy process fetches."""
-        return self._gathering.least_ms / 1000 if self._fed.is_drained else float("inf")
-
-    def _due_s(self, tp: TopicPartition, most_s: float) -> float:
+    def _due_s(self, tp: TopicPartition, *, is_drained: bool) -> float:
+        """Return when a partition may be asked for; a long beat spares a busy process fetches."""
         asked_s = self._asked_s.get(tp)
-        return 0.0 if asked_s is None else asked_s + min(self._beat_s[tp], most_s)
+        if asked_s is None:
+            return 0.0
+        beat_s = self._beat_s[tp]
+        if is_drained:
+            beat_s = min(beat_s, self._gathering.least_ms / 1000)
+        if tp in self._behind:
+            beat_s = min(beat_s, (BEHIND_MS if is_drained else BEHIND_MS_MOST) / 1000)
+        return asked_s + beat_s

@@ -131,7 +131,7 @@ class BatchClient(driver.AIOKafkaConsumerThread):
         await cast("HasPatience", self.app).patience.through(self._start_client)
         plane = self._plane()
         fetcher = self._ensure_consumer()._fetcher
-        gathering = Gathering(plane.settings.gather_ms, time.monotonic, time.process_time)
+        gathering = Gathering(*plane.settings.beat_ms, time.monotonic, time.process_time)
         beat = Beat(gathering, plane.fed)
         look_again = plane.handing_on.look_again
         fetches = pace_fetches(fetcher, lambda topic: topic in plane.topics, beat, look_again)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException
@@ -43,8 +43,16 @@ TAKE_IDLE_SECONDS = 0.1
 """The same where those others brought nothing the last time. A topic of lists, say, would else be
 asked for hundreds of times a second, alone, while a busy worker comes to what it has fetched."""
 
-Brings = Callable[[TopicPartition], None]
-"""Told of each partition of which something was fetched."""
+FULL_BYTES = FETCH_PARTITION_BYTES // 2
+"""What a fetch of a partition brings at least where there is more. Half: a broker may
+leave out the batch that the size would cut."""
+
+
+class Brings(Protocol):
+    """Told of each partition of which something was fetched."""
+
+    def __call__(self, tp: TopicPartition, /, *, is_full: bool) -> None:
+        """Take note; `is_full` says whether there is more."""
 
 
 def pace_fetches(
@@ -94,7 +102,10 @@ def pace_fetches(
 
 def fetch_in_runs(consumer: Any) -> None:
     """Have a started consumer that reads for stages alone hand out each fetch as a `RecordRun`."""
-    _in_runs(consumer._fetcher, lambda _topic: True, lambda _tp: None)
+
+    def brings(_tp: TopicPartition, *, is_full: bool) -> None: ...
+
+    _in_runs(consumer._fetcher, lambda _topic: True, brings)
 
 
 def _in_runs(fetcher: Any, is_ours: Callable[[str], bool], brings: Brings) -> Fetches:
@@ -163,15 +174,18 @@ class Fetches(OrderedDict[TopicPartition, Any]):
 
     def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
         records = getattr(fetched, "_partition_records", None)
+        is_full = False
         if records is not None and self._is_ours(tp.topic):
-            records._records_iterator = _one_run(records, self._client.take(tp))
-        self.put(tp, fetched)
+            data = self._client.take(tp)
+            is_full = len(data) >= FULL_BYTES
+            records._records_iterator = _one_run(records, data)
+        self.put(tp, fetched, is_full=is_full)
 
-    def put(self, tp: TopicPartition, fetched: Any) -> None:
-        """Add what is a run already, or an error."""
+    def put(self, tp: TopicPartition, fetched: Any, *, is_full: bool = False) -> None:
+        """Add what is a run already, or an error; `is_full`: whether there is more to fetch."""
         self.last_data_s = time.monotonic()
         if getattr(fetched, "_partition_records", None) is not None:
-            self._brings(tp)
+            self._brings(tp, is_full=is_full)
         super().__setitem__(tp, fetched)
 
 

@@ -210,6 +210,7 @@ class DataPlane:
             acknowledged=self.ledger.acknowledged,
             committed=self.ledger.committed,
             handing_on=self.handing_on,
+            is_drained=lambda: self.fed.is_drained,
         )
 
     def _open_task(

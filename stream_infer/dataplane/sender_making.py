@@ -66,6 +66,7 @@ class SenderMaker:
             committed=assigned.committed,
             read_committed_offsets=self.read_committed_offsets,
             interval_s=self.settings.commit_interval_s,
+            is_drained=assigned.is_drained,
             markers_per_s_max=MARKERS_PER_S_MAX * share_of_commits(name, assigned, self.partitions),
         )
 

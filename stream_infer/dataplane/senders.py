@@ -18,6 +18,7 @@ from stream_infer.dataplane.batch import ALONE_ROWS, Partition
 from stream_infer.dataplane.handing_on import HandingOn
 from stream_infer.dataplane.outputs import Outputs, Replace
 from stream_infer.dataplane.sender import StageSender
+from stream_infer.dataplane.transaction_gate import not_known
 from stream_infer.observability.facts import TransactionFacts
 
 MakeSender = Callable[[str], StageSender]
@@ -35,6 +36,7 @@ class Assigned:
     acknowledged  the same when they are acknowledged and may still be aborted
     committed  called with the offsets that the group has now
     handing_on  told what was written, at least once
+    is_drained  says whether nothing more comes until more input is fetched
     """
 
     positions: Mapping[Partition, int]
@@ -44,6 +46,7 @@ class Assigned:
     acknowledged: Callable[[Partition, int], None]
     committed: Callable[[Mapping[Partition, int]], None]
     handing_on: HandingOn | None = None
+    is_drained: Callable[[], bool] = not_known
 
 
 class Sending(Protocol):

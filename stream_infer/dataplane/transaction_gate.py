@@ -2,13 +2,14 @@
 
 `Gate` owns the deliveries that wait and those that are in. It is open for an interval from the
 first one on; then what is in is finished, and what comes waits for the next transaction. It closes
-before that when nothing more comes: what is not committed takes the room of what could be read.
+before that when nothing more comes: readers would wait for nothing, and what is not committed takes
+the room of what could be read.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from stream_infer.dataplane.batch import ALONE_ROWS
 from stream_infer.dataplane.transaction_rules import markers_interval, next_interval
@@ -23,10 +24,15 @@ QUIET_S = 0.005
 """When nothing was under way for so long, no more is coming soon."""
 
 QUIET_INTERVAL_SHARE = 0.2
-"""Of the interval that a transaction is open at least, before it may be committed for quiet."""
+"""Of the interval that lies between two commits at least, where the second is for quiet."""
 
-QUIET_MARKERS_SHARE = 0.1
+QUIET_MARKERS_SHARE = 0.25
 """Of the markers that this sender may cause, those that it may cause by committing early."""
+
+
+def not_known() -> bool:
+    """Say that more may come at any time."""
+    return False
 
 
 class Gate:
@@ -35,6 +41,7 @@ class Gate:
     name               of the stage, for logs
     interval_s         for how long a transaction is open where nothing asks for longer
     markers_per_s_max  commit markers that this sender may cause
+    is_drained         says whether nothing more comes until more input is fetched
 
     kept           in order; those that the open transaction holds, or held before it was aborted
     waiting        in the order in which they came
@@ -44,7 +51,13 @@ class Gate:
     commit_cost_s  how long a commit takes lately
     """
 
-    def __init__(self, name: str, interval_s: float, markers_per_s_max: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        interval_s: float,
+        markers_per_s_max: float,
+        is_drained: Callable[[], bool] = not_known,
+    ) -> None:
         self.kept: list[Delivery] = []
         self.waiting: list[Delivery] = []
         self.must_repeat = False
@@ -54,8 +67,10 @@ class Gate:
         self._name = name
         self._interval_s = interval_s
         self._markers_per_s_max = markers_per_s_max
+        self._is_drained = is_drained
         self._wake = asyncio.Event()
         self._answered_s = 0.0
+        self._committed_s = asyncio.get_running_loop().time()
 
     def put(self, delivery: Delivery) -> None:
         """Let a delivery wait for its turn."""
@@ -84,6 +99,7 @@ class Gate:
     def note_commit(self, cost_s: float) -> None:
         """Let go of what is kept."""
         self.open_since_s = None
+        self._committed_s = asyncio.get_running_loop().time()
         self.kept, self.must_repeat, self.is_hurried = [], False, False
         self.commit_cost_s += (cost_s - self.commit_cost_s) / 4
 
@@ -170,12 +186,14 @@ class Gate:
 
     def _quiet_at(self) -> float | None:
         """Return from when on to commit if nothing has come and nothing is under way."""
-        if self.open_since_s is None:
+        # Who has written nothing lets nobody wait: such input goes with what is written next.
+        if self.open_since_s is None or not any(each.records() for each in self.kept):
             return None
         least_s = max(
             QUIET_INTERVAL_SHARE * self._interval_s, self._markers_interval(QUIET_MARKERS_SHARE)
         )
-        return max(self.open_since_s + least_s, self._answered_s + QUIET_S)
+        quiet_s = 0.0 if self._is_drained() else QUIET_S
+        return max(self._committed_s + least_s, self._answered_s + quiet_s)
 
     def _markers_interval(self, share: float) -> float:
         destinations = {each for delivery in self.kept for each in delivery.writes}

@@ -27,7 +27,7 @@ import structlog
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.outputs import Outputs, Replace
 from stream_infer.dataplane.transaction_commit import Commits, ReadCommittedOffsets
-from stream_infer.dataplane.transaction_gate import Gate
+from stream_infer.dataplane.transaction_gate import Gate, not_known
 from stream_infer.dataplane.transaction_producer import CurrentProducer
 from stream_infer.dataplane.transaction_rules import (
     FAILED,
@@ -57,6 +57,7 @@ class TransactionSender:
     read_committed_offsets  reads them from the group, once no transaction can change them
     interval_s              for how long a transaction is open where nothing asks for longer
     markers_per_s_max       this sender's part of what the workers of a group may cause
+    is_drained              says whether nothing more comes until more input is fetched
 
     commits, aborts   how many there were
     last_commit_s     when the last commit was, by the event loop's clock; None before it
@@ -75,6 +76,7 @@ class TransactionSender:
         read_committed_offsets: ReadCommittedOffsets,
         interval_s: float,
         markers_per_s_max: float = MARKERS_PER_S_MAX,
+        is_drained: Callable[[], bool] = not_known,
     ) -> None:
         self.name = name
         self.commits = 0
@@ -83,7 +85,7 @@ class TransactionSender:
         self._producer = CurrentProducer(name, make_producer)
         self._commits = Commits(name, self._producer, member, metadata, read_committed_offsets)
         self._committed = committed
-        self._gate = Gate(name, interval_s, markers_per_s_max)
+        self._gate = Gate(name, interval_s, markers_per_s_max, is_drained)
         self._delivered: dict[Partition, int] = {}
         self._commits_asked: list[asyncio.Future[None]] = []
         self._running: asyncio.Task[None] | None = None

@@ -96,7 +96,7 @@ class WorkerSection(Section):
     transaction_timeout: Annotated[DurationMs, Field(ge=1_000)] = _DEFAULTS.transaction_timeout_ms
     connect_wait: DurationMs = _DEFAULTS.connect_wait_ms
     instance_id: Annotated[str, Field(min_length=1, max_length=249)] | None = _DEFAULTS.instance_id
-    gather_ms: Annotated[int, Field(ge=1, le=1_000)] = _DEFAULTS.gather_ms
+    gather_ms: Annotated[int, Field(ge=1, le=1_000)] | None = _DEFAULTS.gather_ms
     partitioning: Partitioning | None = _DEFAULTS.partitioning
     unknown_fields: UnknownFields = _DEFAULTS.unknown_fields
     publish_features: bool = _DEFAULTS.publish_features

@@ -13,6 +13,13 @@ Start = Literal["earliest", "latest"]
 WhenOffsetLost = Literal["fail", "earliest"]
 
 
+GATHER_MS, GATHER_MS_MOST = 5.0, 12.0
+"""How far apart the fetches of a topic are, at least once, and of a busy worker."""
+
+BEAT_SHARE, BEAT_MS_MOST = 0.5, 1_000.0
+"""The same, exactly once: a share of the interval of the commits, within a bound."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
     """How a worker runs its stages.
@@ -34,8 +41,9 @@ class WorkerSettings:
                          runs waits as long as it takes
     instance_id          name of a static member of the group, unique in it; None: no such member
     gather_ms            how far apart the fetches of a topic are that others write: short answers
-                         sooner, long takes less processor time. A busy worker waits longer by
-                         itself; what its own stages write for each other it never waits for
+                         sooner, long takes less processor time. None: as fits the delivery. A busy
+                         worker waits longer by itself; what its own stages write for each other,
+                         and what it has not caught up with, it never waits for
     partitioning         in place of what the pipeline declares for its input; None: as declared
     unknown_fields       what happens to fields that the event type does not have
     publish_features     whether scored events carry the features
@@ -54,7 +62,7 @@ class WorkerSettings:
     transaction_timeout_ms: int = 5_000
     connect_wait_ms: int = 60_000
     instance_id: str | None = None
-    gather_ms: int = 5
+    gather_ms: int | None = None
     partitioning: Partitioning | None = None
     unknown_fields: UnknownFields = "ignore"
     publish_features: bool = False
@@ -69,3 +77,17 @@ class WorkerSettings:
         if self.commit_interval_ms is not None:
             return self.commit_interval_ms / 1000
         return 0.05 if self.delivery == "exactly_once" else 0.5
+
+    @property
+    def beat_ms(self) -> tuple[float, float]:
+        """How far apart fetches are, and those of a busy worker: as set, or as fits the delivery.
+
+        Exactly once, nobody has sooner what is fetched more often than it is committed.
+        """
+        least, most = GATHER_MS, GATHER_MS_MOST
+        if self.delivery == "exactly_once":
+            most = min(1000 * self.commit_interval_s, BEAT_MS_MOST)
+            least = BEAT_SHARE * most
+        if self.gather_ms is not None:
+            least = self.gather_ms
+        return least, max(least, most)

@@ -6,7 +6,8 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from stream_infer.dataplane.beat import (
-    GATHER_MS_MOST,
+    BEHIND_MS,
+    BEHIND_MS_MOST,
     LONGEST_SECONDS,
     SHORTEST_SECONDS,
     Beat,
@@ -15,7 +16,7 @@ from stream_infer.dataplane.beat import (
 )
 
 BEAT_S = 0.010
-STRETCHED_S = GATHER_MS_MOST / 1000
+STRETCHED_S = 0.012
 """What a beat of a busy process comes to."""
 INPUT, OTHER, INTERNAL = (
     TopicPartition("transactions", 0),
@@ -36,8 +37,17 @@ class Asking:
         self.fed.is_in_work = lambda: self.is_in_work
         self.is_in_work = True
         self._now_s = self._worked_s = 0.0
-        gathering = Gathering(BEAT_S * 1000, lambda: self._now_s, lambda: self._worked_s)
-        self.beat = Beat(gathering, self.fed)
+        self.beat = self._beat_of(BEAT_S, STRETCHED_S)
+
+    def _beat_of(self, least_s: float, most_s: float) -> Beat:
+        gathering = Gathering(
+            least_s * 1000, most_s * 1000, lambda: self._now_s, lambda: self._worked_s
+        )
+        return Beat(gathering, self.fed)
+
+    def slow_down(self, beat_s: float) -> None:
+        """Have beats of a length, whether the process is busy or not."""
+        self.beat = self._beat_of(beat_s, beat_s)
 
     def _note(self) -> None:
         self.wakes += 1
@@ -202,3 +212,28 @@ def test_what_a_stage_wrote_to_is_not_idle() -> None:
     assert asking.beat.is_idle(request)
     asking.write("fraud-terminal")
     assert not asking.beat.is_idle(request)
+
+
+def test_what_is_not_caught_up_with_waits_for_no_long_beat() -> None:
+    asking = Asking()
+    asking.slow_down(1.0)
+    asking.ask(1.0)
+    asking.beat.brings(INPUT, is_full=True)
+    asking.beat.brings(OTHER)
+    assert asking.ask(1.0 + BEHIND_MS_MOST / 1000 - 0.001) == set()
+    assert asking.wait(1.0) == pytest.approx(BEHIND_MS_MOST / 1000)
+    assert asking.ask(1.0 + BEHIND_MS_MOST / 1000) == {INPUT}
+    assert asking.ask(1.5) == set(), "it brought nothing more that time"
+    assert asking.ask(2.0) == {OTHER, INTERNAL}
+
+
+def test_and_for_less_with_nothing_else_left_to_do() -> None:
+    asking = Asking()
+    asking.slow_down(1.0)
+    asking.ask(1.0)
+    asking.beat.brings(INPUT, is_full=True)
+    asking.fed.is_coming = False  # it was handed out
+    asking.wait(1.0)
+    asking.finish()
+    assert asking.wakes == 1
+    assert asking.ask(1.0 + BEHIND_MS / 1000) == {INPUT}

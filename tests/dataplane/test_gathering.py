@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from stream_infer.dataplane.beat import (
-    GATHER_MS_MOST,
-    LOOK_AT_LOAD_SECONDS,
-    Gathering,
-)
+from stream_infer.dataplane.beat import LOOK_AT_LOAD_SECONDS, Gathering
 
-LEAST_MS = 3
+LEAST_MS, MOST_MS = 3, 12
 
 
 class Process:
@@ -16,7 +12,7 @@ class Process:
 
     def __init__(self, least_ms: int = LEAST_MS) -> None:
         self.now = self.worked = 0.0
-        self.gathering = Gathering(least_ms, lambda: self.now, lambda: self.worked)
+        self.gathering = Gathering(least_ms, MOST_MS, lambda: self.now, lambda: self.worked)
 
     def run(self, share: float, seconds: float = 3.0) -> float:
         """Work so long; return the wait at the end."""
@@ -35,7 +31,7 @@ def test_a_process_with_time_to_spare_waits_as_short_as_possible() -> None:
 def test_a_busy_process_waits_longer_up_to_a_bound_and_less_again_afterwards() -> None:
     process = Process()
     assert process.run(share=0.9, seconds=0.2) > LEAST_MS
-    assert process.run(share=1.2) == GATHER_MS_MOST
+    assert process.run(share=1.2) == MOST_MS
     assert process.run(share=0.2) == LEAST_MS
 
 

@@ -59,7 +59,9 @@ class Client:
         self._subscriptions.assign_from_user({READ})
         self.assignment = self._subscriptions.subscription.assignment
         self._subscriptions.seek(READ, 0)
-        self._records = Fetches(lambda _topic: False, cast("Any", None), lambda _tp: None)
+        self._records = Fetches(
+            lambda _topic: False, cast("Any", None), lambda _tp, *, is_full: None
+        )
         self._fetch_waiters: set[Any] = set()
         self._wait_consume_future = asyncio.get_running_loop().create_future()
         self._closed = False

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka.structs import TopicPartition
 
 from stream_infer.dataplane import fetching
 from stream_infer.dataplane.beat import Beat, Fed, Gathering
-from stream_infer.dataplane.fetching import TAKE_IDLE_SECONDS, TAKE_SECONDS, pace_fetches
+from stream_infer.dataplane.fetching import (
+    FULL_BYTES,
+    TAKE_IDLE_SECONDS,
+    TAKE_SECONDS,
+    Fetches,
+    pace_fetches,
+)
 
 BUSY, LISTS = TopicPartition("transactions", 0), TopicPartition("lists", 0)
 
@@ -49,7 +55,7 @@ def fetcher(monkeypatch: pytest.MonkeyPatch) -> Fetcher:
     """Return one that has asked for both, a beat ago; nothing is due later."""
     made = Fetcher()
     monkeypatch.setattr(fetching, "time", SimpleNamespace(monotonic=lambda: made.now_s))
-    gathering = Gathering(1, lambda: made.now_s, lambda: 0.0)
+    gathering = Gathering(1, 12, lambda: made.now_s, lambda: 0.0)
     pace_fetches(made, lambda _topic: False, Beat(gathering, Fed()))
     assert made.decide()[0] == ["lists", "transactions"]
     made.now_s += 0.003
@@ -83,3 +89,18 @@ def test_one_that_brought_something_waits_only_for_who_is_about_to_take_it(
     assert fetcher.decide()[0] == []
     fetcher.now_s += 2 * TAKE_SECONDS
     assert fetcher.decide()[0] == ["lists"]
+
+
+@pytest.mark.parametrize(("size", "is_full"), [(FULL_BYTES - 1, False), (FULL_BYTES, True)])
+def test_a_fetch_of_about_as_much_as_it_may_bring_says_that_there_is_more(
+    size: int, *, is_full: bool
+) -> None:
+    told: list[tuple[TopicPartition, bool]] = []
+
+    def brings(tp: TopicPartition, *, is_full: bool) -> None:
+        told.append((tp, is_full))
+
+    client = SimpleNamespace(take=lambda _tp: bytes(size))
+    fetches = Fetches(lambda _topic: True, cast("Any", client), brings)
+    fetches[BUSY] = SimpleNamespace(_partition_records=SimpleNamespace())
+    assert told == [(BUSY, is_full)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -20,6 +20,7 @@ from stream_infer.dataplane import transaction_commit, transaction_gate, transac
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.outputs import NO_HEADERS, Outputs, Refused
 from stream_infer.dataplane.sender import SENDER_STOPPED
+from stream_infer.dataplane.transaction_gate import not_known
 from stream_infer.dataplane.transaction_rules import AssignmentMovedOnError
 from stream_infer.dataplane.transaction_waves import Delivery
 from stream_infer.dataplane.transactions import TransactionSender
@@ -55,6 +56,7 @@ class Stage:
 
     kafka: FakeTransactionalKafka
     interval_s: float = EACH_TIME
+    is_drained: Callable[[], bool] = not_known
     told: dict[Partition, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,6 +70,7 @@ class Stage:
             read_committed_offsets=self.kafka.read_committed_offsets,
             interval_s=self.interval_s,
             markers_per_s_max=math.inf,
+            is_drained=self.is_drained,
         )
         for source in SOURCES:
             self.kafka.offsets[source] = (FIRST, str(source))
@@ -353,9 +356,39 @@ async def test_quiet_ends_no_transaction_whose_markers_would_be_too_many() -> No
     outputs = Outputs()
     outputs.add(LONG, None, b"value", NO_HEADERS, 0)
     delivery.add(outputs)
-    gate.kept, gate.open_since_s = [delivery], 100.0
-    # One destination and two markers more: at 3 a second.
-    assert gate._quiet_at() == pytest.approx(101.0)
+    gate.kept, gate.open_since_s, gate._committed_s = [delivery], 100.9, 100.0
+    # One destination and two markers more: a quarter of 30 a second, since the commit before.
+    assert gate._quiet_at() == pytest.approx(100.4)
+
+
+async def test_with_nothing_left_to_come_it_is_committed_without_a_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transaction_gate, "QUIET_S", AT_THE_END)
+    monkeypatch.setattr(transaction_gate, "QUIET_INTERVAL_SHARE", 0.0)
+    stage = Few(FakeTransactionalKafka(), interval_s=AT_THE_END, is_drained=lambda: is_drained)
+    is_drained = True
+    await stage.give(0, 0, 2)
+    await until(lambda: stage.committed() == [2, 0, 0])
+    is_drained = False
+    await stage.give(0, 2, 2)
+    await asyncio.sleep(0.05)
+    assert stage.committed() == [2, 0, 0], "the worker has more to write"
+    await stage.sender.stop()
+
+
+async def test_input_of_which_nothing_is_written_goes_with_what_is_written_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transaction_gate, "QUIET_INTERVAL_SHARE", 0.0)
+    stage = Few(FakeTransactionalKafka(), interval_s=AT_THE_END, is_drained=lambda: True)
+    await stage.sender.deliver(Outputs(), (SOURCES[1], FIRST + 7), stage.replace)
+    await asyncio.sleep(0.05)
+    assert stage.committed() == [0, 0, 0]
+    await stage.give(0, 0, 2)
+    await until(lambda: stage.committed() == [2, 7, 0])
+    assert stage.sender.commits == 1
+    await stage.sender.stop()
 
 
 async def test_where_nothing_is_delivered_nothing_is_begun() -> None:

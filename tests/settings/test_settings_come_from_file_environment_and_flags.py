@@ -189,3 +189,16 @@ def test_a_file_that_is_not_toml_is_named_with_the_place(tmp_path: Path) -> None
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         load_settings(tmp_path / "none.toml")
+
+
+def test_how_far_apart_fetches_are_fits_the_delivery() -> None:
+    assert WorkerSettings(delivery="at_least_once").beat_ms == (5, 12)
+    assert WorkerSettings().beat_ms == (25, 50), "half of the interval, and all of it when busy"
+    assert WorkerSettings(commit_interval_ms=20).beat_ms == (10, 20)
+    assert WorkerSettings(commit_interval_ms=60_000).beat_ms == (500, 1_000), "within a bound"
+
+
+def test_and_is_what_it_is_set_to() -> None:
+    assert WorkerSettings(delivery="at_least_once", gather_ms=3).beat_ms == (3, 12)
+    assert WorkerSettings(gather_ms=8).beat_ms == (8, 50)
+    assert WorkerSettings(gather_ms=80).beat_ms == (80, 80)
