@@ -38,11 +38,11 @@ async def test_what_is_handed_on_stands_in_the_log_and_nothing_is_folded_otherwi
     handed: list[tuple[int, RecordRun]] = []
     put = Fetches.put
 
-    def listening(self: Fetches, tp: TopicPartition, fetched: Any) -> None:
+    def listening(self: Fetches, tp: TopicPartition, fetched: Any, **said: bool) -> None:
         records = getattr(fetched, "_partition_records", None)
         if isinstance(records, Chain) and tp.topic == log_topic:
             handed.extend((tp.partition, run) for run in records._runs)
-        put(self, tp, fetched)
+        put(self, tp, fetched, **said)
 
     monkeypatch.setattr(Fetches, "put", listening)
     # However slow this machine is, what comes after the labels is little.
