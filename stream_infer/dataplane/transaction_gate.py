@@ -220,13 +220,12 @@ class Gate:
     async def _wait(self, *, is_idle: bool) -> None:
         """Wait until something comes, a wave is answered, or the gate closes.
 
-        is_idle  no wave is under way
+        is_idle  no wave is under way; where one is, nothing ends before its answer, and a moment
+                 that has passed would be waited for without a pause
         """
-        closes_at, quiet_at = self._closes_at(), self._quiet_at()
-        if closes_at is not None and quiet_at is not None and is_idle:
-            closes_at = min(closes_at, quiet_at)
+        moments = [at for at in (self._closes_at(), self._quiet_at()) if at is not None]
         loop = asyncio.get_running_loop()
-        timer = None if closes_at is None else loop.call_at(closes_at, self._wake.set)
+        timer = loop.call_at(min(moments), self._wake.set) if moments and is_idle else None
         try:
             await self._wake.wait()
         finally:

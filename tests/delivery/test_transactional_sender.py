@@ -361,6 +361,30 @@ async def test_quiet_ends_no_transaction_whose_markers_would_be_too_many() -> No
     assert gate._quiet_at() == pytest.approx(100.4)
 
 
+async def test_an_answer_that_is_late_is_waited_for_without_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+    look = transaction_gate.Gate._is_closed
+
+    def looking(gate: transaction_gate.Gate) -> bool:
+        nonlocal looks
+        looks += 1
+        return look(gate)
+
+    monkeypatch.setattr(transaction_gate.Gate, "_is_closed", looking)
+    stage = Few(FakeTransactionalKafka(), interval_s=0.001)
+    stage.kafka.held = []
+    giving = asyncio.create_task(stage.give(0, 0, 2))
+    await until(lambda: bool(stage.kafka.held))
+    await asyncio.sleep(0.1)
+    assert looks < 10, "its interval is long over"
+    stage.kafka.release()
+    await giving
+    await until(lambda: stage.committed() == [2, 0, 0])
+    await stage.sender.stop()
+
+
 async def test_with_nothing_left_to_come_it_is_committed_without_a_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
