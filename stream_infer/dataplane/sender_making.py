@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
-
 from stream_infer.dataplane.batch import Partition
 from stream_infer.dataplane.exactly_once import ExactlyOnceSenders
 from stream_infer.dataplane.sender import BATCH_BYTES_MAX, StageSender
 from stream_infer.dataplane.senders import Assigned, AtLeastOnceSenders, Senders
 from stream_infer.dataplane.transaction_rules import MARKERS_PER_S_MAX
 from stream_infer.dataplane.transactions import TransactionSender
+from stream_infer.kafka.bulk_producer import BulkProducer
 from stream_infer.kafka.connection import Connection
 from stream_infer.kafka.transactions import GroupMember, GroupTransactionalProducer
 from stream_infer.settings.worker import WorkerSettings
@@ -70,8 +69,8 @@ class SenderMaker:
             markers_per_s_max=MARKERS_PER_S_MAX * share_of_commits(name, assigned, self.partitions),
         )
 
-    def _producer(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(**self._producer_options(), acks="all", enable_idempotence=True)
+    def _producer(self) -> BulkProducer:
+        return BulkProducer(**self._producer_options())
 
     def _producer_options(self) -> dict[str, Any]:
         options = self.connection.client_options()

@@ -36,12 +36,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 from aiokafka.client import CoordinationType
 from aiokafka.producer import sender as client
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from stream_infer.kafka.bulk_producer import BulkProducer, BulkSender
 from stream_infer.kafka.group_members import (
     CONCURRENT_TRANSACTIONS,
     NONE,
@@ -60,24 +60,16 @@ DROP_SECONDS_MAX = 1.0
 """For each of the two steps of dropping a producer; nothing depends on how they end."""
 
 
-class GroupTransactionalProducer(AIOKafkaProducer):  # type: ignore[misc] # aiokafka has no types
+class GroupTransactionalProducer(BulkProducer):
     """A transactional producer that commits offsets as a member of a group.
 
-    Takes what `AIOKafkaProducer` takes; `transactional_id` is required. Needs Kafka 2.5 or later.
+    Takes what `BulkProducer` takes; `transactional_id` is required. Needs Kafka 2.5 or later.
     """
 
     def __init__(self, *, transactional_id: str, **options: Any) -> None:
-        super().__init__(transactional_id=transactional_id, **options)
+        super().__init__(transactional_id=transactional_id, sender_type=_GroupSender, **options)
         self.transactional_id = transactional_id
         self._must_abort = False
-        self._sender: _GroupSender = _GroupSender(
-            self.client,
-            acks=-1,
-            txn_manager=self._txn_manager,
-            message_accumulator=self._message_accumulator,
-            retry_backoff_ms=options.get("retry_backoff_ms", 100),
-            request_timeout_ms=self._request_timeout_ms,
-        )
 
     async def send_offsets(
         self, offsets: Mapping[TopicPartition, tuple[int, str]], member: GroupMember
@@ -151,7 +143,7 @@ class GroupTransactionalProducer(AIOKafkaProducer):  # type: ignore[misc] # aiok
             waiter.exception()  # else the loop complains that nobody looked at it
 
 
-class _GroupSender(client.Sender):  # type: ignore[misc] # as above
+class _GroupSender(BulkSender):
     """The part of the producer that talks to coordinators.
 
     member  in whose name offsets are committed, set before they are
