@@ -174,7 +174,8 @@ class ScoreEmitter:
             places = place_all(keys, self.partitions)
             rows.add_to(parts, self.plan.pipeline.scored, places, said.values)
             if said.shadow is not None and self.shadow_partitions is not None:
-                places = place_all(keys, self.shadow_partitions)
+                if self.shadow_partitions != self.partitions:
+                    places = place_all(keys, self.shadow_partitions)
                 rows.add_to(parts, SHADOW_SCORES, places, said.shadow)
             if self.candidates is not None:
                 self.candidates.write(parts, rows, matrix, said)
