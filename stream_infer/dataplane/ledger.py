@@ -60,7 +60,7 @@ class Ledger:
 
     def assign(self, starts: Mapping[Partition, StartPoint]) -> None:
         """Begin with the partitions of a new assignment."""
-        self.budget = InFlightBudget(self._bytes_max, partitions=len(starts))
+        self.budget = InFlightBudget(self._bytes_max)
         self._ranges = {p: PartitionRanges(start.position) for p, start in starts.items()}
         self._starts = dict(starts)
         self._is_over = False
