@@ -20,7 +20,10 @@ KILLS = (
     Step(2.0, "kill_worker", 0.2),
     Step(1.0, "kill_worker", 0.9),
     Step(3.0, "kill_worker", 0.5),
+    Step(15.0, "kill_worker", 0.2),  # when partitions have long been taken over
+    Step(15.0, "kill_worker", 0.9),
 )
+"""The first ones may hit workers that have nothing in work."""
 
 
 def plan(*steps: Step, plant: str | None = None, workers: int = 2, rate: int = 300) -> Plan:
