@@ -17,7 +17,7 @@ Three more things differ from aiokafka:
 
 Private names of aiokafka 0.14 (the version is pinned) that this module relies on:
 
-    AIOKafkaProducer   ._sender ._txn_manager ._message_accumulator ._request_timeout_ms
+    AIOKafkaProducer   ._sender ._txn_manager ._message_accumulator
     MessageAccumulator ._batches ._pending_batches, fail_all; MessageBatch._drain_waiter
     Sender             ._txn_manager ._find_coordinator ._coordinator_dead ._in_flight
                        ._maybe_do_transactional_request ._do_add_partitions_to_txn
