@@ -1,15 +1,18 @@
 """Every figure of docs/models.md that public data give, made anew by the commands a user has.
 
     python -m benchmarks.evaluate_all [--data ../shared/data] [--seeds 0,1,2] [--only fraud]
-        [--through-kafka]
+        [--files-only]
 
 fraud    `train fraud` by the handbook's protocol, for each seed, and the mean of three networks
-         that imitates it; with --through-kafka the last one's figures once more, from scores that a
-         worker wrote to a real Kafka (`benchmarks/through_kafka.py`)
-traffic  los-loop in the project's own form, then `train traffic` for each seed
-nab      the configurations that were written down beforehand
+         that imitates it; the last one's figures once more from scores that a worker wrote to a
+         real Kafka (`benchmarks/through_kafka.py`)
+traffic  los-loop in the project's own form, then `train traffic` for each seed; the features once
+         more from Kafka (`benchmarks/roads_through_kafka.py`)
+nab      the configurations that were written down beforehand; the pipeline's own once more from
+         Kafka
 
-Prints one JSON value with means over the seeds, and every single run under it.
+What came through Kafka must be the file's, bit for bit, or the exit code is 1; --files-only leaves
+Kafka out. Prints one JSON value with means over the seeds, and every single run under it.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ import numpy as np
 from benchmarks.los_loop import write_los_loop
 from benchmarks.nab_given import CONFIGURATIONS
 from benchmarks.nab_given import measure as measure_nab
+from benchmarks.roads_through_kafka import roads_through_kafka
 from benchmarks.through_kafka import asked, through_kafka
 
 FRAUD_FILE = "handbook-fraud/transactions_2018-04-01_2018-08-14.parquet"
@@ -43,6 +47,8 @@ FRAUD = (
     FIELDS,
 )
 NETWORKS = ("--distil", "--networks", "3")
+THROUGH_KAFKA = "through_kafka"
+DIFFER = ("scores_that_differ", "readings_that_differ")
 
 
 def run(*words: str) -> dict[str, Any]:
@@ -55,7 +61,7 @@ def run(*words: str) -> dict[str, Any]:
     return said
 
 
-def fraud(data: Path, out: Path, seeds: Sequence[str], *, streamed: bool = False) -> dict[str, Any]:
+def fraud(data: Path, out: Path, seeds: Sequence[str], *, streamed: bool) -> dict[str, Any]:
     """Return the figures of the model found best, and of the network that imitates it.
 
     streamed  whether a worker scores the file through Kafka with the last seed's network, too
@@ -87,12 +93,12 @@ def fraud(data: Path, out: Path, seeds: Sequence[str], *, streamed: bool = False
     }
     found: dict[str, Any] = {"mean": means, "runs": runs}
     if streamed:
-        found["through_kafka"] = through_kafka(Path(folder), *asked(data / FRAUD_FILE, FIELDS))
+        found[THROUGH_KAFKA] = through_kafka(Path(folder), *asked(data / FRAUD_FILE, FIELDS))
     return found
 
 
-def traffic(data: Path, out: Path, seeds: Sequence[str]) -> dict[str, Any]:
-    """Return errors in mph by horizon."""
+def traffic(data: Path, out: Path, seeds: Sequence[str], *, streamed: bool) -> dict[str, Any]:
+    """Return errors in mph by horizon; `streamed`: compare features with those from Kafka, too."""
     runs = []
     with tempfile.TemporaryDirectory(prefix="los-loop-") as folder:
         readings, table = write_los_loop(data / "traffic-los-loop", Path(folder))
@@ -107,16 +113,23 @@ def traffic(data: Path, out: Path, seeds: Sequence[str]) -> dict[str, Any]:
         }
         for kind in ("rmse", "mae")
     }
-    return {"mean": means, "runs": runs}
+    found: dict[str, Any] = {"mean": means, "runs": runs}
+    return found | (roads_from_kafka(data, "traffic") if streamed else {})
 
 
-def nab(data: Path, out: Path, seeds: Sequence[str]) -> dict[str, Any]:
+def nab(data: Path, out: Path, seeds: Sequence[str], *, streamed: bool) -> dict[str, Any]:
     """Return the scores of each configuration; nothing is drawn, so no seed matters."""
     del out, seeds
-    return {
+    found: dict[str, Any] = {
         name: measure_nab(data / "nab", depth, mix=mix)
         for name, (depth, mix) in CONFIGURATIONS.items()
     }
+    return found | (roads_from_kafka(data, "nab") if streamed else {})
+
+
+def roads_from_kafka(data: Path, part: str) -> dict[str, Any]:
+    """Return how features that came through Kafka differ from those of the file."""
+    return {THROUGH_KAFKA: roads_through_kafka(data, [part])[part]}
 
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
@@ -134,15 +147,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("models"))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--only", choices=sorted(PARTS))
-    parser.add_argument("--through-kafka", action="store_true", help="fraud through a worker, too")
+    parser.add_argument("--files-only", action="store_true", help="nothing through Kafka")
     given = parser.parse_args()
     chosen = [given.only] if given.only else list(PARTS)
     seeds = given.seeds.split(",")
-    found = {}
-    for name in chosen:
-        more = {"streamed": True} if name == "fraud" and given.through_kafka else {}
-        found[name] = PARTS[name](given.data, given.out, seeds, **more)
+    found = {
+        name: PARTS[name](given.data, given.out, seeds, streamed=not given.files_only)
+        for name in chosen
+    }
     print(json.dumps(found, indent=1))
+    streamed = [each.get(THROUGH_KAFKA, {}) for each in found.values()]
+    if any(each.get(name) for each in streamed for name in DIFFER):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

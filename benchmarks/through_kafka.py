@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -72,14 +72,18 @@ def command(*words: object) -> None:
 
 
 @contextmanager
-def working(reference: str, model: Path, bootstrap: str, log: Path) -> Iterator[Any]:
-    """Run one worker; it is stopped at the end."""
+def working(reference: str, model: Path | None, bootstrap: str, log: Path) -> Iterator[Any]:
+    """Run one worker; it is stopped at the end.
+
+    model  None: the pipeline has none
+    """
     # Files are sent one after the other: the labels of the first day come after the last payment.
     variables = os.environ | {"STREAM_INFER_WORKER__ALIGN_WAIT_MAX": "1h"}
-    words = ["worker", reference, "--model", str(model), "--bootstrap", bootstrap]
+    words = ["worker", reference, "--bootstrap", bootstrap, "--web-port", "off"]
+    words += ["--publish-features"] if model is None else ["--model", str(model)]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [*COMMAND, *words, "--web-port", "off"], stdout=output, stderr=output, env=variables
+            [*COMMAND, *words], stdout=output, stderr=output, env=variables
         )
         try:
             yield process
@@ -88,28 +92,27 @@ def working(reference: str, model: Path, bootstrap: str, log: Path) -> Iterator[
             process.wait(120)
 
 
-async def read_scores(
-    bootstrap: str, topic: str, expected: int, process: Any, log: Path
-) -> dict[str, Scored]:
-    """Return what stands in the topic, once it holds so many payments."""
-    decode = msgspec.json.Decoder(Scored).decode
-    found: dict[str, Scored] = {}
-    heard = time.monotonic()
+async def read_written(
+    bootstrap: str, topic: str, take: Callable[[Any], int], expected: int, process: Any, log: Path
+) -> None:
+    """Read what a worker writes to a topic, until so much of it came.
+
+    take    takes a record, and returns how many it has by then
+    Raises  RuntimeError where the worker ends, or writes nothing for long
+    """
+    have, heard = 0, time.monotonic()
     async with log_reader(Connection(bootstrap=bootstrap)) as reader:
         done = dict.fromkeys(await reader.partitions(topic), 0)
-        while len(found) < expected:
+        while have < expected:
             bounds = await reader.bounds(list(done))
             left = {tp: replace(at, start=max(at.start, done[tp])) for tp, at in bounds.items()}
             async for _, records in reader.read(left):
                 for record in records:
-                    scored = decode(record.value)
-                    found[scored.transaction_id] = scored
-                    heard = time.monotonic()
+                    have, heard = take(record), time.monotonic()
             done = {tp: at.end for tp, at in bounds.items()}
             if process.poll() is not None or time.monotonic() - heard > SILENCE_S_MAX:
-                raise RuntimeError(f"{len(found)} of {expected} came; see {log}")
+                raise RuntimeError(f"{have} of {expected} came; see {log}")
             await asyncio.sleep(0.5)
-    return found
 
 
 def streamed_scores(
@@ -129,7 +132,15 @@ def streamed_scores(
     rows = _ids(pipeline, source)
     log = folder / "worker.log"
     with working(reference, model, bootstrap, log) as process:
-        found = asyncio.run(read_scores(bootstrap, pipeline.scored, len(rows), process, log))
+        decode = msgspec.json.Decoder(Scored).decode
+        found: dict[str, Scored] = {}
+
+        def take(record: Any) -> int:
+            scored = decode(record.value)
+            found[scored.transaction_id] = scored
+            return len(found)
+
+        asyncio.run(read_written(bootstrap, pipeline.scored, take, len(rows), process, log))
     command("audit", reference, *kafka)  # exit code 0: none lost, none scored twice
     return found
 

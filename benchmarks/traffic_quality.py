@@ -42,7 +42,12 @@ NAB_PUBLISHED = {"contextOSE (looks ahead)": 91.2, "ARTime": 86.9, "Numenta HTM"
 
 
 def nab_table(files: Sequence[str]) -> SensorTable:
-    """Return a table in which each file is a sensor; travel times go as flows, unit by unit."""
+    """Return a table in which each file is a sensor."""
+    return sensor_table(nab_table_rows(files))
+
+
+def nab_table_rows(files: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of that table; travel times go as flows, unit by unit."""
     rows = []
     for name in files:
         measure = name.split("_")[0]
@@ -60,7 +65,7 @@ def nab_table(files: Sequence[str]) -> SensorTable:
                 "neighbours": [],
             }
         )
-    return sensor_table(rows)
+    return rows
 
 
 def nab_rows(folder: Path) -> dict[str, pl.DataFrame]:
@@ -94,19 +99,26 @@ def columns_of(plan: Plan, readings: Sequence[dict[str, Any]]) -> EventColumns:
     return decoded.columns
 
 
-def nab_series(folder: Path) -> list[Series]:
-    """Return the pipeline's anomaly scores of every file, with the labelled windows."""
+def nab_anomalies(folder: Path) -> tuple[list[str], NDArray[np.float64]]:
+    """Return whose each reading is, and the pipeline's anomaly score of it."""
     frames = nab_rows(folder)
     plan = compile_plan(traffic_pipeline(nab_table(list(frames)), model=None))
     readings = nab_readings(frames)
     matrix = compute_features(plan, columns_of(plan, readings))
-    scores = matrix[:, plan.feature_names.index("anomaly")]
-    sensors = np.array([reading["sensor_id"] for reading in readings])
-    series = []
-    for name, frame in frames.items():
-        own = scores[sensors == name]
-        series.append(Series(again_when_higher(own), labelled_rows(folder, name, frame)))
-    return series
+    sensors = [str(reading["sensor_id"]) for reading in readings]
+    return sensors, matrix[:, plan.feature_names.index("anomaly")]
+
+
+def nab_series(folder: Path, sensors: Sequence[str], scores: NDArray[np.float64]) -> list[Series]:
+    """Return the anomaly scores of every file, with the labelled windows.
+
+    sensors  whose each score is, in the order of `nab_readings`
+    """
+    whose = np.array(sensors)
+    return [
+        Series(again_when_higher(scores[whose == name]), labelled_rows(folder, name, frame))
+        for name, frame in nab_rows(folder).items()
+    ]
 
 
 def labelled_rows(folder: Path, name: str, frame: pl.DataFrame) -> list[tuple[int, int]]:
@@ -136,7 +148,11 @@ def again_when_higher(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def measure_anomalies(folder: Path) -> dict[str, float]:
     """Return the NAB scores of the three profiles, and the threshold of the standard one."""
-    series = nab_series(folder)
+    return measure_series(nab_series(folder, *nab_anomalies(folder)))
+
+
+def measure_series(series: Sequence[Series]) -> dict[str, float]:
+    """Return the same of these scores."""
     threshold, standard = best_threshold(series, STANDARD)
     return {
         "standard": round(standard, 2),

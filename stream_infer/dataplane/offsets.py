@@ -44,11 +44,13 @@ class ReadTo(NamedTuple):
     position  offset of the next record to be read
     end       last stable offset: what stands behind it may still be aborted
     written   offset of the next record to be written
+    said_ms   when Kafka said so, epoch ms: a log that is not asked for has what it had then
     """
 
     position: int | None
     end: int | None
     written: int | None = None
+    said_ms: int | None = None
 
 
 NOTHING_READ = ReadTo(None, None)

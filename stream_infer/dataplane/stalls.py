@@ -3,6 +3,9 @@
 A reader of committed records gets nothing behind the first record of a transaction that is still
 open, whosever it is. Such a log grows while its last stable offset stands still. A transaction of
 ours lasts milliseconds, and one that a dead worker left open until its time-out is over.
+
+A log that we do not ask for, since we have enough of it or it is ahead of others, stands still
+too, as far as we know: only answers of Kafka count.
 """
 
 from __future__ import annotations
@@ -21,6 +24,10 @@ log = structlog.get_logger("stream_infer.dataplane")
 ASK_AFTER_S = 3.0
 """An offset that stands still for so long is worth asking Kafka for the reason."""
 
+UNHEARD_S_MAX = 2.0
+"""A log of which nothing was heard for so long is not asked for: empty answers come each half
+second."""
+
 UNKNOWN_PRODUCER = "an unknown producer"
 
 FindHolder = Callable[[Partition], Awaitable[str | None]]
@@ -33,11 +40,15 @@ class Stall:
 
     stable   that offset
     since_s  since when
+    heard_s  when an answer last said so
+    said_ms  that answer's own time
     by       whose transaction it is; empty before that was asked
     """
 
     stable: int
     since_s: float
+    heard_s: float
+    said_ms: int | None
     by: str = ""
 
 
@@ -60,7 +71,7 @@ class StallWatch:
             if (stall := stall_of(self._stalls.get(partition), each, now_s)) is not None
         }
         for partition, stall in self._stalls.items():
-            if not stall.by and now_s - stall.since_s >= ASK_AFTER_S:
+            if not stall.by and stall.heard_s - stall.since_s >= ASK_AFTER_S:
                 stall.by = UNKNOWN_PRODUCER
                 if self._find_holder is not None:
                     asking = asyncio.create_task(self._ask(self._find_holder, partition, stall))
@@ -88,6 +99,10 @@ def stall_of(before: Stall | None, read: ReadTo, now_s: float) -> Stall | None:
     stable, written = read.end, read.written
     if stable is None or written is None or stable < 0 or stable >= written:
         return None
-    if before is not None and before.stable == stable:
-        return before
-    return Stall(stable, now_s)
+    if before is None or before.stable != stable:
+        return Stall(stable, now_s, now_s, read.said_ms)
+    if read.said_ms is None or read.said_ms != before.said_ms:
+        before.heard_s, before.said_ms = now_s, read.said_ms
+    if now_s - before.heard_s > UNHEARD_S_MAX:
+        return None
+    return before

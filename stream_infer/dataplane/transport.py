@@ -216,7 +216,8 @@ class BatchConsumer(driver.Consumer):
         if consumer is None or tp not in consumer.assignment():
             return NOTHING_READ
         stable, written = consumer.last_stable_offset(tp), consumer.highwater(tp)
-        return ReadTo(self._continuity.taken_to(partition), stable, written)
+        said_ms = consumer.last_poll_timestamp(tp)
+        return ReadTo(self._continuity.taken_to(partition), stable, written, said_ms)
 
     def answered_ms(self) -> int | None:
         """Return when Kafka last answered about the partition that waits longest, epoch ms."""

@@ -1,6 +1,7 @@
 """Find the pipeline that a person names: a built-in word, or a Python file of their own.
 
     fraud                  attribute `pipeline` of stream_infer.pipelines.fraud
+    fraud-history          the same of stream_infer.pipelines.fraud_history
     path/to/shop.py        attribute `pipeline` of that file
     path/to/shop.py:other  attribute `other` of that file
 
@@ -37,9 +38,11 @@ def load_pipeline(reference: str) -> Pipeline:
         module = _run_file(Path(path))
         return _attribute_of(module, attribute or ATTRIBUTE, path)
     known = built_in_pipelines()
-    if reference not in known:
+    # Pipelines have names with hyphens, modules cannot.
+    word = reference.replace("-", "_")
+    if word not in known:
         raise _unknown(reference, known)
-    module = importlib.import_module(f"stream_infer.pipelines.{reference}")
+    module = importlib.import_module(f"stream_infer.pipelines.{word}")
     return _attribute_of(module, ATTRIBUTE, reference)
 
 

@@ -66,3 +66,31 @@ async def test_without_an_answer_the_producer_is_unknown(answer: Exception | Non
     watch.look(held_at(5, 9), ASK_AFTER_S)
     await asyncio.sleep(0)
     assert watch.look(held_at(5, 9), ASK_AFTER_S + 1)[SOURCE].by == UNKNOWN_PRODUCER
+
+
+def test_a_log_that_nobody_asks_for_stands_still_without_a_stall() -> None:
+    watch = StallWatch()
+    for second in range(20):
+        # Asked for until the third second; what was said then is what is known ever after.
+        read = ReadTo(5, 5, 9, said_ms=1_000 * min(second, 3))
+        found = watch.look({SOURCE: read}, float(second)).get(SOURCE)
+        assert found is None or found.by == ""
+    assert watch.look({SOURCE: ReadTo(5, 5, 9, said_ms=20_000)}, 20.0)[SOURCE].since_s >= 18.0
+
+
+async def test_the_holder_is_asked_for_only_where_answers_keep_saying_so() -> None:
+    asked: list[Partition] = []
+
+    async def find(partition: Partition) -> str | None:
+        asked.append(partition)
+        return "loader"
+
+    silent, watch = StallWatch(find), StallWatch(find)
+    for second in range(10):
+        silent.look({SOURCE: ReadTo(5, 5, 9, said_ms=0)}, float(second))
+        await asyncio.sleep(0)
+    assert asked == []
+    for second in range(10):
+        watch.look({SOURCE: ReadTo(5, 5, 9, said_ms=second)}, float(second))
+        await asyncio.sleep(0)
+    assert asked == [SOURCE]

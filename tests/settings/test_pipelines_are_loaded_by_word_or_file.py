@@ -21,6 +21,11 @@ def test_a_word_names_a_built_in_pipeline() -> None:
     assert built_in_pipelines() == ["fraud", "fraud_history", "traffic"]
 
 
+def test_a_built_in_pipeline_is_also_found_by_its_own_name() -> None:
+    assert load_pipeline("fraud-history") is load_pipeline("fraud_history")
+    assert load_pipeline("fraud-history").name == "fraud-history"
+
+
 def test_a_file_names_a_pipeline_of_one_s_own(tmp_path: Path) -> None:
     pipeline = own_pipeline()
     assert load_pipeline(str(written(pipeline, tmp_path))) == pipeline
