@@ -48,8 +48,10 @@ SPEED = "6720"
 DAYS = ("--train", "2018-07-18..2018-07-24", "--test", "2018-08-01..2018-08-07")
 SMALLER = "quarter-trees,half-leaves,distilled-mean,distilled+dynamic-int8"
 PROMOTE_S_MAX, BACK_S_MAX, FILL_S_MAX = 240.0, 60.0, 900.0
-TOP = 1.2
-"""Of the trial's axis; at 1 there is an answer."""
+TOP = 1.6
+"""Of the trial's axis; at 1 there is an answer, above it the legend."""
+LEGEND = 1.35
+"""How much higher than the highest point the other axis is, for the same reason."""
 CONFIG = """\
 [kafka]
 bootstrap = "{bootstrap}"
@@ -271,9 +273,16 @@ async def scored_seconds(run: Run) -> dict[str, dict[int, int]]:
     return found
 
 
+def _up_to(step: int, number: float) -> int:
+    """Return the next multiple of a step: an axis of four parts then has round numbers."""
+    return step * -(-int(number + 1) // step)
+
+
 def picture(run: Run, scored: dict[str, dict[int, int]]) -> str:
     """Return two charts, one above the other."""
     last = max(second for by_second in scored.values() for second in by_second)
+    most = max(count for by_second in scored.values() for count in by_second.values())
+    x_range = (0.0, float(_up_to(20, last)))
     lines = [
         Line(
             f"version {version}",
@@ -281,7 +290,10 @@ def picture(run: Run, scored: dict[str, dict[int, int]]) -> str:
         )
         for version, by_second in sorted(scored.items())
     ]
-    top = line_chart("payments scored", lines, "seconds", "a second", x_range=(0.0, last))
+    y_range = (0.0, float(_up_to(400, LEGEND * most)))
+    top = line_chart(
+        "payments scored", lines, "seconds", "a second", x_range=x_range, y_range=y_range
+    )
     since = [(at, of) for at, of in run.seen if of and 0 <= at <= last]
     both = [
         Line("for a promotion", [(at, min(of["promote"], TOP)) for at, of in since]),
@@ -292,7 +304,7 @@ def picture(run: Run, scored: dict[str, dict[int, int]]) -> str:
         both,
         "seconds",
         "share",
-        x_range=(0.0, last),
+        x_range=x_range,
         y_range=(0.0, TOP),
     )
     height = 260
