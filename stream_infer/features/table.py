@@ -35,26 +35,26 @@ def compute_features(
     plan = pipeline if isinstance(pipeline, Plan) else compile_plan(pipeline)
     rows = events if labels is None or len(labels) == 0 else merge_labels(events, labels)
     is_event = rows.kind == EVENT
-    parts: list[NDArray[np.float64]] = []
-    earlier = np.empty((len(rows), 0), np.float64)
+    found = np.empty((len(rows), sum(len(stage.names) for stage in plan.stages)), np.float64)
+    at = 0
     for stage in plan.stages:
         fold = StageFold(stage, memory_bytes_max)
-        features = np.empty((len(rows), len(stage.names)), np.float64)
         for first in range(0, len(rows), ROWS_PER_BATCH):
             until = min(first + ROWS_PER_BATCH, len(rows))
             batch = rows.slice(first, until)
-            batch.features = earlier[first:until]
+            batch.features = np.ascontiguousarray(found[first:until, :at])
             folded = fold.fold(batch)
-            features[first:until] = folded.features
+            found[first:until, at : at + len(stage.names)] = folded.features
             if stage.first:
                 rows.late[first:until] = folded.late
                 rows.duplicate_of[first:until] = folded.duplicate_of
-        parts.append(features[is_event])
-        earlier = np.concatenate((earlier, features), axis=1)
+        at += len(stage.names)
     if rows is not events:
         events.late[:] = rows.late[is_event]
         events.duplicate_of[:] = rows.duplicate_of[is_event]
-    return plan.matrix(events, np.concatenate(parts, axis=1))
+        # With a row for each label this is the largest thing that a long file makes.
+        found = found[is_event]
+    return plan.matrix(events, found)
 
 
 def merge_labels(events: EventColumns, labels: EventColumns) -> EventColumns:
