@@ -59,3 +59,13 @@ def test_commands_are_read_from_console_and_shell_blocks_only() -> None:
         ("head",),
         (".venv/bin/stream-infer", "--help"),
     ]
+
+
+def test_a_variable_stands_for_what_its_block_has_set() -> None:
+    text = (
+        "```console\n$ LOAD=SECONDS=5\n$ make demo $LOAD\n```\n```console\n$ make demo $LOAD\n```\n"
+    )
+    assert [command.words for command in commands_of(text, "page")] == [
+        ("make", "demo", "SECONDS=5"),
+        ("make", "demo", "$LOAD"),
+    ]

@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from stream_infer.errors import StreamInferError
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(console|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+ASSIGNMENT = re.compile(r"([A-Z_]+)=(\S*)")
+VARIABLE = re.compile(r"\$([A-Z_]+)")
 # Programs that a document may name beside our own.
 OTHER_PROGRAMS = {".", "cd", "curl", "docker", "faust", "git", "pip"}
 SEPARATORS = {"&&", "||", ";", "|", "&"}
@@ -49,20 +52,30 @@ def commands_of(text: str, name: str) -> list[Command]:
     """Return the commands of a document's `console` and `sh` blocks.
 
     In a `console` block only lines that begin with ``$ `` are commands, and what follows is
-    output; in an `sh` block every line is one. Lines ending in a backslash are joined.
+    output; in an `sh` block every line is one. Lines ending in a backslash are joined. A variable
+    that a line of the block sets stands for its value from there on.
     """
     found: list[Command] = []
     for fence in FENCE.finditer(text):
         line_number = text[: fence.start()].count("\n") + 2
         body = fence[2].replace("\\\n", " ")
+        variables: dict[str, str] = {}
         for line in body.splitlines():
             if fence[1] == "console":
                 if not line.startswith("$ "):
                     continue
                 line = line.removeprefix("$ ")  # noqa: PLW2901 - the prompt is no part of it
+            if assigned := ASSIGNMENT.fullmatch(line):
+                variables[assigned[1]] = assigned[2]
+                continue
             place = f"{name}:{line_number}"
-            found.extend(Command(place, words) for words in split_commands(line))
+            found.extend(Command(place, words) for words in split_commands(put_in(variables, line)))
     return found
+
+
+def put_in(variables: Mapping[str, str], line: str) -> str:
+    """Return a line with values in place of variables; one that was not set stays as it is."""
+    return VARIABLE.sub(lambda found: variables.get(found[1], found[0]), line)
 
 
 def split_commands(line: str) -> list[tuple[str, ...]]:
