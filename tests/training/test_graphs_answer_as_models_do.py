@@ -69,6 +69,15 @@ def test_each_kind_answers_the_same_in_its_graph_at_rows_and_at_splits(
     assert (found.splits > 20) == (kind in {"trees", "forest"})
 
 
+def test_a_forest_answers_the_same_bits_however_many_threads_share_the_work() -> None:
+    samples = rows(6_000)
+    settings = {**DECLARED["forest"][0], "trees": 60}
+    alone = fit_candidate("forest", settings, samples, 0, 1).answer(samples.matrix)
+    shared = fit_candidate("forest", settings, samples, 0, 4)
+    for _ in range(5):
+        assert (shared.answer(samples.matrix) == alone).all()
+
+
 @pytest.mark.parametrize("kind", sorted(QUICK))
 def test_scores_are_the_same_bits_in_batches_of_every_size(kind: str) -> None:
     samples = rows()
