@@ -1,7 +1,8 @@
 """The trial of a challenger by labels: which one it is, what is known of it, and what it answers.
 
-A trial is that of two versions since the entry of the history that brought them together. What is
-known of it is a handful of sums, so that whoever decides next goes on from them (`TrialWord`).
+A trial is that of two versions since the entry of the history that brought them together: where
+both score each event, the one since which they do. What is known of it is a handful of sums, so
+that whoever decides next goes on from them (`TrialWord`).
 """
 
 from __future__ import annotations
@@ -41,12 +42,13 @@ def on_trial(standing: Standing, entries: Sequence[Entry]) -> Tried | None:
     champion, challenger = standing.champion, standing.aliases.get(CHALLENGER)
     if champion is None or challenger in (None, champion) or challenger in standing.barred:
         return None
-    began = next(
-        each
-        for each in reversed(entries)
-        if any(move.alias in (CHAMPION, CHALLENGER) for move in each.moves)
-    )
     paired = standing.aliases.get(SHADOW) == challenger
+    # Scores of before the challenger was the shadow have none beside them. To read a long past of
+    # them would only keep the trial from what comes.
+    parts = (CHAMPION, CHALLENGER, SHADOW) if paired else (CHAMPION, CHALLENGER)
+    began = next(
+        each for each in reversed(entries) if any(move.alias in parts for move in each.moves)
+    )
     return Tried(champion, str(challenger), began.number, began.when_ms, paired)
 
 

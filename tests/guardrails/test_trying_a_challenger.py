@@ -35,12 +35,17 @@ def test_a_challenger_is_on_trial_against_the_champion_since_they_met() -> None:
     registry.assign("tiny", "fast", "3")
     registry.assign("tiny", "challenger", "2", share=0.5)
     assert trial_of(registry) == Tried("1", "2", entry.number, entry.when_ms, paired=False)
-    registry.assign("tiny", "shadow", "2")
-    assert trial_of(registry) == Tried("1", "2", entry.number, entry.when_ms, paired=True)
+    beside = registry.assign("tiny", "shadow", "2")
+    assert beside is not None
+    registry.assign("tiny", "fast", "1")
+    # Nothing of before has a score of the other version beside it.
+    assert trial_of(registry) == Tried("1", "2", beside.number, beside.when_ms, paired=True)
+    registry.assign("tiny", "shadow", "3")
+    assert trial_of(registry) == Tried("1", "2", entry.number, entry.when_ms, paired=False)
     registry.promote("tiny", "3")
     found = trial_of(registry)
     assert found is not None
-    assert (found.champion, found.since) == ("3", 6)
+    assert (found.champion, found.since) == ("3", registry.standing("tiny").number)
 
 
 def test_a_version_that_was_barred_meanwhile_is_not_on_trial() -> None:
