@@ -3,7 +3,7 @@
     python docs/make_continuous_updates.py [--data ../shared/data] [--page PAGE] [--picture FILE]
 
 The handbook's payments go through a worker, the last two weeks of them in three minutes, and their
-labels seven days of event time behind. Takes about ten minutes. What the commands print and the
+labels seven days of event time behind. Takes a quarter of an hour. What the commands print and the
 worker logs is written between the marks of the page; the picture shows which version scored and how
 the trial stood, second by second. Exit code 1, and nothing written, where something does not come.
 """
